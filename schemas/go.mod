@@ -1,0 +1,3 @@
+module github.com/sluice-flags/sluice/schemas
+
+go 1.26

@@ -1,0 +1,3 @@
+module github.com/sluice-flags/sluice/sdk/go
+
+go 1.26

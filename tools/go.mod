@@ -1,0 +1,3 @@
+module github.com/sluice-flags/sluice/tools
+
+go 1.26
