@@ -1,0 +1,1 @@
+-- Views for analysts. Each statement ends with a semicolon at the end of a line.
