@@ -1,0 +1,40 @@
+package telemetry_test
+
+import (
+	"errors"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+
+	"github.com/sluice-flags/sluice/internal/telemetry"
+)
+
+func TestOpsAnswersHealthReadinessAndMetrics(t *testing.T) {
+	var notReady error
+	ops := telemetry.Ops(telemetry.NewRegistry(), func() error { return notReady })
+	get := func(path string) (int, string) {
+		w := httptest.NewRecorder()
+		ops.ServeHTTP(w, httptest.NewRequest(http.MethodGet, path, nil))
+		return w.Code, w.Body.String()
+	}
+	for _, c := range []struct {
+		name, path string
+		ready      error
+		status     int
+		contains   string
+	}{
+		{"a process is alive though it is not ready", "/healthz", errors.New("no state"), 200, "ok"},
+		{"a ready process says so", "/readyz", nil, 200, "ready"},
+		{"a process that is not ready says why", "/readyz", errors.New("no state yet"), 503, "no state yet"},
+		{"metrics name the build", "/metrics", nil, 200, "build_info{"},
+		{"profiles are here", "/debug/pprof/", nil, 200, "goroutine"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			notReady = c.ready
+			if status, body := get(c.path); status != c.status || !strings.Contains(body, c.contains) {
+				t.Errorf("GET %s = %d %.200q; want %d with %q", c.path, status, body, c.status, c.contains)
+			}
+		})
+	}
+}

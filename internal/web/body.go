@@ -1,0 +1,129 @@
+package web
+
+import (
+	"bytes"
+	"cmp"
+	"compress/flate"
+	"compress/gzip"
+	"compress/zlib"
+	"errors"
+	"io"
+	"net/http"
+	"strings"
+
+	"github.com/andybalholm/brotli"
+	"github.com/klauspost/compress/zstd"
+)
+
+// Limits bound what a body may cost. A zero field means its default.
+type Limits struct {
+	Raw      int64 // bytes on the wire: 1 MiB
+	Inflated int64 // bytes after decompression: 4 MiB
+	Ratio    int64 // inflated to raw: 100
+	Depth    int   // nesting of JSON: 32
+	Array    int   // elements of one JSON array: 10,000
+	String   int   // bytes of one JSON string: 64 KiB
+
+	// CaseVariants allows members of one object that differ in case only. Data
+	// of a user may have them; a document that people edit may not, because a
+	// reader that ignores case would see another document.
+	CaseVariants bool
+	// Unknown allows members that the target has no field for.
+	Unknown bool
+}
+
+func (l Limits) withDefaults() Limits {
+	l.Raw = cmp.Or(l.Raw, 1<<20)
+	l.Inflated = cmp.Or(l.Inflated, 4<<20)
+	l.Ratio = cmp.Or(l.Ratio, 100)
+	l.Depth = cmp.Or(l.Depth, 32)
+	l.Array = cmp.Or(l.Array, 10_000)
+	l.String = cmp.Or(l.String, 64<<10)
+	return l
+}
+
+// ReadBody returns the body of r, decompressed when Content-Encoding says gzip,
+// br, zstd or deflate. No more is ever held than the limits allow.
+func ReadBody(r *http.Request, limits Limits) ([]byte, error) {
+	raw, err := ReadRaw(r, limits)
+	if err != nil {
+		return nil, err
+	}
+	return Inflate(r.Header.Get("Content-Encoding"), raw, limits)
+}
+
+// ReadRaw returns the body of r as it came over the wire.
+func ReadRaw(r *http.Request, limits Limits) ([]byte, error) {
+	limits = limits.withDefaults()
+	if r.Body == nil {
+		return nil, nil
+	}
+	tooLarge := Errorf(CodeTooLarge, "the body is larger than %d bytes", limits.Raw)
+	if r.ContentLength > limits.Raw {
+		return nil, tooLarge
+	}
+	raw, err := io.ReadAll(io.LimitReader(r.Body, limits.Raw+1))
+	if err != nil {
+		return nil, &Error{Code: CodeValidation, Message: "the body could not be read to its end", Err: err}
+	}
+	if int64(len(raw)) > limits.Raw {
+		return nil, tooLarge
+	}
+	return raw, nil
+}
+
+// Inflate undoes a Content-Encoding. The ratio is asked only beyond the size that
+// would be taken uncompressed: a short repetitive body compresses beyond any
+// bound and harms nobody.
+func Inflate(encoding string, raw []byte, limits Limits) ([]byte, error) {
+	limits = limits.withDefaults()
+	if len(raw) == 0 {
+		return raw, nil
+	}
+	inflated, err := inflater(strings.ToLower(strings.TrimSpace(encoding)), raw)
+	if err != nil || inflated == nil {
+		return raw, err
+	}
+	defer inflated.Close()
+	bound := min(limits.Inflated, max(limits.Raw, limits.Ratio*int64(len(raw))))
+	body, err := io.ReadAll(io.LimitReader(inflated, bound+1))
+	if int64(len(body)) > bound {
+		return nil, Errorf(CodeTooLarge, "the body grows beyond %d bytes, or %d times its size, when it is decompressed", limits.Inflated, limits.Ratio)
+	}
+	if errors.Is(err, zstd.ErrWindowSizeExceeded) || errors.Is(err, zstd.ErrDecoderSizeExceeded) {
+		return nil, Errorf(CodeTooLarge, "the body asks for more memory than its limit to decompress")
+	}
+	if err != nil {
+		return nil, &Error{Code: CodeValidation, Message: "the body is not what its Content-Encoding says", Err: err}
+	}
+	return body, nil
+}
+
+// inflater returns a reader of the decompressed bytes, or nil for a body that
+// is not compressed.
+func inflater(encoding string, raw []byte) (io.ReadCloser, error) {
+	switch encoding {
+	case "", "identity":
+		return nil, nil
+	case "gzip", "x-gzip":
+		z, err := gzip.NewReader(bytes.NewReader(raw))
+		if err != nil {
+			return nil, &Error{Code: CodeValidation, Message: "the body is not gzip, though its Content-Encoding says so", Err: err}
+		}
+		return z, nil
+	case "deflate": // the zlib format by the book, bare deflate by many senders
+		if z, err := zlib.NewReader(bytes.NewReader(raw)); err == nil {
+			return z, nil
+		}
+		return flate.NewReader(bytes.NewReader(raw)), nil
+	case "br":
+		return io.NopCloser(brotli.NewReader(bytes.NewReader(raw))), nil
+	case "zstd":
+		z, err := zstd.NewReader(bytes.NewReader(raw), zstd.WithDecoderConcurrency(1), zstd.WithDecoderMaxMemory(64<<20), zstd.WithDecoderMaxWindow(8<<20))
+		if err != nil {
+			return nil, &Error{Code: CodeValidation, Message: "the body is not zstd, though its Content-Encoding says so", Err: err}
+		}
+		return z.IOReadCloser(), nil
+	}
+	return nil, Errorf(CodeUnsupportedMedia, "the Content-Encoding is not one of gzip, br, zstd, deflate, identity")
+}

@@ -1,0 +1,126 @@
+package web
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"log/slog"
+	"math"
+	"net/http"
+	"strconv"
+	"strings"
+)
+
+// A HandlerFunc serves a request or says why it could not.
+type HandlerFunc func(w http.ResponseWriter, r *http.Request) error
+
+// Handle turns f into a handler whose errors become problem documents.
+func Handle(f HandlerFunc) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if err := f(w, r); err != nil {
+			Fail(w, r, err)
+		}
+	})
+}
+
+// Fail answers with the problem document of err. When the answer has already
+// begun, the document cannot be sent and only the log learns of err.
+func Fail(w http.ResponseWriter, r *http.Request, err error) {
+	ex := exchangeOf(r.Context())
+	ex.fail(err)
+	if ex.wrote() {
+		return
+	}
+	e, ok := errors.AsType[*Error](err)
+	switch {
+	case ok:
+	case r.Context().Err() != nil && errors.Is(err, context.Canceled):
+		e = Errorf(CodeUnavailable, "the request was cancelled before it was done")
+	default:
+		e = Errorf(CodeInternal, "the cause is in the server's log under this request id")
+	}
+	h := w.Header()
+	if e.RetryAfter > 0 {
+		h.Set("Retry-After", strconv.Itoa(int(math.Ceil(e.RetryAfter.Seconds()))))
+	}
+	if e.Code == CodeUnauthenticated {
+		h.Set("WWW-Authenticate", `Bearer realm="sluice"`)
+	}
+	h.Del("ETag") // an error is not a version of the resource
+	h.Set("Content-Type", "application/problem+json")
+	body, merr := json.Marshal(e.document(ex.id))
+	if merr != nil {
+		ex.fail(errors.Join(err, merr))
+		body = []byte(`{"type":"urn:sluice:problem:internal","status":500,"code":"internal"}`)
+		e = &Error{Code: CodeInternal}
+	}
+	w.WriteHeader(e.Code.Status())
+	_, _ = w.Write(append(body, '\n')) // the caller has gone: nobody is left to tell
+}
+
+// document is the problem document of RFC 9457 with our members beside it.
+func (e *Error) document(requestID string) map[string]any {
+	code := e.Code
+	if _, ok := kinds[code]; !ok {
+		code = CodeInternal
+	}
+	doc := make(map[string]any, 7+len(e.Extra))
+	for name, value := range e.Extra {
+		doc[name] = value
+	}
+	doc["type"] = "urn:sluice:problem:" + strings.ReplaceAll(string(code), "_", "-")
+	doc["title"] = kinds[code].title
+	doc["status"] = code.Status()
+	doc["code"] = code
+	doc["instance"] = requestID
+	if e.Message != "" {
+		doc["detail"] = e.Message
+	}
+	if len(e.Problems) > 0 {
+		doc["errors"] = e.Problems
+	}
+	return doc
+}
+
+// Respond answers with v as JSON.
+func Respond(w http.ResponseWriter, status int, v any) error {
+	body, err := json.Marshal(v)
+	if err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(status)
+	_, _ = w.Write(append(body, '\n')) // the caller has gone: nobody is left to tell
+	return nil
+}
+
+// NotFound answers 404 with a problem document; mount it at "/".
+func NotFound() http.Handler {
+	return Handle(func(_ http.ResponseWriter, _ *http.Request) error {
+		return Errorf(CodeNotFound, "nothing is served at this path")
+	})
+}
+
+// exchange is what the middleware remembers of one request and its answer.
+type exchange struct {
+	id     string
+	logger *slog.Logger
+	writer *writer
+	err    error
+}
+
+type exchangeKey struct{}
+
+func exchangeOf(ctx context.Context) *exchange {
+	if ex, ok := ctx.Value(exchangeKey{}).(*exchange); ok {
+		return ex
+	}
+	return &exchange{}
+}
+
+func (ex *exchange) fail(err error) { ex.err = err }
+
+func (ex *exchange) wrote() bool { return ex.writer != nil && ex.writer.status != 0 }
+
+// RequestID returns the id of the request that ctx belongs to, or "".
+func RequestID(ctx context.Context) string { return exchangeOf(ctx).id }

@@ -1,0 +1,93 @@
+package web
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"sync"
+	"syscall"
+	"time"
+)
+
+// A Server serves one handler on one address. Its fields are set before
+// [Server.Listen] and left alone after.
+type Server struct {
+	Addr       string        // host:port; port 0 takes any free one
+	Handler    http.Handler  // what to serve, usually wrapped by [Middleware]
+	Drain      time.Duration // how long requests may take to end on stop; 10 s if 0
+	OnShutdown func()        // called when draining begins: say goodbye to long-lived connections here
+	Logger     *slog.Logger
+
+	mu       sync.Mutex
+	listener net.Listener
+}
+
+// Listen opens the address, so that a port in use is known before anything else
+// starts. Run does it when nobody has.
+func (s *Server) Listen() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.listener != nil {
+		return nil
+	}
+	l, err := net.Listen("tcp", s.Addr)
+	switch {
+	case errors.Is(err, syscall.EADDRINUSE):
+		return fmt.Errorf("the address %s is in use by another program: stop it or choose another address", s.Addr)
+	case errors.Is(err, syscall.EACCES):
+		return fmt.Errorf("the address %s may not be opened by this user: choose a port above 1023", s.Addr)
+	case err != nil:
+		return fmt.Errorf("listening on %s: %w", s.Addr, err)
+	}
+	s.listener = l
+	return nil
+}
+
+// Address returns the address that is really listened on, "" before Listen.
+func (s *Server) Address() string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.listener == nil {
+		return ""
+	}
+	return s.listener.Addr().String()
+}
+
+// Run serves until ctx is done, then lets the requests that have begun end.
+func (s *Server) Run(ctx context.Context) error {
+	if err := s.Listen(); err != nil {
+		return err
+	}
+	srv := &http.Server{
+		Handler:           s.Handler,
+		ReadHeaderTimeout: 5 * time.Second,
+		ReadTimeout:       30 * time.Second,
+		WriteTimeout:      60 * time.Second, // event streams extend theirs as they write
+		IdleTimeout:       2 * time.Minute,
+		MaxHeaderBytes:    64 << 10,
+		ErrorLog:          slog.NewLogLogger(cmp.Or(s.Logger, slog.Default()).Handler(), slog.LevelDebug),
+	}
+	if s.OnShutdown != nil {
+		srv.RegisterOnShutdown(s.OnShutdown)
+	}
+	failed := make(chan error, 1)
+	go func() { failed <- srv.Serve(s.listener) }() // ends with Shutdown or Close below
+
+	select {
+	case err := <-failed:
+		return fmt.Errorf("serving on %s: %w", s.Addr, err)
+	case <-ctx.Done():
+	}
+	draining, cancel := context.WithTimeout(context.WithoutCancel(ctx), cmp.Or(s.Drain, 10*time.Second))
+	defer cancel()
+	err := srv.Shutdown(draining)
+	if err != nil {
+		err = errors.Join(fmt.Errorf("draining %s: %w", s.Addr, err), srv.Close())
+	}
+	<-failed
+	return err
+}
