@@ -62,7 +62,7 @@ const handlers = {
   change(frame, socket) {
     const delay = Date.now() - frame.time;
     if (held === null || held.seq < frame.prev) {
-      socket.send(JSON.stringify({ type: 'report', held: held ?? { epoch: 'none', seq: 0 } }));
+      socket.send(JSON.stringify({ type: 'position', ...(held ?? { epoch: 'none' }) }));
       return;
     }
     for (const section of Object.keys(entries)) {
@@ -92,7 +92,7 @@ function connect() {
     listen();
     healthy = setTimeout(() => { attempt = 0; }, HEALTHY_AFTER_MS);
     const hello = { type: 'hello', protocol: 1, key: settings.key, mode: 'values', user: settings.user };
-    if (held !== null) hello.held = held;
+    if (held !== null) Object.assign(hello, held);
     socket.send(JSON.stringify(hello));
   };
   socket.onmessage = (message) => {
