@@ -1,0 +1,19 @@
+package flags
+
+// A Project is the settings of a project.
+type Project struct {
+	ID   string `json:"id,omitempty"`
+	Name string `json:"name" flags:"required"`
+	About
+
+	// ReasonRequired refuses changes that do not say why.
+	ReasonRequired bool `json:"reasonRequired,omitempty"`
+}
+
+// Ref implements [Document].
+func (p *Project) Ref() Ref { return Ref{KindProject, p.ID} }
+
+// DocName implements [Document].
+func (p *Project) DocName() string { return p.Name }
+
+func (p *Project) header() header { return header{&p.ID, &p.Name, &p.About} }

@@ -1,0 +1,26 @@
+package flags
+
+// A Segment is a named audience that gates, configs and experiments share.
+type Segment struct {
+	ID   string `json:"id,omitempty"`
+	Name string `json:"name" flags:"required"`
+	About
+
+	// Type says how the audience is described. "rules" is the only way so far.
+	Type     string `json:"type,omitempty"`
+	Status   Status `json:"status,omitempty"`
+	UnitType string `json:"unitType,omitempty"`
+	Salt     string `json:"salt,omitempty"`
+	Rules    []Rule `json:"rules"`
+}
+
+// SegmentRules is the type of a segment described by rules.
+const SegmentRules = "rules"
+
+// Ref implements [Document].
+func (s *Segment) Ref() Ref { return Ref{KindSegment, s.ID} }
+
+// DocName implements [Document].
+func (s *Segment) DocName() string { return s.Name }
+
+func (s *Segment) header() header { return header{&s.ID, &s.Name, &s.About} }
