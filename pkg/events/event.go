@@ -33,10 +33,7 @@ type Pair struct{ Name, Value string }
 type DeadLetter struct {
 	ID       FactID
 	Received int64  // milliseconds
-	Source   string // the door it came through, such as "log_event"
-	Reason   string // what is wrong with it, for people
+	Reason   string // a stable code, such as "time_too_old"
+	Detail   string // what is wrong with it, for people
 	Payload  string // what was understood of it, as JSON without user attributes
-
-	SDKType    string
-	SDKVersion string
 }

@@ -154,11 +154,9 @@ func (w *factsWriter) event(e *Event) {
 func (w *factsWriter) dead(d *DeadLetter) {
 	w.buf = append(w.buf, d.ID[:]...)
 	w.time(d.Received)
-	w.text(d.Source)
 	w.text(d.Reason)
+	w.text(d.Detail)
 	w.text(d.Payload)
-	w.text(d.SDKType)
-	w.text(d.SDKVersion)
 }
 
 // DecodeBatch reads a message that [EncodeBatch] wrote, in any version that
@@ -192,7 +190,7 @@ func DecodeBatch(message []byte) (Batch, error) {
 const (
 	minExposure = 16 + 2 + 13 + 2
 	minEvent    = 16 + 2 + 8 + 2
-	minDead     = 16 + 1 + 5
+	minDead     = 16 + 1 + 3
 	minPair     = 2
 )
 
@@ -351,11 +349,9 @@ func (r *factsReader) event() (e Event) {
 func (r *factsReader) dead() (d DeadLetter) {
 	d.ID = r.id()
 	d.Received = r.time()
-	d.Source = r.text()
 	d.Reason = r.text()
+	d.Detail = r.text()
 	d.Payload = r.text()
-	d.SDKType = r.text()
-	d.SDKVersion = r.text()
 	return d
 }
 

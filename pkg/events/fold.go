@@ -1,0 +1,78 @@
+package events
+
+import (
+	"fmt"
+
+	"github.com/sluice-flags/sluice/pkg/flags"
+)
+
+// Apply folds one envelope into s and returns the next state; s is not changed.
+//
+// Apply is pure, so that replaying a log yields the same state on every
+// machine. An envelope that is in s already changes nothing; one beyond the
+// next is [ErrGap], one of another log is [ErrEpoch]. A kind or a document that
+// this version cannot read is an error and never skipped.
+//
+// Apply trusts the chain: callers that read a log use [Verify] first.
+func Apply(s *flags.State, e Envelope) (*flags.State, error) {
+	switch {
+	case s.LogID() != "" && e.LogID != s.LogID():
+		return s, fmt.Errorf("%w: state of %s, envelope of %s", ErrEpoch, s.LogID(), e.LogID)
+	case e.Seq <= s.Seq():
+		return s, nil // redelivered: already folded in
+	case e.Seq > s.Seq()+1:
+		return s, fmt.Errorf("%w: at %d, got %d", ErrGap, s.Seq(), e.Seq)
+	}
+	entity, err := e.entity()
+	if err != nil {
+		return s, err
+	}
+	return s.With(e.position(), entity), nil
+}
+
+// Fold gives the state of a project at the head of a [Boot]. It equals the
+// state that applying every envelope in turn gives.
+func Fold(project string, b Boot) (*flags.State, error) {
+	entities := make([]flags.Entity, len(b.Entities))
+	for i, e := range b.Entities {
+		if e.LogID != b.Head.LogID {
+			return nil, fmt.Errorf("%w: boot of %s, envelope of %s", ErrEpoch, b.Head.LogID, e.LogID)
+		}
+		var err error
+		if entities[i], err = e.entity(); err != nil {
+			return nil, err
+		}
+	}
+	at := flags.Position{LogID: b.Head.LogID, Seq: b.Head.Seq, Time: b.Head.Time}
+	return flags.NewState(project).With(at, entities...), nil
+}
+
+func (e Envelope) position() flags.Position {
+	return flags.Position{LogID: e.LogID, Seq: e.Seq, Time: e.Time}
+}
+
+// entity is what e made of the entity that it is about.
+func (e Envelope) entity() (flags.Entity, error) {
+	entity := flags.Entity{
+		Ref:     e.Ref(),
+		Version: e.EntityVersion,
+		Seq:     e.Seq,
+		Time:    e.Time,
+		Created: e.Created,
+		Deleted: e.Deleted(),
+	}
+	if !e.Kind.Known() {
+		return flags.Entity{}, fmt.Errorf("envelope %d: no fold for kind %q", e.Seq, e.Kind)
+	}
+	if entity.Deleted {
+		entity.Name = e.Name
+		return entity, nil
+	}
+	doc, err := flags.Load(e.Kind, e.Document)
+	if err != nil {
+		return flags.Entity{}, fmt.Errorf("envelope %d: %s: %w", e.Seq, e.Ref(), err)
+	}
+	entity.Doc, entity.Raw = doc, e.Document
+	entity.Name = doc.DocName()
+	return entity, nil
+}
