@@ -16,6 +16,7 @@ const (
 	CodeValidation           Code = "validation"
 	CodeUnauthenticated      Code = "unauthenticated"
 	CodeForbidden            Code = "forbidden"
+	CodeServerKeyInBrowser   Code = "server_key_in_browser"
 	CodeNotFound             Code = "not_found"
 	CodeMethodNotAllowed     Code = "method_not_allowed"
 	CodeNameTaken            Code = "name_taken"
@@ -44,6 +45,7 @@ var kinds = map[Code]struct {
 	CodeValidation:           {http.StatusBadRequest, "The request is not valid"},
 	CodeUnauthenticated:      {http.StatusUnauthorized, "A valid key is needed"},
 	CodeForbidden:            {http.StatusForbidden, "This key may not do that"},
+	CodeServerKeyInBrowser:   {http.StatusForbidden, "A server key was used from a browser"},
 	CodeNotFound:             {http.StatusNotFound, "There is no such resource"},
 	CodeMethodNotAllowed:     {http.StatusMethodNotAllowed, "This resource does not answer to that method"},
 	CodeNameTaken:            {http.StatusConflict, "The name is taken"},

@@ -1,0 +1,255 @@
+package auth_test
+
+import (
+	"context"
+	"encoding/hex"
+	"errors"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/sluice-flags/sluice/internal/auth"
+	"github.com/sluice-flags/sluice/internal/web"
+	"github.com/sluice-flags/sluice/pkg/flags"
+)
+
+func TestAKeyNamesItsKindAndItsProject(t *testing.T) {
+	for kind, prefix := range map[flags.KeyKind]string{flags.KeyServer: "secret-", flags.KeyClient: "client-", flags.KeyConsole: "console-"} {
+		for _, project := range []string{"shop", "a_1", auth.OrgProject} {
+			token, hash := auth.Generate(kind, project)
+			if !strings.HasPrefix(token, prefix+project+"-") || hash != auth.Hash(token) {
+				t.Errorf("Generate(%s, %s) = %s; want the prefix %s and its own hash", kind, project, token, prefix)
+			}
+			if got, err := auth.Parse(token); err != nil || got.Kind != kind || got.Project != project {
+				t.Errorf("Parse(%s) = %v, %v; want %s of %s", token, got, err, kind, project)
+			}
+			if again, _ := auth.Generate(kind, project); again == token {
+				t.Errorf("Generate(%s, %s) gave the same key twice", kind, project)
+			}
+		}
+	}
+}
+
+func TestWhatIsNotAKeyIsMalformed(t *testing.T) {
+	token, _ := auth.Generate(flags.KeyServer, "shop")
+	random := strings.TrimPrefix(token, "secret-shop-")
+	for _, bad := range []string{
+		"", "secret", "secret-", "secret-shop", "secret-shop-", "secret--" + random, "Secret-shop-" + random, "srv-shop-" + random,
+		"secret-SHOP-" + random, "secret-_other-" + random, "secret-shop.x-" + random, "secret-shop-" + random[:51], "secret-shop-" + random + "a",
+		"secret-shop-" + strings.ToUpper(random), "secret-shop-" + random[:51] + "\n", "secret-" + strings.Repeat("a", 33) + "-" + random, token + "\x00", token + " ",
+	} {
+		if got, err := auth.Parse(bad); !errors.Is(err, auth.ErrMalformed) {
+			t.Errorf("Parse(%q) = %v, %v; want ErrMalformed", bad, got, err)
+		}
+	}
+}
+
+func FuzzParse(f *testing.F) {
+	token, _ := auth.Generate(flags.KeyClient, "shop")
+	f.Add(token)
+	f.Add("secret-_org-")
+	f.Fuzz(func(t *testing.T, token string) {
+		got, err := auth.Parse(token)
+		if err == nil && !strings.Contains(token, "-"+got.Project+"-") {
+			t.Errorf("Parse(%q) = %+v, which is not in the token", token, got)
+		}
+	})
+}
+
+// shop is a project with keys; asked counts how often its state was asked for.
+type shop struct {
+	state *flags.State
+	asked map[string]int
+	err   error
+}
+
+func (s *shop) states(_ context.Context, project string) (*flags.State, error) {
+	if s.asked == nil {
+		s.asked = map[string]int{}
+	}
+	s.asked[project]++
+	if s.err != nil {
+		return nil, s.err
+	}
+	if project != "shop" {
+		return nil, auth.ErrUnknownProject
+	}
+	return s.state, nil
+}
+
+func (s *shop) key(id string, kind flags.KeyKind, change func(*flags.Key)) string {
+	token, hash := auth.Generate(kind, "shop")
+	key := &flags.Key{ID: id, Name: id, Kind: kind, Hash: hex.EncodeToString(hash[:]), Environments: []string{"production"}}
+	if change != nil {
+		change(key)
+	}
+	if s.state == nil {
+		s.state = flags.NewState("shop")
+	}
+	s.state = s.state.Put(flags.Entity{Ref: key.Ref(), Name: key.Name, Doc: key, Version: 1, Seq: s.state.Seq() + 1})
+	return token
+}
+
+func TestAKeyIsResolvedToItsScope(t *testing.T) {
+	var s shop
+	good := s.key("key_1", flags.KeyServer, nil)
+	past, soon := time.Now().Add(-time.Minute), time.Now().Add(time.Minute)
+	expired := s.key("key_2", flags.KeyClient, func(k *flags.Key) { k.ExpiresAt = &past })
+	revoked := s.key("key_3", flags.KeyClient, func(k *flags.Key) { k.Revoked = true })
+	lasting := s.key("key_4", flags.KeyClient, func(k *flags.Key) { k.ExpiresAt = &soon })
+	lying := s.key("key_5", flags.KeyClient, func(k *flags.Key) { k.Kind = flags.KeyServer })
+	unknown, _ := auth.Generate(flags.KeyServer, "shop")
+	elsewhere, _ := auth.Generate(flags.KeyServer, "other")
+	r := auth.NewResolver(s.states)
+
+	for _, c := range []struct {
+		name, token string
+		want        error
+	}{
+		{"a key that was made", good, nil},
+		{"a key that expires later", lasting, nil},
+		{"a key that expired", expired, auth.ErrExpired},
+		{"a key that was revoked", revoked, auth.ErrRevoked},
+		{"a key that nobody made", unknown, auth.ErrUnknownKey},
+		{"a key of no project", elsewhere, auth.ErrUnknownKey},
+		{"a key whose prefix lies about its kind", lying, auth.ErrUnknownKey},
+		{"no key at all", "hello", auth.ErrMalformed},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			if _, err := r.Resolve(t.Context(), c.token); !errors.Is(err, c.want) {
+				t.Errorf("Resolve() = %v, want %v", err, c.want)
+			}
+		})
+	}
+	p, err := r.Resolve(t.Context(), good)
+	if err != nil || p.Project != "shop" || p.Key.ID != "key_1" || p.Scope.Kind != flags.KeyServer || p.State.Seq() != s.state.Seq() || p.Admin() {
+		t.Errorf("Resolve() = %+v, %v; want key_1 of shop", p, err)
+	}
+}
+
+func TestUnknownProjectsAreNotAskedForAgainAtOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var s shop
+		r := auth.NewResolver(s.states)
+		for range 10_000 {
+			token, _ := auth.Generate(flags.KeyServer, "nowhere")
+			if _, err := r.Resolve(t.Context(), token); !errors.Is(err, auth.ErrUnknownKey) {
+				t.Fatalf("Resolve() = %v, want ErrUnknownKey", err)
+			}
+		}
+		if s.asked["nowhere"] != 1 {
+			t.Errorf("10,000 unknown keys asked for their project %d times, want once", s.asked["nowhere"])
+		}
+		time.Sleep(3 * time.Second)
+		token, _ := auth.Generate(flags.KeyServer, "nowhere")
+		_, _ = r.Resolve(t.Context(), token)
+		if s.asked["nowhere"] != 2 {
+			t.Errorf("later the project was asked for %d times in all, want twice: it may have been made meanwhile", s.asked["nowhere"])
+		}
+	})
+}
+
+func request(token, from string, header ...string) *http.Request {
+	r := httptest.NewRequest(http.MethodGet, "/", nil)
+	r.RemoteAddr = from
+	r.Header.Set("Authorization", "Bearer "+token)
+	for i := 0; i+1 < len(header); i += 2 {
+		r.Header.Set(header[i], header[i+1])
+	}
+	return r
+}
+
+func TestGuessingIsSlowedDownPerAddress(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var s shop
+		good := s.key("key_1", flags.KeyServer, nil)
+		r := auth.NewResolver(s.states)
+		guess := func(i int, from string) int {
+			token, _ := auth.Generate(flags.KeyServer, []string{"shop", "p" + strings.Repeat("x", i%30)}[i%2])
+			req := request(token, from, "X-Forwarded-For", "203.0.113.9")
+			_, err := r.Request(req, auth.Token(req))
+			return web.StatusOf(err)
+		}
+		statuses := map[int]int{}
+		for i := range 200 {
+			statuses[guess(i, "192.0.2.1:1000")]++
+		}
+		if statuses[401] != 20 || statuses[429] != 180 {
+			t.Errorf("200 guesses answered %v, want 20 times 401 and then 429", statuses)
+		}
+		asked := 0
+		for _, n := range s.asked {
+			asked += n
+		}
+		if asked > 220 {
+			t.Errorf("200 guesses asked for states %d times", asked)
+		}
+		if got := guess(1, "192.0.2.2:1000"); got != 401 {
+			t.Errorf("another address got %d, want 401", got)
+		}
+		if _, err := r.Request(request(good, "192.0.2.1:2000"), good); err != nil {
+			t.Errorf("a good key from the guessing address got %v, want to be let in", err)
+		}
+		time.Sleep(5 * time.Second)
+		if got := guess(0, "192.0.2.1:1000"); got != 401 {
+			t.Errorf("after a pause the address got %d, want 401", got)
+		}
+	})
+}
+
+func TestARequestIsToldLittleAboutARefusedKey(t *testing.T) {
+	var s shop
+	good := s.key("key_1", flags.KeyServer, nil)
+	revoked := s.key("key_2", flags.KeyServer, func(k *flags.Key) { k.Revoked = true })
+	unknown, _ := auth.Generate(flags.KeyServer, "shop")
+	r := auth.NewResolver(s.states)
+	messages := map[string]bool{}
+	for _, token := range []string{revoked, unknown, "hello"} {
+		_, err := r.Request(request(token, "192.0.2.1:1"), token)
+		e, ok := errors.AsType[*web.Error](err)
+		if !ok || e.Code != web.CodeUnauthenticated {
+			t.Fatalf("Request(%q) = %v, want unauthenticated", token, err)
+		}
+		messages[e.Message] = true
+	}
+	if len(messages) != 1 {
+		t.Errorf("refused keys were told %v, want the same text for all", messages)
+	}
+	if _, err := r.Request(request("", "192.0.2.1:1"), ""); web.StatusOf(err) != 401 {
+		t.Errorf("no key = %v, want 401", err)
+	}
+	if _, err := r.Request(request(good, "192.0.2.1:1", "Origin", "https://example.test"), good); web.StatusOf(err) != 403 {
+		t.Errorf("a server key with an Origin = %v, want 403", err)
+	}
+	s.err = errors.New("bus is away")
+	if _, err := r.Request(request(good, "192.0.2.1:1"), good); web.StatusOf(err) != 503 {
+		t.Errorf("with the bus away = %v, want 503", err)
+	}
+}
+
+func TestTheKeyIsTakenFromHeadersOnly(t *testing.T) {
+	for _, c := range []struct {
+		name   string
+		header map[string]string
+		want   string
+	}{
+		{"bearer", map[string]string{"Authorization": "Bearer abc"}, "abc"},
+		{"bearer in any case", map[string]string{"Authorization": "bearer abc"}, "abc"},
+		{"the header of Statsig's SDKs", map[string]string{"STATSIG-API-KEY": "abc"}, "abc"},
+		{"another scheme", map[string]string{"Authorization": "Basic abc"}, ""},
+		{"nothing", nil, ""},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			r := httptest.NewRequest(http.MethodGet, "/?k=xyz&api_key=xyz", nil)
+			for name, value := range c.header {
+				r.Header.Set(name, value)
+			}
+			if got := auth.Token(r); got != c.want {
+				t.Errorf("Token() = %q, want %q", got, c.want)
+			}
+		})
+	}
+}
