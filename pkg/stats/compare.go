@@ -78,10 +78,7 @@ type Comparison struct {
 	Interval         Interval `json:"interval"` // of Delta
 	Lift             Lift     `json:"lift"`
 
-	// The contrast behind the lift, for what is computed from it later.
-	base    float64 // the unadjusted mean of control
-	baseVar float64 // its variance
-	baseCov float64 // its covariance with Delta
+	base float64 // the unadjusted mean of control, which lifts are relative to
 }
 
 // A Group is one side of a comparison.
@@ -135,7 +132,14 @@ func compareEstimates(control, treatment *Estimate, o Options) Comparison {
 	if control.N > 0 {
 		variance = control.Variance / float64(control.N)
 	}
-	return contrast(control, treatment, baseline{control.Value, variance, -variance}, o)
+	r := contrast(control, treatment, baseline{control.Value, variance, -variance}, o)
+	if r.PValue.defined && control.Value > 0 && treatment.Value > 0 {
+		w := treatment.Variance / float64(treatment.N)
+		half := r.Critical.value * math.Sqrt(w/treatment.Value/treatment.Value+variance/control.Value/control.Value)
+		ratio := treatment.Value / control.Value
+		r.Lift.Log = openEnd(o.Tail, ratio*math.Exp(-half)-1, ratio*math.Exp(half)-1)
+	}
+	return r
 }
 
 // A baseline is what a lift is relative to.
@@ -179,22 +183,20 @@ func contrast(control, treatment *Estimate, base baseline, o Options) (r Compari
 	// Scaled by v before squaring, so that tiny variances do not underflow.
 	sc, st := wc/v, wt/v
 	df := 1 / (sc*sc/float64(control.N-1) + st*st/float64(treatment.N-1))
-	se := math.Sqrt(v)
-	test := newStudent(alpha, df, o)
+	r.infer(delta, v, df, base, o)
+	return r
+}
 
+// infer adds everything that follows from a difference, its variance and its
+// degrees of freedom.
+func (r *Comparison) infer(delta, v, df float64, base baseline, o Options) {
+	se, test := math.Sqrt(v), newStudent(r.Alpha, df, o)
 	r.StandardError, r.DegreesOfFreedom = Defined(se), Defined(df)
 	r.Critical, r.T = Defined(test.critical), Defined(delta/se)
 	r.PValue = Defined(test.pValue(delta / se))
 	r.Interval = test.interval(delta, se)
-	r.base, r.baseVar, r.baseCov = base.mean, base.variance, base.covariance
+	r.base = base.mean
 	r.Lift.uncertainty(delta, v, base, test)
-	if control.Value > 0 && treatment.Value > 0 && base.mean == control.Value {
-		half := math.Sqrt(wt/treatment.Value/treatment.Value + wc/control.Value/control.Value)
-		i := test.interval(0, half)
-		ratio := treatment.Value / control.Value
-		r.Lift.Log = interval(ratio*math.Exp(i.Lower.value)-1, ratio*math.Exp(i.Upper.value)-1)
-	}
-	return r
 }
 
 func firstReason(estimates ...*Estimate) Reason {
@@ -339,9 +341,11 @@ func (s student) interval(centre, se float64) Interval {
 	return s.open(centre-half, centre+half)
 }
 
-// open removes the end that a one-sided alternative does not bound.
-func (s student) open(lower, upper float64) Interval {
-	switch s.tail {
+func (s student) open(lower, upper float64) Interval { return openEnd(s.tail, lower, upper) }
+
+// openEnd removes the end that a one-sided alternative does not bound.
+func openEnd(tail Tail, lower, upper float64) Interval {
+	switch tail {
 	case Greater:
 		upper = math.Inf(1)
 	case Less:

@@ -1,7 +1,5 @@
 package stats
 
-import "math"
-
 // Estimate implements [Arm]: the mean of unit values and their variance.
 func (m Moments) Estimate() Estimate {
 	if !finite(m.Mean, m.MeanLow, m.M2) {
@@ -64,12 +62,6 @@ func CompareWithBaseline(m Moments, base float64, o Options) (r Comparison) {
 		r.Code = ZeroVariance
 		return r
 	}
-	v, df := e.Variance/float64(e.N), float64(e.N-1)
-	se, test := math.Sqrt(v), newStudent(alpha, df, o)
-	r.StandardError, r.DegreesOfFreedom = Defined(se), Defined(df)
-	r.Critical, r.T = Defined(test.critical), Defined(delta/se)
-	r.PValue, r.Interval = Defined(test.pValue(delta/se)), test.interval(delta, se)
-	r.base = base
-	r.Lift.uncertainty(delta, v, baseline{mean: base}, test)
+	r.infer(delta, e.Variance/float64(e.N), float64(e.N-1), baseline{mean: base}, o)
 	return r
 }

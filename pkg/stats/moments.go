@@ -229,29 +229,34 @@ type PairSums struct {
 // Pair converts the sums. It returns [NonFinite], [NegativeVariance] or
 // [CovarianceBound], as a [Reason], when no sample has such sums.
 func (s PairSums) Pair() (Pair, error) {
+	p, reason, _ := s.pair()
+	if reason != noReason {
+		return Pair{}, reason
+	}
+	return p, nil
+}
+
+func (s PairSums) pair() (p Pair, reason Reason, imprecise bool) {
 	if !finite(s.SumProducts) {
-		return Pair{}, NonFinite
+		return Pair{}, NonFinite, false
 	}
-	m2y, reason, _ := centredSquares(s.N, s.SumY, s.SumSquaresY)
+	m2y, reason, impreciseY := centredSquares(s.N, s.SumY, s.SumSquaresY)
 	if reason != noReason {
-		return Pair{}, reason
+		return Pair{}, reason, false
 	}
-	m2x, reason, _ := centredSquares(s.N, s.SumX, s.SumSquaresX)
-	if reason != noReason {
-		return Pair{}, reason
-	}
-	if s.N == 0 {
-		return Pair{}, nil
+	m2x, reason, impreciseX := centredSquares(s.N, s.SumX, s.SumSquaresX)
+	if reason != noReason || s.N == 0 {
+		return Pair{}, reason, false
 	}
 	n := float64(s.N)
 	cxy, reason := centredProducts(n, s.SumY, s.SumX, s.SumProducts, m2y, m2x)
 	if reason != noReason {
-		return Pair{}, reason
+		return Pair{}, reason, false
 	}
-	p := Pair{N: s.N, M2Y: m2y, M2X: m2x, CXY: cxy}
+	p = Pair{N: s.N, M2Y: m2y, M2X: m2x, CXY: cxy}
 	p.MeanY, p.LowY = meanOf(s.SumY, n)
 	p.MeanX, p.LowX = meanOf(s.SumX, n)
-	return p, nil
+	return p, noReason, impreciseY || impreciseX
 }
 
 // centredProducts returns Σ(y-ȳ)(x-x̄) from raw sums. A value beyond the

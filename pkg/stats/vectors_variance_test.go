@@ -1,0 +1,239 @@
+package stats_test
+
+import (
+	"slices"
+
+	"github.com/sluice-flags/sluice/pkg/stats"
+)
+
+// Answers of the methods that need more than one value per unit, or that shape
+// the values before they are compared.
+func init() {
+	methods["ratio_test"] = ratioTest
+	methods["cuped_mean"] = cupedMean
+	methods["cuped_ratio"] = cupedRatio
+	methods["poststratified_mean"] = poststratifiedMean
+	methods["winsorize"] = winsorize
+	methods["quantile_test"] = quantileTest
+	methods["quantile_bounds_raw"] = quantileBounds
+}
+
+type ratioArm struct {
+	N       uint64  `json:"n"`
+	Y       float64 `json:"main_sum"`
+	YY      float64 `json:"main_sum_squares"`
+	D       float64 `json:"denominator_sum"`
+	DD      float64 `json:"denominator_sum_squares"`
+	YD      float64 `json:"main_denominator_sum_product"`
+	X       float64 `json:"covariate_sum"`
+	XX      float64 `json:"covariate_sum_squares"`
+	YX      float64 `json:"main_covariate_sum_product"`
+	Covered *uint64 `json:"n_with_covariate"`
+}
+
+func (a ratioArm) ratio() stats.RatioSums {
+	return stats.RatioSums{PairSums: stats.PairSums{
+		N: a.N, SumY: a.Y, SumX: a.D, SumSquaresY: a.YY, SumSquaresX: a.DD, SumProducts: a.YD,
+	}}
+}
+
+func (a ratioArm) covaried() (stats.Pair, error) {
+	return stats.PairSums{
+		N: a.N, SumY: a.Y, SumX: a.X, SumSquaresY: a.YY, SumSquaresX: a.XX, SumProducts: a.YX,
+	}.Pair()
+}
+
+func ratioTest(c vectorCase) (answers, error) {
+	var in twoArms[ratioArm]
+	var o options
+	if err := decode(c, &in, &o); err != nil {
+		return nil, err
+	}
+	return comparison(stats.Compare(in.Control.ratio(), in.Treatment.ratio(), o.options())), nil
+}
+
+func adjusted(r stats.Adjusted) answers {
+	a := comparison(r.Comparison)
+	a["theta"], a["variance_reduction"] = r.Theta, r.VarianceReduction
+	a["cuped_applied"], a["cuped_reason"] = r.Applied, r.Why
+	a["adjusted_mean_control"] = r.Comparison.Control.Value
+	a["adjusted_mean_treatment"] = r.Comparison.Treatment.Value
+	a["unadjusted_mean_control"] = r.Unadjusted.Control.Value
+	a["unadjusted_mean_treatment"] = r.Unadjusted.Treatment.Value
+	return a
+}
+
+func cupedMean(c vectorCase) (answers, error) {
+	var in twoArms[ratioArm]
+	var o options
+	if err := decode(c, &in, &o); err != nil {
+		return nil, err
+	}
+	control, err := in.Control.covaried()
+	if err != nil {
+		return refused(err)
+	}
+	treatment, err := in.Treatment.covaried()
+	if err != nil {
+		return refused(err)
+	}
+	if in.Control.Covered == nil {
+		return adjusted(stats.CompareAdjusted(control, treatment, o.options())), nil
+	}
+	return adjusted(stats.CUPED(
+		stats.Covaried{Pair: control, WithCovariate: *in.Control.Covered},
+		stats.Covaried{Pair: treatment, WithCovariate: *in.Treatment.Covered},
+		o.options())), nil
+}
+
+type ratioCovariedArm struct {
+	N     uint64  `json:"n"`
+	Y     float64 `json:"main_post_sum"`
+	D     float64 `json:"denominator_post_sum"`
+	PY    float64 `json:"main_pre_sum"`
+	PD    float64 `json:"denominator_pre_sum"`
+	YY    float64 `json:"main_post_sum_squares"`
+	DD    float64 `json:"denominator_post_sum_squares"`
+	PYPY  float64 `json:"main_pre_sum_squares"`
+	PDPD  float64 `json:"denominator_pre_sum_squares"`
+	YD    float64 `json:"main_post_denominator_post_sum_product"`
+	YPY   float64 `json:"main_post_main_pre_sum_product"`
+	YPD   float64 `json:"main_post_denominator_pre_sum_product"`
+	DPY   float64 `json:"main_pre_denominator_post_sum_product"`
+	DPD   float64 `json:"denominator_post_denominator_pre_sum_product"`
+	PYxPD float64 `json:"main_pre_denominator_pre_sum_product"`
+}
+
+func (a ratioCovariedArm) covaried() (stats.RatioCovaried, error) {
+	return stats.RatioCovariedSums{
+		N:   a.N,
+		Sum: [4]float64{a.Y, a.D, a.PY, a.PD},
+		Products: [4][4]float64{
+			{a.YY, a.YD, a.YPY, a.YPD},
+			{0, a.DD, a.DPY, a.DPD},
+			{0, 0, a.PYPY, a.PYxPD},
+			{0, 0, 0, a.PDPD},
+		},
+	}.RatioCovaried()
+}
+
+func cupedRatio(c vectorCase) (answers, error) {
+	var in twoArms[ratioCovariedArm]
+	var o options
+	if err := decode(c, &in, &o); err != nil {
+		return nil, err
+	}
+	control, err := in.Control.covaried()
+	if err != nil {
+		return refused(err)
+	}
+	treatment, err := in.Treatment.covaried()
+	if err != nil {
+		return refused(err)
+	}
+	return adjusted(stats.CompareAdjustedRatios(control, treatment, o.options())), nil
+}
+
+func poststratifiedMean(c vectorCase) (answers, error) {
+	var in struct{ Strata []twoArms[meanArm] }
+	var o options
+	if err := decode(c, &in, &o); err != nil {
+		return nil, err
+	}
+	strata := make([]stats.Stratum, len(in.Strata))
+	for i, s := range in.Strata {
+		var err error
+		if strata[i].Control, err = s.Control.sums().Moments(); err != nil {
+			return refused(err)
+		}
+		if strata[i].Treatment, err = s.Treatment.sums().Moments(); err != nil {
+			return refused(err)
+		}
+	}
+	a := comparison(stats.PostStratify(strata, o.options()))
+	a["control_mean"] = a["mean_control"]
+	return a, nil
+}
+
+func winsorize(c vectorCase) (answers, error) {
+	var in twoArms[[]float64]
+	var p struct {
+		Upper, Lower float64
+		IgnoreZeros  bool `json:"ignore_zeros"`
+	}
+	if err := decode(c, &in, &p); err != nil {
+		return nil, err
+	}
+	w := stats.Winsor{Upper: p.Upper, Lower: p.Lower, KeepZeros: p.IgnoreZeros}
+	caps := w.Caps(slices.Concat(in.Control, in.Treatment))
+	a := answers{"cap_upper": caps.Upper, "cap_lower": caps.Lower}
+	for name, values := range map[string][]float64{"control": in.Control, "treatment": in.Treatment} {
+		m, moved := caps.Moments(values)
+		n := float64(m.N)
+		a[name] = answers{
+			"n": m.N, "sum": n * m.Mean, "sum_squares": m.M2 + n*m.Mean*m.Mean, "n_capped": moved,
+		}
+	}
+	return a, nil
+}
+
+type quantileArm struct {
+	ratioArm
+	NStar    uint64  `json:"n_star"`
+	Quantile float64 `json:"quantile"`
+	Lower    float64 `json:"quantile_lower"`
+	Upper    float64 `json:"quantile_upper"`
+	Clusters uint64  `json:"n_clusters"`
+}
+
+func (a quantileArm) quantile(level float64, clustered bool) (stats.Quantile, error) {
+	q := stats.Quantile{
+		N: a.N, NStar: a.NStar, Level: level, Value: a.Quantile, Lower: a.Lower, Upper: a.Upper,
+	}
+	if !clustered {
+		return q, nil
+	}
+	sums := a.ratio().PairSums
+	sums.N = a.Clusters
+	var err error
+	q.Clusters, err = sums.Pair()
+	return q, err
+}
+
+func quantileTest(c vectorCase) (answers, error) {
+	var in twoArms[quantileArm]
+	var p struct {
+		options
+		Nu        float64 `json:"nu"`
+		Clustered bool    `json:"clustered"`
+	}
+	if err := decode(c, &in, &p); err != nil {
+		return nil, err
+	}
+	control, err := in.Control.quantile(p.Nu, p.Clustered)
+	if err != nil {
+		return refused(err)
+	}
+	treatment, err := in.Treatment.quantile(p.Nu, p.Clustered)
+	if err != nil {
+		return refused(err)
+	}
+	return comparison(stats.Compare(control, treatment, p.options.options())), nil
+}
+
+func quantileBounds(c vectorCase) (answers, error) {
+	var in struct{ Values []float64 }
+	var p struct{ Nu float64 }
+	if err := decode(c, &in, &p); err != nil {
+		return nil, err
+	}
+	slices.Sort(in.Values)
+	lower, upper := stats.QuantileLevels(p.Nu, uint64(len(in.Values)))
+	q := stats.QuantileOf(in.Values, p.Nu)
+	e := q.Estimate()
+	return answers{
+		"level_lower": lower, "level_upper": upper, "quantile": q.Value,
+		"quantile_lower": q.Lower, "quantile_upper": q.Upper,
+		"variance_defined": e.Code == stats.OK, "code": e.Code,
+	}, nil
+}
