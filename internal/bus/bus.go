@@ -1,0 +1,243 @@
+// Package bus is where the services meet: NATS, as Sluice uses it. Connections,
+// the names of streams and subjects, the settings that our promises need and the
+// checks that they are so, all stand here and nowhere else.
+//
+// Servers other than the embedded one must be set up to sync always
+// (`jetstream { sync_interval: always }`): that cannot be seen from here.
+package bus
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"math/rand/v2"
+	"sync/atomic"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+)
+
+// A Config says how to reach NATS. Either URL or InProcess is required.
+type Config struct {
+	// URL is one or more server addresses, separated by commas.
+	URL string
+	// InProcess connects to an embedded server through memory.
+	InProcess nats.InProcessConnProvider
+	// Name tells connections apart in the server's monitoring.
+	Name string
+	// Credentials is a file with a user's JWT and key.
+	Credentials string
+	// CA, Cert and Key are PEM files: whom to trust, and how to be known.
+	CA, Cert, Key string
+	// InboxPrefix replaces "_INBOX" where permissions ask for it.
+	InboxPrefix string
+	// Logger receives what happens to the connection. Nil discards it.
+	Logger *slog.Logger
+}
+
+// A Conn is a connection that comes back by itself. It is safe for concurrent
+// use.
+type Conn struct {
+	nc *nats.Conn
+	js jetstream.JetStream
+	// refused is the last refusal by permission: a broken set-up that calls
+	// would otherwise report as time-outs.
+	refused atomic.Pointer[error]
+}
+
+const (
+	requestTimeout   = 5 * time.Second
+	reconnectAtMost  = 2 * time.Second
+	firstConnectWait = 2 * time.Second
+)
+
+// Connect connects to NATS. If nobody answers there yet it returns all the same
+// and goes on trying, for what we serve does not depend on it; [Conn.Wait] waits.
+// An error means that the configuration cannot work.
+func Connect(ctx context.Context, c Config) (*Conn, error) {
+	if c.URL == "" && c.InProcess == nil {
+		return nil, errors.New("no NATS address")
+	}
+	lg := c.Logger
+	if lg == nil {
+		lg = slog.New(slog.DiscardHandler)
+	}
+	conn := &Conn{}
+	opts := []nats.Option{
+		nats.Name(c.Name),
+		nats.Timeout(firstConnectWait),
+		nats.RetryOnFailedConnect(true),
+		nats.MaxReconnects(-1),
+		nats.CustomReconnectDelay(func(attempts int) time.Duration {
+			most := min(reconnectAtMost, 50*time.Millisecond<<min(attempts, 10))
+			return rand.N(most) //nolint:gosec // jitter
+		}),
+		// What cannot be sent now fails now: its caller decides what then.
+		nats.ReconnectBufSize(-1),
+		nats.PingInterval(5 * time.Second),
+		nats.MaxPingsOutstanding(2),
+		nats.ErrorHandler(func(_ *nats.Conn, _ *nats.Subscription, err error) {
+			if errors.Is(err, nats.ErrPermissionViolation) {
+				conn.refused.Store(&err)
+			}
+			lg.Error("bus error", slog.Any("error", err))
+		}),
+		nats.DisconnectErrHandler(func(_ *nats.Conn, err error) {
+			if err != nil {
+				lg.Warn("bus disconnected", slog.Any("error", err))
+			}
+		}),
+		nats.ReconnectHandler(func(nc *nats.Conn) {
+			lg.Info("bus connected again", slog.String("server", nc.ConnectedUrlRedacted()))
+		}),
+	}
+	if c.InProcess != nil {
+		opts = append(opts, nats.InProcessServer(c.InProcess))
+	}
+	if c.Credentials != "" {
+		opts = append(opts, nats.UserCredentials(c.Credentials))
+	}
+	if c.CA != "" {
+		opts = append(opts, nats.RootCAs(c.CA))
+	}
+	if c.Cert != "" {
+		opts = append(opts, nats.ClientCert(c.Cert, c.Key))
+	}
+	if c.InboxPrefix != "" {
+		opts = append(opts, nats.CustomInboxPrefix(c.InboxPrefix))
+	}
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	nc, err := nats.Connect(c.URL, opts...)
+	if err != nil {
+		return nil, fmt.Errorf("connecting to NATS: %w", err)
+	}
+	conn.nc = nc
+	if conn.js, err = jetstream.New(nc, jetstream.WithDefaultTimeout(requestTimeout)); err != nil {
+		nc.Close()
+		return nil, fmt.Errorf("connecting to NATS: %w", err)
+	}
+	return conn, nil
+}
+
+// NATS is the plain connection.
+func (c *Conn) NATS() *nats.Conn { return c.nc }
+
+// JetStream is the connection's view of streams.
+func (c *Conn) JetStream() jetstream.JetStream { return c.js }
+
+// Connected reports whether a server answers just now.
+func (c *Conn) Connected() bool { return c.nc.IsConnected() }
+
+// Status is nil while a server answers, and otherwise why none does.
+func (c *Conn) Status() error {
+	if refused := c.refused.Load(); refused != nil {
+		return fmt.Errorf("NATS refuses us: %w", *refused)
+	}
+	if !c.nc.IsConnected() {
+		return fmt.Errorf("NATS is away: %s", c.nc.Status())
+	}
+	return nil
+}
+
+// Wait returns when a server answers, or with the context's error.
+func (c *Conn) Wait(ctx context.Context) error {
+	changed := c.nc.StatusChanged(nats.CONNECTED)
+	defer c.nc.RemoveStatusListener(changed)
+	for !c.nc.IsConnected() {
+		select {
+		case <-ctx.Done():
+			return fmt.Errorf("waiting for NATS: %w", context.Cause(ctx))
+		case <-changed:
+		}
+	}
+	return nil
+}
+
+// Drain lets what is under way leave, and closes the connection.
+func (c *Conn) Drain(ctx context.Context) error {
+	closed := c.nc.StatusChanged(nats.CLOSED)
+	defer c.nc.RemoveStatusListener(closed)
+	if err := c.nc.Drain(); err != nil {
+		c.nc.Close()
+		return fmt.Errorf("draining the bus: %w", err)
+	}
+	for !c.nc.IsClosed() {
+		select {
+		case <-ctx.Done():
+			c.nc.Close()
+			return fmt.Errorf("draining the bus: %w", context.Cause(ctx))
+		case <-closed:
+		}
+	}
+	return nil
+}
+
+// Close closes the connection at once.
+func (c *Conn) Close() { c.nc.Close() }
+
+// A Message is a stored message.
+type Message struct {
+	Subject string
+	Seq     uint64
+	Header  nats.Header
+	Data    []byte
+}
+
+// Last reads the last message of a subject, which may have wildcards, from the
+// stream's leader: it sees every write that was acknowledged before the call.
+// Errors: [jetstream.ErrMsgNotFound], [jetstream.ErrStreamNotFound].
+func (c *Conn) Last(ctx context.Context, stream, subject string) (Message, error) {
+	return c.get(ctx, stream, map[string]any{"last_by_subj": subject})
+}
+
+// At reads the message with a sequence from the stream's leader. Errors: those
+// of [Conn.Last].
+func (c *Conn) At(ctx context.Context, stream string, seq uint64) (Message, error) {
+	return c.get(ctx, stream, map[string]any{"seq": seq})
+}
+
+func (c *Conn) get(ctx context.Context, stream string, request any) (Message, error) {
+	body, err := json.Marshal(request)
+	if err != nil {
+		return Message{}, err
+	}
+	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
+	defer cancel()
+	reply, err := c.nc.RequestWithContext(ctx, "$JS.API.STREAM.MSG.GET."+stream, body)
+	if err != nil {
+		return Message{}, err
+	}
+	var answer struct {
+		Error   *jetstream.APIError `json:"error"`
+		Message struct {
+			Subject string `json:"subject"`
+			Seq     uint64 `json:"seq"`
+			Header  []byte `json:"hdrs"`
+			Data    []byte `json:"data"`
+		} `json:"message"`
+	}
+	if err := json.Unmarshal(reply.Data, &answer); err != nil {
+		return Message{}, fmt.Errorf("answer of stream %s: %w", stream, err)
+	}
+	if answer.Error != nil {
+		switch answer.Error.ErrorCode {
+		case jetstream.JSErrCodeMessageNotFound:
+			return Message{}, jetstream.ErrMsgNotFound
+		case jetstream.JSErrCodeStreamNotFound:
+			return Message{}, jetstream.ErrStreamNotFound
+		}
+		return Message{}, answer.Error
+	}
+	m := Message{Subject: answer.Message.Subject, Seq: answer.Message.Seq, Data: answer.Message.Data}
+	if len(answer.Message.Header) > 0 {
+		if m.Header, err = nats.DecodeHeadersMsg(answer.Message.Header); err != nil {
+			return Message{}, fmt.Errorf("headers of message %d in stream %s: %w", m.Seq, stream, err)
+		}
+	}
+	return m, nil
+}

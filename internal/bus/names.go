@@ -1,0 +1,76 @@
+package bus
+
+import (
+	"fmt"
+	"regexp"
+	"strconv"
+	"strings"
+
+	"github.com/cespare/xxhash/v2"
+
+	"github.com/sluice-flags/sluice/pkg/flags"
+)
+
+// The streams. Each project has one for its definitions besides these.
+const (
+	HeadsStream       = "HEADS"      // last recorded head of each project's log
+	FactsStream       = "FACTS"      // exposures and events on their way to the warehouse
+	DeadFactsStream   = "FACTS_DEAD" // facts that could not be loaded, with the reason
+	flagsStreamPrefix = "FLAGS_"
+)
+
+// OrgProject is the reserved project of people, roles and the list of projects.
+const OrgProject = "_org"
+
+// FactPartitions is how many partitions the facts of a project spread over, so
+// that loaders can share the work and a unit stays with one of them.
+const FactPartitions = 16
+
+var projectID = regexp.MustCompile(`^([a-z][a-z0-9_]{0,31}|_org)$`)
+
+// ValidProject reports whether id can name a project: lower-case letters,
+// digits and '_', beginning with a letter, at most 32; or [OrgProject].
+func ValidProject(id string) bool { return projectID.MatchString(id) }
+
+// FlagsStream names the stream of a project's definitions.
+func FlagsStream(project string) string { return flagsStreamPrefix + project }
+
+// ProjectOf is the inverse of [FlagsStream].
+func ProjectOf(stream string) (project string, ok bool) {
+	project, ok = strings.CutPrefix(stream, flagsStreamPrefix)
+	return project, ok && ValidProject(project)
+}
+
+// FlagsSubject is the subject of one entity's changes.
+func FlagsSubject(project string, ref flags.Ref) string {
+	return "flags." + project + "." + string(ref.Kind) + "." + ref.ID
+}
+
+// FlagsSubjects matches every subject of a project's definitions.
+func FlagsSubjects(project string) string { return "flags." + project + ".>" }
+
+// ParseFlagsSubject is the inverse of [FlagsSubject].
+func ParseFlagsSubject(subject string) (project string, ref flags.Ref, err error) {
+	token := strings.Split(subject, ".")
+	if len(token) != 4 || token[0] != "flags" {
+		return "", flags.Ref{}, fmt.Errorf("subject %q is not flags.<project>.<kind>.<id>", subject)
+	}
+	return token[1], flags.Ref{Kind: flags.Kind(token[2]), ID: token[3]}, nil
+}
+
+// HeadSubject is the subject of a project's recorded head.
+func HeadSubject(project string) string { return "heads." + project }
+
+// FactsSubject is the subject of a batch of facts: kind says what they are
+// ("exposure", "event"), partition is of [FactPartition].
+func FactsSubject(project, kind string, partition int) string {
+	return "facts." + project + "." + kind + "." + strconv.Itoa(partition)
+}
+
+// DeadFactsSubject is where facts of a project go that could not be loaded.
+func DeadFactsSubject(project, kind string) string {
+	return "facts_dead." + project + "." + kind
+}
+
+// FactPartition is the partition of a unit's facts, from 0 to [FactPartitions]-1.
+func FactPartition(unit string) int { return int(xxhash.Sum64String(unit) % FactPartitions) }
