@@ -1,0 +1,483 @@
+package statsig
+
+import (
+	"strconv"
+	"strings"
+
+	"github.com/sluice-flags/sluice/internal/web"
+	"github.com/sluice-flags/sluice/pkg/events"
+)
+
+// Names of the exposure events that SDKs log.
+const (
+	GateExposure   = "statsig::gate_exposure"
+	ConfigExposure = "statsig::config_exposure"
+	LayerExposure  = "statsig::layer_exposure"
+)
+
+// A LogBody is what log_event, rgstr and their relatives carry.
+type LogBody struct {
+	Events []LogEvent
+	SDK    SDK
+}
+
+// SDK is what a body says of the program that sent it.
+type SDK struct {
+	Type, Version string
+	SessionID     string
+	StableID      string
+}
+
+// A LogEvent is one entry of a body. Fault is set when the entry is JSON but
+// not an event; then the other fields hold what could be understood.
+type LogEvent struct {
+	Name     string
+	Time     int64 // milliseconds, 0 if the sender gave none
+	User     LogUser
+	Value    string        // text of the value, "" if there is none
+	Metadata []events.Pair // ascending by name, values as text
+	Fault    *Fault
+}
+
+// A LogUser is what facts keep of a user: its ids and the environment it was
+// in. Attributes, private ones among them, are stepped over when a body is
+// read, so that nothing behind the decoder can store or print them.
+type LogUser struct {
+	UserID    string
+	CustomIDs []events.Pair // ascending by name
+	Tier      string        // of statsigEnvironment
+}
+
+// A Fault says why one entry of a body cannot be taken, without failing its
+// neighbours.
+type Fault struct {
+	Code   string // stable, such as "bad_time"
+	Detail string // for people; names the field
+}
+
+// Limits of one entry. A body's own limits are [web.Limits].
+const (
+	maxName     = 256      // bytes of an event's or entity's name, of a unit type, of a metadata name
+	maxID       = 1 << 10  // bytes of a unit's id
+	maxText     = 16 << 10 // bytes of a value or of one metadata value
+	maxMetadata = 64 << 10 // bytes of all metadata of one event
+	maxPairs    = 100      // custom ids of a user, metadata entries of an event
+)
+
+// Internal tells whether e is the SDK's own housekeeping: diagnostics, counts
+// of checks, log lines, automatic capture. It is acknowledged and not stored.
+func (e *LogEvent) Internal() bool {
+	switch {
+	case e.Name == GateExposure, e.Name == ConfigExposure, e.Name == LayerExposure:
+		return false
+	}
+	return strings.HasPrefix(e.Name, "statsig::") || strings.HasPrefix(e.Name, "auto_capture::")
+}
+
+// Meta returns the text of a metadata entry, or "".
+func (e *LogEvent) Meta(name string) string {
+	for _, p := range e.Metadata {
+		if p.Name == name {
+			return p.Value
+		}
+	}
+	return ""
+}
+
+// DecodeLogBody reads the body of log_event, rgstr or log_event_beacon. It
+// fails only when the text is not JSON, passes a limit, or has no events; an
+// entry that is not an event carries a [Fault] instead.
+func DecodeLogBody(body []byte) (LogBody, error) {
+	var b LogBody
+	var everyone *LogUser // the HTTP API may name one user for all its events
+	listed := false
+	var orphans []int // events without a user of their own
+	s := newScanner(body)
+	s.members(func(name string) {
+		switch name {
+		case "events":
+			if listed {
+				s.fail("the body has two lists of events")
+				return
+			}
+			if listed = true; s.peek() != '[' {
+				s.err = web.Invalid("/events", "wrong_type", "events should be an array")
+				return
+			}
+			s.elements(func() {
+				var e LogEvent
+				if !s.event(&e) {
+					orphans = append(orphans, len(b.Events))
+				}
+				b.Events = append(b.Events, e)
+			})
+		case "statsigMetadata":
+			s.sdk(&b.SDK)
+		case "user":
+			var e LogEvent
+			if s.user(&e) {
+				everyone = &e.User
+			}
+		default:
+			s.skip()
+		}
+	})
+	s.end()
+	switch {
+	case s.err != nil:
+		return LogBody{}, s.err
+	case !listed:
+		return LogBody{}, web.Invalid("/events", "required", "the body has no events")
+	}
+	if everyone != nil {
+		for _, i := range orphans {
+			b.Events[i].User = *everyone
+		}
+	}
+	for i := range b.Events {
+		b.Events[i].User.stable(b.SDK.StableID)
+	}
+	return b, nil
+}
+
+// A CustomExposure is one entry of log_custom_exposure: somebody who decided
+// by other means tells what a unit got. Exactly one of Experiment and Gate is
+// set unless Fault is.
+type CustomExposure struct {
+	User       LogUser
+	Experiment string
+	Group      string
+	Gate       string
+	Passes     bool
+	RuleID     string
+	Time       int64 // milliseconds, 0 if the sender gave none
+	Fault      *Fault
+}
+
+// DecodeCustomExposures reads the body of log_custom_exposure, under the rules
+// of [DecodeLogBody].
+func DecodeCustomExposures(body []byte) ([]CustomExposure, SDK, error) {
+	var list []CustomExposure
+	var sdk SDK
+	listed := false
+	s := newScanner(body)
+	s.members(func(name string) {
+		switch name {
+		case "exposures":
+			if listed = true; s.peek() != '[' {
+				s.err = web.Invalid("/exposures", "wrong_type", "exposures should be an array")
+				return
+			}
+			s.elements(func() { list = append(list, s.customExposure()) })
+		case "statsigMetadata":
+			s.sdk(&sdk)
+		default:
+			s.skip()
+		}
+	})
+	s.end()
+	switch {
+	case s.err != nil:
+		return nil, SDK{}, s.err
+	case !listed:
+		return nil, SDK{}, web.Invalid("/exposures", "required", "the body has no exposures")
+	}
+	for i := range list {
+		list[i].User.stable(sdk.StableID)
+	}
+	return list, sdk, nil
+}
+
+// stable adds the stable id of the body to a user that has none.
+func (u *LogUser) stable(id string) {
+	if id == "" || len(id) > maxID {
+		return
+	}
+	for _, p := range u.CustomIDs {
+		if p.Name == "stableID" {
+			return
+		}
+	}
+	// Users may share their slice of ids, so it is copied, never appended to.
+	ids := make([]events.Pair, 0, len(u.CustomIDs)+1)
+	ids = append(append(ids, u.CustomIDs...), events.Pair{Name: "stableID", Value: id})
+	events.SortPairs(ids)
+	u.CustomIDs = ids
+}
+
+// fault records the first thing that is wrong with e.
+func (e *LogEvent) fault(code, detail string) {
+	if e.Fault == nil {
+		e.Fault = &Fault{Code: code, Detail: detail}
+	}
+}
+
+// event reads one entry into e and tells whether it named a user.
+func (s *scanner) event(e *LogEvent) (hasUser bool) {
+	if s.peek() != '{' {
+		s.skip()
+		e.fault("wrong_type", "an event should be an object")
+		return true
+	}
+	var seen [5]bool
+	once := func(field int, name string) {
+		if seen[field] {
+			e.fault("duplicate_member", name+" stands twice")
+		}
+		seen[field] = true
+	}
+	s.members(func(name string) {
+		switch name {
+		case "eventName":
+			once(0, name)
+			e.Name = s.name(e, name)
+		case "user":
+			once(1, name)
+			hasUser = s.user(e)
+		case "value":
+			once(2, name)
+			if e.Value = s.scalar(); len(e.Value) > maxText {
+				e.fault("too_long", "value is longer than "+strconv.Itoa(maxText)+" bytes")
+				e.Value = ""
+			}
+		case "metadata":
+			once(3, name)
+			s.metadata(e)
+		case "time":
+			once(4, name)
+			e.Time = s.time(e)
+		default: // secondaryExposures and statsigMetadata among them
+			s.skip()
+		}
+	})
+	if e.Name == "" {
+		e.fault("no_name", "eventName is missing")
+	}
+	return hasUser
+}
+
+// name reads a text that names something.
+func (s *scanner) name(e *LogEvent, field string) string {
+	if s.peek() != '"' {
+		if !s.null() {
+			s.skip()
+			e.fault("wrong_type", field+" should be a string")
+		}
+		return ""
+	}
+	name := s.string()
+	if len(name) > maxName {
+		e.fault("too_long", field+" is longer than "+strconv.Itoa(maxName)+" bytes")
+		return ""
+	}
+	return name
+}
+
+// time reads a time in milliseconds: a number, or the text of one.
+func (s *scanner) time(e *LogEvent) int64 {
+	if s.null() {
+		return 0
+	}
+	c := s.peek()
+	text := s.scalar()
+	if c != '"' && c != '-' && (c < '0' || c > '9') {
+		e.fault("bad_time", "time should be a number of milliseconds")
+		return 0
+	}
+	if ms, err := strconv.ParseInt(text, 10, 64); err == nil {
+		return ms
+	}
+	ms, err := strconv.ParseFloat(text, 64)
+	if err != nil || !(ms > -1e15 && ms < 1e15) {
+		e.fault("bad_time", "time should be a number of milliseconds")
+		return 0
+	}
+	return int64(ms)
+}
+
+// metadata reads the event's own metadata.
+func (s *scanner) metadata(e *LogEvent) {
+	if s.peek() != '{' {
+		if !s.null() {
+			s.skip()
+			e.fault("wrong_type", "metadata should be an object")
+		}
+		return
+	}
+	size := 0
+	s.members(func(name string) {
+		value := s.scalar()
+		size += len(name) + len(value)
+		switch {
+		case len(name) > maxName:
+			e.fault("too_long", "a name in metadata is longer than "+strconv.Itoa(maxName)+" bytes")
+		case len(value) > maxText || size > maxMetadata:
+			e.fault("too_long", "metadata has a value longer than "+strconv.Itoa(maxText)+" bytes, or more than "+strconv.Itoa(maxMetadata)+" in all")
+		case len(e.Metadata) == maxPairs:
+			e.fault("too_many", "metadata has more than "+strconv.Itoa(maxPairs)+" entries")
+		default:
+			e.Metadata = append(e.Metadata, events.Pair{Name: name, Value: value})
+		}
+	})
+	e.Metadata = sorted(e, e.Metadata, "metadata")
+}
+
+// sorted puts pairs in order and faults names that stand twice.
+func sorted(e *LogEvent, pairs []events.Pair, field string) []events.Pair {
+	events.SortPairs(pairs)
+	for i := 1; i < len(pairs); i++ {
+		if pairs[i].Name == pairs[i-1].Name {
+			e.fault("duplicate_member", "a name in "+field+" stands twice")
+			return pairs[:i]
+		}
+	}
+	return pairs
+}
+
+// user reads the ids of a user into e and steps over the rest. It tells
+// whether there was a user: null is none, {} is one.
+func (s *scanner) user(e *LogEvent) bool {
+	if s.peek() != '{' {
+		if s.null() {
+			return false
+		}
+		s.skip()
+		e.fault("wrong_type", "user should be an object")
+		return true
+	}
+	s.members(func(name string) {
+		switch name {
+		case "userID":
+			e.User.UserID = s.id(e, name)
+		case "customIDs":
+			s.customIDs(e)
+		case "statsigEnvironment":
+			s.tier(e)
+		default:
+			s.skip()
+		}
+	})
+	return true
+}
+
+// id reads a unit's id: a string, or a number as text.
+func (s *scanner) id(e *LogEvent, field string) string {
+	if c := s.peek(); c == '{' || c == '[' || c == 't' || c == 'f' {
+		s.skip()
+		e.fault("wrong_type", field+" should be a string or a number")
+		return ""
+	}
+	id := s.scalar()
+	if len(id) > maxID {
+		e.fault("too_long", field+" is longer than "+strconv.Itoa(maxID)+" bytes")
+		return ""
+	}
+	return id
+}
+
+func (s *scanner) customIDs(e *LogEvent) {
+	if s.peek() != '{' {
+		if !s.null() {
+			s.skip()
+			e.fault("wrong_type", "user.customIDs should be an object")
+		}
+		return
+	}
+	s.members(func(name string) {
+		id := s.id(e, "an id in user.customIDs")
+		switch {
+		case id == "":
+		case len(name) > maxName:
+			e.fault("too_long", "a name in user.customIDs is longer than "+strconv.Itoa(maxName)+" bytes")
+		case len(e.User.CustomIDs) == maxPairs:
+			e.fault("too_many", "user.customIDs has more than "+strconv.Itoa(maxPairs)+" entries")
+		default:
+			e.User.CustomIDs = append(e.User.CustomIDs, events.Pair{Name: name, Value: id})
+		}
+	})
+	e.User.CustomIDs = sorted(e, e.User.CustomIDs, "user.customIDs")
+}
+
+func (s *scanner) tier(e *LogEvent) {
+	if s.peek() != '{' {
+		s.skip()
+		return
+	}
+	s.members(func(name string) {
+		if name == "tier" && s.peek() == '"' {
+			if tier := s.string(); len(tier) <= maxName {
+				e.User.Tier = tier
+			}
+			return
+		}
+		s.skip()
+	})
+}
+
+// sdk reads the body's statsigMetadata. What is not a text is not ours to judge.
+func (s *scanner) sdk(sdk *SDK) {
+	if s.peek() != '{' {
+		s.skip()
+		return
+	}
+	s.members(func(name string) {
+		if s.peek() != '"' {
+			s.skip()
+			return
+		}
+		value := s.string()
+		if len(value) > maxName {
+			return
+		}
+		switch name {
+		case "sdkType":
+			sdk.Type = value
+		case "sdkVersion":
+			sdk.Version = value
+		case "sessionID":
+			sdk.SessionID = value
+		case "stableID":
+			sdk.StableID = value
+		}
+	})
+}
+
+func (s *scanner) customExposure() (x CustomExposure) {
+	if s.peek() != '{' {
+		s.skip()
+		x.Fault = &Fault{Code: "wrong_type", Detail: "an exposure should be an object"}
+		return x
+	}
+	var e LogEvent // collects the user and the first fault
+	s.members(func(name string) {
+		switch name {
+		case "user":
+			s.user(&e)
+		case "experimentName":
+			x.Experiment = s.name(&e, name)
+		case "group":
+			x.Group = s.name(&e, name)
+		case "gateName":
+			x.Gate = s.name(&e, name)
+		case "ruleID":
+			x.RuleID = s.name(&e, name)
+		case "passes":
+			switch s.scalar() {
+			case "true":
+				x.Passes = true
+			case "false", "":
+			default:
+				e.fault("wrong_type", "passes should be true or false")
+			}
+		case "time":
+			x.Time = s.time(&e)
+		default:
+			s.skip()
+		}
+	})
+	if (x.Experiment == "") == (x.Gate == "") {
+		e.fault("no_name", "an exposure names an experimentName or a gateName, and not both")
+	}
+	x.User, x.Fault = e.User, e.Fault
+	return x
+}
