@@ -28,10 +28,10 @@ type group struct {
 // groups: one good, one null and one bad change against control.
 
 var groups = []group{
-	{name: "control", share: 33.4, purchase: 0.20},
-	{name: "clearer_prices", share: 22.2, purchase: 0.26},
-	{name: "new_font", share: 22.2, purchase: 0.20},
-	{name: "extra_step", share: 22.2, purchase: 0.15},
+	{name: "control", share: 25, purchase: 0.20},
+	{name: "clearer_prices", share: 25, purchase: 0.26},
+	{name: "new_font", share: 25, purchase: 0.20},
+	{name: "extra_step", share: 25, purchase: 0.15},
 }
 
 // Baskets are lognormal with this mean and this sigma of the logarithm, the

@@ -160,7 +160,7 @@ func (t *Traffic) once(ctx context.Context, target string, raw []byte, out any) 
 	case res.StatusCode == http.StatusServiceUnavailable || res.StatusCode == http.StatusTooManyRequests:
 		return 2 * time.Second, fmt.Errorf("%s answered %s", req.URL.Path, res.Status)
 	case res.StatusCode >= 300:
-		return 0, problem(res)
+		return 0, refused(res)
 	case out == nil:
 		return 0, nil
 	}
