@@ -34,4 +34,38 @@ func (c *Config) Ref() Ref { return Ref{KindConfig, c.ID} }
 // DocName implements [Document].
 func (c *Config) DocName() string { return c.Name }
 
-func (c *Config) header() header { return header{&c.ID, &c.Name, &c.About} }
+func (c *Config) header() header { return header{&c.ID, &c.Name, &c.About, c.Status == StatusArchived} }
+
+func (c *Config) normalize() {
+	normalizeAbout(&c.About)
+	normalizeStatus(&c.Status)
+	normalizeTime(&c.ExpiresAt)
+	c.UnitType = canonicalUnitType(c.UnitType)
+	unlist(&c.TargetApps)
+	c.DefaultValue = compact(c.DefaultValue)
+	normalizeRules(&c.Rules)
+	unlist(&c.OffIn)
+	unlist(&c.Holdouts)
+}
+
+func (c *Config) validate(v *validation) {
+	v.length("/why", c.Why, 10_000)
+	oneOfValues(v, "/type", c.Type, "", TypeTemporary, TypePermanent, TypeKillSwitch)
+	oneOfValues(v, "/status", c.Status, StatusInProgress, StatusLaunched, StatusDisabled, StatusArchived)
+	if c.Status == StatusLaunched && len(c.Rules) != 1 {
+		v.add("/status", CodeInvalid, "a launched config has exactly one rule: the one whose value everyone gets")
+	}
+	v.unitType("/unitType", c.UnitType)
+	v.salt("/salt", c.Salt)
+	v.texts("/targetApps", c.TargetApps, maxTags, 100)
+	v.object("/defaultValue", c.DefaultValue)
+	v.rules(c.Rules, rulesOf{pointer: "/rules", values: true})
+	v.texts("/offIn", c.OffIn, maxList, maxValue)
+	v.texts("/holdouts", c.Holdouts, maxTags, maxValue)
+}
+
+func (c *Config) references(yield func(mention)) {
+	mentionRules("/rules", c.Rules, yield)
+	mentionEnvironments("/offIn", c.OffIn, yield)
+	mentionHoldouts(c.Holdouts, yield)
+}

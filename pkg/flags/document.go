@@ -27,10 +27,11 @@ type Document interface {
 	references(yield func(mention))
 }
 
-// header points at the members that every document has.
+// header points at what every document has.
 type header struct {
 	id, name *string
 	about    *About
+	archived bool // nothing evaluates it or may refer to it
 }
 
 // About is what people write about an entity for one another. None of it

@@ -76,7 +76,9 @@ func (e *Experiment) Ref() Ref { return Ref{KindExperiment, e.ID} }
 // DocName implements [Document].
 func (e *Experiment) DocName() string { return e.Name }
 
-func (e *Experiment) header() header { return header{&e.ID, &e.Name, &e.About} }
+func (e *Experiment) header() header {
+	return header{&e.ID, &e.Name, &e.About, e.Status == ExperimentArchived}
+}
 
 const overrideSuffix = ":id_override"
 

@@ -58,4 +58,58 @@ func (g *Gate) Ref() Ref { return Ref{KindGate, g.ID} }
 // DocName implements [Document].
 func (g *Gate) DocName() string { return g.Name }
 
-func (g *Gate) header() header { return header{&g.ID, &g.Name, &g.About} }
+func (g *Gate) header() header { return header{&g.ID, &g.Name, &g.About, g.Status == StatusArchived} }
+
+// The types of gate and config, for people who clean up.
+const (
+	TypeTemporary  = "temporary"
+	TypePermanent  = "permanent"
+	TypeKillSwitch = "killSwitch"
+)
+
+func (g *Gate) normalize() {
+	normalizeAbout(&g.About)
+	normalizeStatus(&g.Status)
+	normalizeTime(&g.ExpiresAt)
+	g.UnitType = canonicalUnitType(g.UnitType)
+	unlist(&g.TargetApps)
+	normalizeRules(&g.Rules)
+	g.Overrides = canonicalKeys(g.Overrides)
+	unlist(&g.OffIn)
+	unlist(&g.Holdouts)
+}
+
+func (g *Gate) validate(v *validation) {
+	v.length("/why", g.Why, 10_000)
+	oneOfValues(v, "/type", g.Type, "", TypeTemporary, TypePermanent, TypeKillSwitch)
+	oneOfValues(v, "/status", g.Status, StatusInProgress, StatusLaunched, StatusDisabled, StatusArchived)
+	v.unitType("/unitType", g.UnitType)
+	v.salt("/salt", g.Salt)
+	v.texts("/targetApps", g.TargetApps, maxTags, 100)
+	v.rules(g.Rules, rulesOf{pointer: "/rules"})
+	v.texts("/offIn", g.OffIn, maxList, maxValue)
+	v.texts("/holdouts", g.Holdouts, maxTags, maxValue)
+	for unitType, o := range g.Overrides {
+		pointer := at("/overrides", unitType)
+		v.unitType(pointer, unitType)
+		seen := map[string]string{}
+		v.unitIDs(at(pointer, "pass"), o.Pass, seen)
+		v.unitIDs(at(pointer, "fail"), o.Fail, seen)
+		for environment, lists := range o.Environments {
+			pointer, seen := at(pointer, "environments", environment), map[string]string{}
+			v.unitIDs(at(pointer, "pass"), lists.Pass, seen)
+			v.unitIDs(at(pointer, "fail"), lists.Fail, seen)
+		}
+	}
+}
+
+func (g *Gate) references(yield func(mention)) {
+	mentionRules("/rules", g.Rules, yield)
+	mentionEnvironments("/offIn", g.OffIn, yield)
+	for unitType, o := range g.Overrides {
+		for environment := range o.Environments {
+			yield(mention{pointer: at("/overrides", unitType, "environments", environment), kind: KindEnvironment, name: environment})
+		}
+	}
+	mentionHoldouts(g.Holdouts, yield)
+}

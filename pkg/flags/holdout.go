@@ -19,4 +19,21 @@ func (h *Holdout) Ref() Ref { return Ref{KindHoldout, h.ID} }
 // DocName implements [Document].
 func (h *Holdout) DocName() string { return h.Name }
 
-func (h *Holdout) header() header { return header{&h.ID, &h.Name, &h.About} }
+func (h *Holdout) header() header {
+	return header{&h.ID, &h.Name, &h.About, h.Status == StatusArchived}
+}
+
+func (h *Holdout) normalize() {
+	normalizeAbout(&h.About)
+	normalizeStatus(&h.Status)
+	h.UnitType = canonicalUnitType(h.UnitType)
+}
+
+func (h *Holdout) validate(v *validation) {
+	oneOfValues(v, "/status", h.Status, StatusInProgress, StatusArchived)
+	v.unitType("/unitType", h.UnitType)
+	v.salt("/salt", h.Salt)
+	v.percentage("/share", h.Share, 2)
+}
+
+func (h *Holdout) references(func(mention)) {}

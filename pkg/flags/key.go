@@ -40,7 +40,7 @@ func (k *Key) Ref() Ref { return Ref{KindKey, k.ID} }
 // DocName implements [Document].
 func (k *Key) DocName() string { return k.Name }
 
-func (k *Key) header() header { return header{&k.ID, &k.Name, &k.About} }
+func (k *Key) header() header { return header{&k.ID, &k.Name, &k.About, false} }
 
 // Active reports whether the key lets anyone in at the given time.
 func (k *Key) Active(now time.Time) bool {
@@ -59,4 +59,41 @@ func (k *Key) digest() (sum [32]byte, ok bool) {
 		return sum, false
 	}
 	return [32]byte(b), true
+}
+
+func (k *Key) normalize() {
+	normalizeAbout(&k.About)
+	unlist(&k.Environments)
+	unlist(&k.TargetApps)
+	unlist(&k.Scopes)
+	normalizeTime(&k.ExpiresAt)
+}
+
+func (k *Key) validate(v *validation) {
+	oneOfValues(v, "/kind", k.Kind, KeyServer, KeyClient, KeyConsole)
+	sum, ok := k.digest()
+	if !ok || k.Hash != hex.EncodeToString(sum[:]) {
+		v.add("/hash", CodeInvalid, "the hash is 64 lower-case hexadecimal digits")
+	} else if other, ok := v.state.KeyByHash(sum); ok && other.ID != k.ID {
+		v.add("/hash", CodeTaken, "another key has this hash")
+	}
+	v.length("/hint", k.Hint, 16)
+	v.texts("/environments", k.Environments, maxTags, maxValue)
+	v.texts("/targetApps", k.TargetApps, maxTags, 100)
+	v.texts("/scopes", k.Scopes, maxTags, 100)
+	if before, ok := v.before.(*Key); ok {
+		if before.Kind != k.Kind {
+			v.add("/kind", CodeImmutable, "a key stays a %s key", before.Kind)
+		}
+		if before.Hash != k.Hash {
+			v.add("/hash", CodeImmutable, "a key keeps its text: make another key instead")
+		}
+		if before.Revoked && !k.Revoked {
+			v.add("/revoked", CodeImmutable, "a revoked key stays revoked")
+		}
+	}
+}
+
+func (k *Key) references(yield func(mention)) {
+	mentionEnvironments("/environments", k.Environments, yield)
 }

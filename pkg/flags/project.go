@@ -16,4 +16,10 @@ func (p *Project) Ref() Ref { return Ref{KindProject, p.ID} }
 // DocName implements [Document].
 func (p *Project) DocName() string { return p.Name }
 
-func (p *Project) header() header { return header{&p.ID, &p.Name, &p.About} }
+func (p *Project) header() header { return header{&p.ID, &p.Name, &p.About, false} }
+
+func (p *Project) normalize() { normalizeAbout(&p.About) }
+
+func (p *Project) validate(*validation) {}
+
+func (p *Project) references(func(mention)) {}

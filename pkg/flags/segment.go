@@ -23,4 +23,28 @@ func (s *Segment) Ref() Ref { return Ref{KindSegment, s.ID} }
 // DocName implements [Document].
 func (s *Segment) DocName() string { return s.Name }
 
-func (s *Segment) header() header { return header{&s.ID, &s.Name, &s.About} }
+func (s *Segment) header() header {
+	return header{&s.ID, &s.Name, &s.About, s.Status == StatusArchived}
+}
+
+func (s *Segment) normalize() {
+	normalizeAbout(&s.About)
+	normalizeStatus(&s.Status)
+	if s.Type == "" {
+		s.Type = SegmentRules
+	}
+	s.UnitType = canonicalUnitType(s.UnitType)
+	normalizeRules(&s.Rules)
+}
+
+func (s *Segment) validate(v *validation) {
+	oneOfValues(v, "/type", s.Type, SegmentRules)
+	oneOfValues(v, "/status", s.Status, StatusInProgress, StatusArchived)
+	v.unitType("/unitType", s.UnitType)
+	v.salt("/salt", s.Salt)
+	v.rules(s.Rules, rulesOf{pointer: "/rules"})
+}
+
+func (s *Segment) references(yield func(mention)) {
+	mentionRules("/rules", s.Rules, yield)
+}

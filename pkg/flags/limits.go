@@ -1,0 +1,19 @@
+package flags
+
+// Limits of what people may write. They keep a document small enough for every
+// SDK and every message it travels in.
+const (
+	maxDocument   = 64 << 10 // bytes of canonical JSON
+	maxString     = 64 << 10 // bytes of one string
+	maxList       = 10_000   // elements of one list
+	maxInteger    = 1 << 53  // beyond it, JavaScript rounds
+	maxRules      = 200      // of one entity
+	maxValues     = 1000     // of one condition
+	maxValue      = 1024     // bytes of one value of a condition
+	maxPattern    = 256      // bytes of a regular expression
+	maxGroups     = 100      // of one experiment
+	maxConditions = 100      // of one rule
+	maxReference  = 10       // entities in a chain of references
+	maxEntities   = 10_000   // definitions of one project
+	maxTags       = 100      // of one entity
+)
