@@ -182,8 +182,8 @@ func (r RatioCovaried) Merge(other RatioCovaried) RatioCovaried {
 	return r
 }
 
-// ratio returns the ratio of the values measured.
-func (r *RatioCovaried) ratio() Ratio {
+// Ratio returns the ratio of the values measured, without those before exposure.
+func (r RatioCovaried) Ratio() Ratio {
 	return Ratio{Pair{
 		N:     r.N,
 		MeanY: r.Mean[Numerator], LowY: r.MeanLow[Numerator],
@@ -258,7 +258,7 @@ func CUPEDRatio(control, treatment RatioCovaried, o Options) Adjusted {
 // exposure, as long as that varies at all. Both ratios are linearised by the
 // delta method, and θ is the coefficient between the two linear forms.
 func CompareAdjustedRatios(control, treatment RatioCovaried, o Options) Adjusted {
-	plain := compareAfter(control.check(), treatment.check(), control.ratio(), treatment.ratio(), o)
+	plain := compareAfter(control.check(), treatment.check(), control.Ratio(), treatment.Ratio(), o)
 	if plain.Code != OK || control.Mean[PreDenominator] == 0 || treatment.Mean[PreDenominator] == 0 {
 		return unadjusted(plain, NoCovariateVariance)
 	}
