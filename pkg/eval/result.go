@@ -1,6 +1,9 @@
 package eval
 
-import "encoding/json"
+import (
+	"encoding/json"
+	"strconv"
+)
 
 // A Result is one decision, with everything that an exposure of it records. It
 // is a plain value and refers only to immutable data of the ruleset.
@@ -74,25 +77,41 @@ func (r *Result) UndelegatedSecondaryExposures() []SecondaryExposure {
 // inlineExposures is how many exposures a Result holds without allocating.
 const inlineExposures = 4
 
-// exposures is a list of consulted gates. What a layer consulted comes first, so
-// that the undelegated list is a prefix.
+// exposures is a list of consulted gates, as the outcomes they had. What a layer
+// consulted comes first, so that the undelegated list is a prefix.
 type exposures struct {
 	n, undelegated int32
-	inline         [inlineExposures]*SecondaryExposure
-	more           *[]*SecondaryExposure // those after the inline ones
+	inline         [inlineExposures]*outcome
+	more           []*outcome // those after the inline ones
 }
 
-func (x *exposures) at(i int32) *SecondaryExposure {
+func (x *exposures) at(i int32) *outcome {
 	if i < inlineExposures {
 		return x.inline[i]
 	}
-	return (*x.more)[i-inlineExposures]
+	return x.more[i-inlineExposures]
+}
+
+// add appends a gate's outcome, unless the same was added before.
+func (x *exposures) add(o *outcome) {
+	for i := range x.n {
+		if p := x.at(i); p == o || p.spec == o.spec && p.pass == o.pass && p.ruleID == o.ruleID {
+			return
+		}
+	}
+	if x.n < inlineExposures {
+		x.inline[x.n] = o
+	} else {
+		x.more = append(x.more, o)
+	}
+	x.n++
 }
 
 func (x *exposures) list(n int32) []SecondaryExposure {
 	out := make([]SecondaryExposure, n)
 	for i := range n {
-		out[i] = *x.at(i)
+		o := x.at(i)
+		out[i] = SecondaryExposure{o.spec.name, strconv.FormatBool(o.pass), o.ruleID}
 	}
 	return out
 }

@@ -24,6 +24,9 @@ type Specs struct {
 	HashedSDKKeysToAppIDs   map[string]string      `json:"hashed_sdk_keys_to_app_ids,omitempty"` // djb2 of the client key
 	HashedSDKKeysToEntities map[string]KeyEntities `json:"hashed_sdk_keys_to_entities,omitempty"`
 	DefaultEnvironment      string                 `json:"default_environment,omitempty"` // tier of users who name none
+
+	// Unreadable lists the entities that [ParseSpecs] had to leave out.
+	Unreadable []Quarantine `json:"-"`
 }
 
 // KeyEntities is the allow-list of one client key: a key that has one sees the
@@ -62,10 +65,6 @@ type Spec struct {
 	ExplicitParameters  []string `json:"explicitParameters,omitempty"` // parameters that the experiment owns
 	TargetAppIDs        []string `json:"targetAppIDs,omitempty"`
 	ForwardAllExposures bool     `json:"forwardAllExposures,omitempty"`
-
-	// problem says why ParseSpecs could not read the entity; Compile then
-	// quarantines it alone.
-	problem string
 }
 
 // A Rule decides for the users who meet all its conditions: those within its

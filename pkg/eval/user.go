@@ -66,7 +66,7 @@ func (u *User) UnmarshalJSON(data []byte) error {
 		UserID: string(in.UserID), Email: string(in.Email), IP: string(in.IP), UserAgent: string(in.UserAgent),
 		Country: string(in.Country), Locale: string(in.Locale), AppVersion: string(in.AppVersion),
 		Custom: in.Custom, PrivateAttributes: in.PrivateAttributes,
-		CustomIDs: texts(in.CustomIDs), StatsigEnvironment: texts(in.StatsigEnvironment),
+		CustomIDs: plain(in.CustomIDs), StatsigEnvironment: plain(in.StatsigEnvironment),
 	}
 	return nil
 }
@@ -94,7 +94,7 @@ func (s *scalar) UnmarshalJSON(data []byte) error {
 	return nil
 }
 
-func texts(in map[string]scalar) map[string]string {
+func plain(in map[string]scalar) map[string]string {
 	if in == nil {
 		return nil
 	}

@@ -1,0 +1,50 @@
+package eval
+
+import (
+	"crypto/sha256"
+	"encoding/binary"
+	"math"
+)
+
+// Units fall into buckets by the hash of a salt and their id: 10,000 of them for
+// rollouts, 1,000 for experiments. A unit's bucket depends on nothing else, so
+// raising a percentage keeps everybody who was in.
+const (
+	rolloutBuckets = 10_000
+	userBuckets    = 1_000
+)
+
+// hash64 returns the first eight bytes of SHA-256 of prefix and id, where prefix
+// is the salt with its closing dot. The buffer keeps usual lengths off the heap.
+func hash64(prefix, id string) uint64 {
+	var buf [128]byte
+	sum := sha256.Sum256(append(append(buf[:0], prefix...), id...))
+	return binary.BigEndian.Uint64(sum[:])
+}
+
+// buckets passes user buckets that are in a set.
+type buckets struct {
+	set    [(userBuckets + 63) / 64]uint64
+	negate bool
+}
+
+// newBuckets compiles any and none on user buckets, whose targets are often
+// hundreds of numbers.
+func newBuckets(target any, negate bool) test {
+	elements, ok := texts(target)
+	if !ok {
+		return constant(negate)
+	}
+	t := &buckets{negate: negate}
+	for _, e := range elements {
+		if f, ok := parseNumber(e); ok && f >= 0 && f < userBuckets && f == math.Trunc(f) {
+			t.set[int(f)/64] |= 1 << (int(f) % 64)
+		}
+	}
+	return t
+}
+
+func (t *buckets) match(v value) bool {
+	b := int(v.num)
+	return v.kind == number && t.set[b/64]&(1<<(b%64)) != 0 != t.negate
+}

@@ -1,0 +1,375 @@
+package eval
+
+import (
+	"encoding/json"
+	"fmt"
+	"slices"
+	"strings"
+)
+
+// A spec is a compiled [Spec].
+type spec struct {
+	ref      Ref
+	name     string
+	entity   string
+	idType   string
+	version  int64
+	known    bool // false: only referred to, never defined
+	hidden   bool // never listed as an exposure: segments
+	active   bool // experiments: running
+	explicit []string
+
+	always      *outcome // the answer for everybody, if there is one
+	rules       []rule
+	fallback    *outcome // no rule matched
+	unsupported *outcome
+
+	refs       []node // what evaluation asks
+	lists      []int32
+	boundaries []int64 // instants at which a current_time condition changes its answer
+
+	client clientSpec
+	shared *Spec // experiments with shared parameters: their source, see builder.layered
+}
+
+// A node is the place of a spec in its section.
+type node struct {
+	section Section
+	slot    int32
+}
+
+// A rule is a compiled [Rule].
+//
+// Conditions on gates are all asked, in order, since asking is what exposes
+// them; all others stop at the first that fails, which nobody can observe.
+type rule struct {
+	id          string
+	gates       []*condition
+	conditions  []conditionRef
+	unsupported bool
+	delegate    int32 // slot of the experiment that decides instead, -1 if none
+
+	unit      unit
+	salt      string   // with both salts and both dots
+	threshold float64  // buckets below pass
+	pass      *outcome // what everybody who matches gets, if fail is nil
+	fail      *outcome
+
+	asked []*condition // all conditions in order, for traces
+}
+
+// A conditionRef is a condition with its number within the spec as a bit, so
+// that rules that ask the same share the answer; 0 beyond the 64th.
+type conditionRef struct {
+	*condition
+	bit uint64
+}
+
+// An outcome is one possible answer of a spec, precomputed.
+type outcome struct {
+	spec   *spec
+	ruleID string
+	group  string
+	value  json.RawMessage
+	reason Reason
+	pass   bool
+	inside bool // in the experiment
+
+	client clientOutcome
+}
+
+var emptyObject = json.RawMessage("{}")
+
+// A builder makes the next ruleset from the last one. It copies what it changes
+// and shares the rest.
+type builder struct {
+	*Ruleset
+	bulk            bool // everything is new: sort and index once, at the end
+	own             [sections]owned
+	ownLists        bool
+	ownListNames    bool
+	staleBoundaries bool
+
+	conditions map[string]*condition // by everything that is asked
+	values     map[string]json.RawMessage
+	key        []byte
+}
+
+// define compiles a spec into its slot. What cannot be compiled is quarantined:
+// the spec evaluates as unsupported, and says why.
+func (b *builder) define(section Section, src *Spec) {
+	s, err := b.compile(section, src)
+	delete(b.quarantine, Ref{section, src.Name})
+	if err != nil {
+		b.quarantine[Ref{section, src.Name}] = err.Error()
+		s = b.unusable(section, src.Name)
+	}
+	b.put(s)
+}
+
+func (b *builder) compile(section Section, src *Spec) (s *spec, err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			s, err = nil, fmt.Errorf("compiling: %v", p)
+		}
+	}()
+	s = b.newSpec(section, src.Name)
+	s.known = true
+	s.entity, s.idType, s.version = src.Entity, src.IDType, src.Version
+	s.hidden = section == Gates && strings.HasPrefix(s.name, "segment:")
+	s.active = src.IsActive != nil && *src.IsActive
+	s.explicit = src.ExplicitParameters
+	if src.HasSharedParams != nil && *src.HasSharedParams && section == Configs {
+		s.shared = cloneSpec(src)
+	}
+	d := draft{builder: b, src: src, spec: s, numbers: map[*condition]uint64{}}
+	if err := d.compile(); err != nil {
+		return nil, err
+	}
+	b.clientSpec(s, src)
+	return s, nil
+}
+
+// unusable returns a spec that answers nobody.
+func (b *builder) unusable(section Section, name string) *spec {
+	s := b.newSpec(section, name)
+	s.known = true
+	s.entity = [sections]string{EntityGate, EntityConfig, EntityLayer}[section]
+	s.always = s.unsupported
+	b.clientSpec(s, &Spec{})
+	return s
+}
+
+// undefined returns the spec of a name that is referred to and not defined: not
+// passing, and listed as an exposure with no rule.
+func (b *builder) undefined(section Section, name string) *spec {
+	s := b.newSpec(section, name)
+	s.hidden = section == Gates && strings.HasPrefix(s.name, "segment:")
+	s.always = s.outcome(outcome{reason: ReasonUnrecognized, value: emptyObject})
+	return s
+}
+
+func (b *builder) newSpec(section Section, name string) *spec {
+	s := &spec{name: name}
+	s.ref = Ref{section, s.name}
+	s.client.heads = heads(s.name)
+	s.unsupported = s.outcome(outcome{reason: ReasonUnsupported, value: emptyObject})
+	return s
+}
+
+// outcome makes o one of the spec's answers.
+func (s *spec) outcome(o outcome) *outcome {
+	o.spec = s
+	if s.ref.Section == Gates {
+		o.value = nil
+	}
+	o.client = newClientOutcome(&o)
+	return &o
+}
+
+// A draft is a spec on its way to be compiled.
+type draft struct {
+	*builder
+	src     *Spec
+	spec    *spec
+	off     json.RawMessage       // the default value
+	numbers map[*condition]uint64 // bits of the conditions so far
+}
+
+func (d *draft) compile() (err error) {
+	s := d.spec
+	if d.off, err = d.value(d.src.DefaultValue, "defaultValue"); err != nil {
+		return err
+	}
+	if !d.src.Enabled {
+		s.always = d.outcome(outcome{ruleID: "disabled", reason: ReasonDisabled, value: d.off})
+		s.fallback = s.always
+		return nil
+	}
+	s.fallback = d.outcome(outcome{ruleID: "default", reason: ReasonDefault, value: d.off})
+	s.rules = make([]rule, len(d.src.Rules))
+	for i := range d.src.Rules {
+		if err := d.rule(&s.rules[i], &d.src.Rules[i]); err != nil {
+			return fmt.Errorf("rule %q: %w", d.src.Rules[i].ID, err)
+		}
+	}
+	if len(s.rules) == 0 {
+		s.always = s.fallback
+	} else if r := &s.rules[0]; r.fail == nil && r.delegate < 0 && !r.unsupported && len(r.gates)+len(r.conditions) == 0 {
+		s.always = r.pass
+	}
+	return nil
+}
+
+// outcome makes an answer of the spec, with the value that clients see.
+func (d *draft) outcome(o outcome) *outcome {
+	out := d.spec.outcome(o)
+	if d.spec.shared != nil {
+		out.client.value = overlay(d.layerDefault(d.spec.name), out.value)
+	}
+	return out
+}
+
+func (d *draft) rule(r *rule, src *Rule) error {
+	r.id, r.delegate = src.ID, -1
+	if src.ConfigDelegate != "" && d.spec.ref.Section != Gates {
+		r.delegate = d.slot(Configs, src.ConfigDelegate)
+		d.spec.refs = append(d.spec.refs, node{Configs, r.delegate})
+	}
+	for i := range src.Conditions {
+		c, err := d.sharedCondition(&src.Conditions[i])
+		if err != nil {
+			return err
+		}
+		d.ask(r, c)
+	}
+	return d.rollout(r, src)
+}
+
+// ask adds a condition to the rule.
+func (d *draft) ask(r *rule, c *condition) {
+	r.asked = append(r.asked, c)
+	switch c.source {
+	case fromNothing: // holds for everybody
+	case unsupported:
+		r.unsupported = true
+	case fromGate:
+		r.gates = append(r.gates, c)
+		d.spec.refs = append(d.spec.refs, node{Gates, c.slot})
+	default:
+		bit, ok := d.numbers[c]
+		if !ok {
+			bit = 1 << len(d.numbers) // 0 from the 65th on
+			d.numbers[c] = bit
+			d.spec.boundaries = append(d.spec.boundaries, c.boundaries()...)
+			if c.listed {
+				d.spec.lists = append(d.spec.lists, c.slot)
+			}
+		}
+		r.conditions = append(r.conditions, conditionRef{c, bit})
+	}
+}
+
+// rollout compiles the rule's percentage and what each side of it gets.
+func (d *draft) rollout(r *rule, src *Rule) error {
+	on, err := d.value(src.ReturnValue, "returnValue")
+	if err != nil {
+		return err
+	}
+	o := outcome{
+		ruleID: src.ID, group: src.GroupName, reason: ReasonRule, value: d.off,
+		inside: src.IsExperimentGroup != nil && *src.IsExperimentGroup,
+	}
+	if !(src.PassPercentage > 0) { // nobody passes
+		r.pass = d.outcome(o)
+		return nil
+	}
+	if src.PassPercentage < 100 {
+		r.fail = d.outcome(o)
+	}
+	o.value, o.pass = on, true
+	r.pass = d.outcome(o)
+
+	r.threshold = src.PassPercentage * (rolloutBuckets / 100)
+	r.unit = newUnit(src.IDType)
+	salt := src.ID
+	if src.Salt != nil {
+		salt = *src.Salt
+	}
+	r.salt = d.src.Salt + "." + salt + "."
+	return nil
+}
+
+// sharedCondition compiles a condition, or returns the one that asks exactly the same.
+func (b *builder) sharedCondition(src *Condition) (*condition, error) {
+	salt, _ := src.AdditionalValues["salt"].(string)
+	b.key = b.key[:0]
+	for _, part := range [...]string{src.Type, src.Operator, src.Field, src.IDType, salt} {
+		b.key = append(append(b.key, part...), 0)
+	}
+	b.key = append(b.key, src.TargetValue...)
+	if c, ok := b.conditions[string(b.key)]; ok {
+		return c, nil
+	}
+	key := string(b.key)
+	c, err := b.condition(src)
+	if err != nil {
+		return nil, err
+	}
+	b.conditions[key] = c
+	return c, nil
+}
+
+// value checks and copies a value; gates have none worth keeping.
+func (d *draft) value(raw json.RawMessage, what string) (json.RawMessage, error) {
+	if d.spec.ref.Section == Gates {
+		return nil, nil
+	}
+	b := d.builder
+	if v, ok := b.values[string(raw)]; ok {
+		return v, nil
+	}
+	r := reader{data: raw}
+	if len(raw) == 0 || r.literal("null") {
+		return emptyObject, nil
+	}
+	if r.peek() != '{' {
+		return nil, fmt.Errorf("%s is not an object", what)
+	}
+	v := slices.Clone(r.raw())
+	if r.end(); r.err != nil {
+		return nil, fmt.Errorf("%s: %w", what, r.err)
+	}
+	b.values[string(raw)] = v
+	return v, nil
+}
+
+// layerDefault returns the default value of the layer that an experiment is in.
+func (b *builder) layerDefault(experiment string) json.RawMessage {
+	if layer, ok := b.layerOf[experiment]; ok {
+		if s := b.find(Layers, layer); s != nil && s.fallback != nil {
+			return s.fallback.value
+		}
+	}
+	return emptyObject
+}
+
+// overlay returns the object base with the members of over in their place.
+func overlay(base, over json.RawMessage) json.RawMessage {
+	var names []string
+	members := map[string]json.RawMessage{}
+	for _, object := range []json.RawMessage{base, over} {
+		r := reader{data: object}
+		for ok := r.open('{'); ok; ok = r.more('}') {
+			name := string(r.key())
+			if _, seen := members[name]; !seen {
+				names = append(names, name)
+			}
+			members[name] = r.raw()
+		}
+	}
+	out := json.RawMessage{'{'}
+	for i, name := range names {
+		if i > 0 {
+			out = append(out, ',')
+		}
+		out = append(append(appendQuoted(out, name), ':'), members[name]...)
+	}
+	return append(out, '}')
+}
+
+// cloneSpec returns a deep copy that shares no bytes with a download's body.
+func cloneSpec(src *Spec) *Spec {
+	s := *src
+	s.DefaultValue = slices.Clone(s.DefaultValue)
+	s.Rules = slices.Clone(s.Rules)
+	for i := range s.Rules {
+		r := &s.Rules[i]
+		r.ReturnValue = slices.Clone(r.ReturnValue)
+		r.Conditions = slices.Clone(r.Conditions)
+		for j := range r.Conditions {
+			r.Conditions[j].TargetValue = slices.Clone(r.Conditions[j].TargetValue)
+		}
+	}
+	return &s
+}

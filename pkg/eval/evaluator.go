@@ -1,0 +1,311 @@
+package eval
+
+import (
+	"time"
+)
+
+// Guards against definitions that would run away. Control refuses cycles; an
+// evaluator meets whatever it is given.
+const (
+	maxDepth  = 300     // gates within gates
+	maxVisits = 100_000 // specs asked within one evaluation
+)
+
+// Gate decides a gate, segment or holdout.
+func (r *Ruleset) Gate(u *User, name string) (res Result) {
+	r.decide(&res, Gates, u, name)
+	return res
+}
+
+// Config decides a dynamic config or an experiment.
+func (r *Ruleset) Config(u *User, name string) (res Result) {
+	r.decide(&res, Configs, u, name)
+	return res
+}
+
+// Layer decides a layer's parameters.
+func (r *Ruleset) Layer(u *User, name string) (res Result) {
+	r.decide(&res, Layers, u, name)
+	return res
+}
+
+func (r *Ruleset) decide(res *Result, section Section, u *User, name string) {
+	s := r.find(section, name)
+	if s == nil {
+		res.Name, res.Time, res.Sequence = name, r.time, r.sequence
+		if section != Gates {
+			res.Value = emptyObject
+		}
+		return
+	}
+	if s.always != nil {
+		r.fill(res, s, s.always)
+		return
+	}
+	e := evaluation{rules: r, user: u, app: r.apps.AppID}
+	o := e.decide(s)
+	r.fill(res, s, o)
+	res.exposures = e.exposures
+}
+
+// fill writes what an outcome means for the spec that was asked.
+func (r *Ruleset) fill(res *Result, s *spec, o *outcome) {
+	res.Name, res.IDType = s.name, s.idType
+	res.RuleID, res.GroupName, res.Value = o.ruleID, o.group, o.value
+	res.Reason, res.Found = o.reason, s.known
+	res.Pass, res.InExperiment, res.ExperimentActive = o.pass, o.inside, o.spec.active
+	res.Version, res.Time, res.Sequence = o.spec.version, r.time, r.sequence
+	if o.spec != s {
+		res.AllocatedExperiment = o.spec.name
+		res.ExplicitParameters = o.spec.explicit
+	}
+}
+
+// An evaluation is the state of one decision, or of one payload. It lives on the
+// stack of the call.
+type evaluation struct {
+	rules *Ruleset
+	user  *User
+	app   string
+	trace *tracer // nil unless asked for
+
+	depth, visits int
+	exposures     exposures
+
+	now    int64 // milliseconds, read once
+	bucket struct {
+		of *condition // whose salt and unit the bucket was computed for
+		n  float64
+	}
+}
+
+// decide runs a spec from the start. What is unsupported exposes nothing.
+func (e *evaluation) decide(s *spec) *outcome {
+	e.exposures = exposures{}
+	e.depth, e.visits = 0, 0
+	o := e.run(s)
+	if o.reason == ReasonUnsupported {
+		e.exposures = exposures{}
+		return o
+	}
+	if o.spec == s {
+		e.exposures.undelegated = e.exposures.n
+	}
+	return o
+}
+
+// run returns the outcome of a spec for the user.
+func (e *evaluation) run(s *spec) *outcome {
+	if e.trace != nil {
+		return e.trace.run(e, s)
+	}
+	if s.always != nil {
+		return s.always
+	}
+	if !e.enter() {
+		e.depth--
+		return s.unsupported
+	}
+	o := e.walk(s)
+	e.depth--
+	return o
+}
+
+// walk asks the rules of a spec in order; the first that matches decides.
+func (e *evaluation) walk(s *spec) *outcome {
+	var known, held uint64 // conditions already asked, and those that held
+next:
+	for i := range s.rules {
+		r := &s.rules[i]
+		if r.unsupported {
+			return s.unsupported
+		}
+		if len(r.gates) > 0 {
+			switch holds, ok := e.gates(r); {
+			case !ok:
+				return s.unsupported
+			case !holds:
+				continue
+			}
+		}
+		for _, c := range r.conditions {
+			if c.bit == 0 || known&c.bit == 0 {
+				known |= c.bit
+				if !e.holds(c.condition) {
+					continue next
+				}
+				held |= c.bit
+			} else if held&c.bit == 0 {
+				continue next
+			}
+		}
+		return e.matched(s, r)
+	}
+	return s.fallback
+}
+
+func (e *evaluation) enter() bool {
+	e.depth++
+	e.visits++
+	return e.depth <= maxDepth && e.visits <= maxVisits
+}
+
+// gates asks every gate of a rule and reports whether all gave the wanted answer.
+func (e *evaluation) gates(r *rule) (holds, ok bool) {
+	holds = true
+	for _, c := range r.gates {
+		held, ok := e.asks(c)
+		if !ok {
+			return false, false
+		}
+		holds = holds && held
+	}
+	return holds, true
+}
+
+// asks asks one gate. The gates that it asks come before it in the exposures.
+func (e *evaluation) asks(c *condition) (holds, ok bool) {
+	s := e.rules.sections[Gates].specs[c.slot]
+	o := e.run(s)
+	if o.reason == ReasonUnsupported {
+		return false, false
+	}
+	if !s.hidden {
+		e.exposures.add(o)
+	}
+	return o.pass == c.want, true
+}
+
+// matched decides for a user who meets all conditions of a rule.
+func (e *evaluation) matched(s *spec, r *rule) *outcome {
+	if r.delegate >= 0 {
+		if d := e.rules.sections[Configs].specs[r.delegate]; d.known {
+			if e.depth == 1 {
+				e.exposures.undelegated = e.exposures.n
+			}
+			return e.run(d)
+		}
+	}
+	if r.fail != nil && float64(hash64(r.salt, r.unit.id(e.user))%rolloutBuckets) >= r.threshold {
+		return r.fail
+	}
+	return r.pass
+}
+
+// holds answers a condition that asks no gate.
+func (e *evaluation) holds(c *condition) bool {
+	v := e.value(c)
+	if c.listed {
+		return (v.kind == text && e.rules.lists[c.slot].contains(v.text)) == c.want
+	}
+	return c.test.match(v)
+}
+
+// value reads what a condition compares.
+func (e *evaluation) value(c *condition) value {
+	switch c.source {
+	case fromUser:
+		return c.field.of(e.user)
+	case fromUnit:
+		return present(c.unit.id(e.user))
+	case fromBucket:
+		return numberValue(e.userBucket(c))
+	case fromIP:
+		return e.address(c)
+	case fromAgent:
+		return e.agent(c)
+	case fromEnvironment:
+		return e.environment(c)
+	case fromClock:
+		return numberValue(float64(e.millis()))
+	case fromApp:
+		return present(e.app)
+	}
+	return value{}
+}
+
+// userBucket returns the user's bucket of 1,000. The arms of an experiment ask
+// for the same one in turn, so the last is remembered.
+func (e *evaluation) userBucket(c *condition) float64 {
+	if last := e.bucket.of; last == nil || last != c && (last.salt != c.salt || last.unit != c.unit) {
+		e.bucket.of = c
+		e.bucket.n = float64(hash64(c.salt, c.unit.id(e.user)) % userBuckets)
+	}
+	return e.bucket.n
+}
+
+// address reads a field of ip_based conditions: what the user says, else for the
+// country what the lookup knows of the user's address.
+func (e *evaluation) address(c *condition) value {
+	if v := c.field.of(e.user); v.kind != absent || c.field.exact != "country" {
+		return v
+	}
+	lookup := e.rules.options.Country
+	if lookup == nil || !isIPv4(e.user.IP) {
+		return value{}
+	}
+	code, ok := lookup.Country(e.user.IP)
+	if !ok {
+		return value{}
+	}
+	return present(code)
+}
+
+func isIPv4(s string) bool {
+	parts, digits, n := 1, 0, 0
+	for i := range len(s) {
+		switch c := s[i]; {
+		case '0' <= c && c <= '9' && digits < 3:
+			n = n*10 + int(c-'0')
+			digits++
+		case c == '.' && digits > 0 && parts < 4:
+			parts++
+			digits, n = 0, 0
+		default:
+			return false
+		}
+		if n > 255 {
+			return false
+		}
+	}
+	return parts == 4 && digits > 0
+}
+
+// maxAgent is the length beyond which user agents are not worth parsing.
+const maxAgent = 1000
+
+// agent reads a field of ua_based conditions: what the user says, else what the
+// parser makes of the user agent.
+func (e *evaluation) agent(c *condition) value {
+	if v := c.field.of(e.user); v.kind != absent || c.field.facet == noFacet {
+		return v
+	}
+	parser := e.rules.options.UserAgent
+	if agent := e.user.UserAgent; parser != nil && agent != "" && len(agent) <= maxAgent {
+		return present(c.field.facet.of(parser.ParseUserAgent(agent)))
+	}
+	return value{}
+}
+
+// environment reads the user's environment, whose tier the specs may default.
+func (e *evaluation) environment(c *condition) value {
+	if s, ok := c.field.ofEnvironment(e.user.StatsigEnvironment); ok {
+		return present(s)
+	}
+	if c.field.lower == "tier" {
+		return present(e.rules.apps.DefaultEnvironment)
+	}
+	return value{}
+}
+
+// millis returns the time of the evaluation.
+func (e *evaluation) millis() int64 {
+	if e.now == 0 {
+		now := e.rules.options.Now
+		if now == nil {
+			now = time.Now
+		}
+		e.now = now().UnixMilli()
+	}
+	return e.now
+}

@@ -1,0 +1,150 @@
+package eval
+
+import "strings"
+
+// property is a top-level property of a user.
+type property uint8
+
+const (
+	noProperty property = iota
+	userID
+	email
+	ip
+	userAgent
+	country
+	locale
+	appVersion
+)
+
+var properties = map[string]property{
+	"userid": userID, "email": email, "ip": ip, "useragent": userAgent,
+	"country": country, "locale": locale, "appversion": appVersion,
+}
+
+// aliases are read after the maps, which may hold the same key.
+var aliases = map[string]property{
+	"user_id": userID, "user_agent": userAgent, "app_version": appVersion,
+}
+
+func (p property) of(u *User) string {
+	switch p {
+	case userID:
+		return u.UserID
+	case email:
+		return u.Email
+	case ip:
+		return u.IP
+	case userAgent:
+		return u.UserAgent
+	case country:
+		return u.Country
+	case locale:
+		return u.Locale
+	case appVersion:
+		return u.AppVersion
+	}
+	return ""
+}
+
+// facet is a part of a parsed user agent.
+type facet uint8
+
+const (
+	noFacet facet = iota
+	browserName
+	browserVersion
+	osName
+	osVersion
+	deviceModel
+)
+
+var facets = map[string]facet{
+	"browser_name": browserName, "browsername": browserName,
+	"browser_version": browserVersion, "browserversion": browserVersion,
+	"os_name": osName, "osname": osName, "device_os": osName, "deviceos": osName,
+	"os_version": osVersion, "osversion": osVersion,
+	"device_model": deviceModel, "devicemodel": deviceModel,
+}
+
+func (f facet) of(a UserAgent) string {
+	switch f {
+	case browserName:
+		return a.Browser
+	case browserVersion:
+		return a.BrowserVersion
+	case osName:
+		return a.OS
+	case osVersion:
+		return a.OSVersion
+	case deviceModel:
+		return a.Device
+	}
+	return ""
+}
+
+// A field is a compiled field name.
+type field struct {
+	exact, lower string
+	property     property
+	alias        property
+	facet        facet
+}
+
+func newField(name string, s source) field {
+	f := field{exact: name, lower: strings.ToLower(name)}
+	f.property = properties[f.lower]
+	f.alias = aliases[f.lower]
+	if s == fromAgent {
+		f.facet = facets[f.lower]
+	}
+	return f
+}
+
+// of reads the field: the user's own property unless empty, then custom, then
+// private attributes, each under the exact and then the lower-case name.
+func (f *field) of(u *User) value {
+	if f.property != noProperty {
+		if s := f.property.of(u); s != "" {
+			return textValue(s)
+		}
+	}
+	if v := f.in(u.Custom); v.kind != absent {
+		return v
+	}
+	if v := f.in(u.PrivateAttributes); v.kind != absent {
+		return v
+	}
+	if f.alias != noProperty {
+		return present(f.alias.of(u))
+	}
+	return value{}
+}
+
+func (f *field) in(m map[string]any) value {
+	if len(m) == 0 {
+		return value{}
+	}
+	if v, ok := m[f.exact]; ok && v != nil {
+		return valueOf(v)
+	}
+	if f.lower != f.exact {
+		return valueOf(m[f.lower])
+	}
+	return value{}
+}
+
+// ofEnvironment reads the field of an environment, in any case.
+func (f *field) ofEnvironment(env map[string]string) (string, bool) {
+	if s, ok := env[f.exact]; ok {
+		return s, true
+	}
+	if s, ok := env[f.lower]; ok {
+		return s, true
+	}
+	for k, s := range env {
+		if strings.EqualFold(k, f.lower) {
+			return s, true
+		}
+	}
+	return "", false
+}
