@@ -228,6 +228,9 @@ func checkList(p *Problems, pointer string, want target, raw json.RawMessage) {
 		p.add(pointer, CodeTooLarge, "the list has %d values; at most %d", len(list), maxValues)
 		return
 	}
+	if want == networkList && len(networkPattern(wireTexts(raw))) > maxNetworks {
+		p.add(pointer, CodeTooLarge, "too many ranges for one condition: use several rules")
+	}
 	for i, v := range list {
 		pointer := at(pointer, i)
 		switch v := v.(type) {

@@ -11,6 +11,7 @@ const (
 	maxValues     = 1000     // of one condition
 	maxValue      = 1024     // bytes of one value of a condition
 	maxPattern    = 256      // bytes of a regular expression
+	maxNetworks   = 4000     // bytes of the expression that ranges of addresses become
 	maxGroups     = 100      // of one experiment
 	maxConditions = 100      // of one rule
 	maxReference  = 10       // entities in a chain of references
