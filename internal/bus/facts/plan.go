@@ -1,0 +1,189 @@
+package facts
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strconv"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/sluice-flags/sluice/internal/bus"
+)
+
+// A Plan says which messages of a partition make one batch: those with
+// sequences First to Last. It is recorded before the batch is tried for the
+// first time, and never changes.
+type Plan struct {
+	Stream    string `json:"stream"` // [Reader.StreamID]
+	Partition int    `json:"partition"`
+	Number    uint64 `json:"number"` // dense from 1
+	First     uint64 `json:"first"`
+	Last      uint64 `json:"last"`
+}
+
+// Token names the batch to the warehouse, which stores the rows of a token once.
+func (p Plan) Token() string {
+	return fmt.Sprintf("%s/%d:%d-%d", p.Stream, p.Partition, p.First, p.Last)
+}
+
+// ErrTaken means that another loader recorded the plan of that number.
+var ErrTaken = errors.New("the plan was made by somebody else")
+
+// plansStream holds the plans of every partition for as long as the stream of
+// facts holds the facts, so that a warehouse that lost its last days can be
+// filled again in the very same batches.
+const plansStream = "FACTS_PLANS"
+
+const plansBytes = 64 << 20 // half a million plans, two a second for three days
+
+// Plans is the record of the plans of one partition.
+type Plans struct {
+	conn   *bus.Conn
+	stream jetstream.Stream
+	id     string // of the stream of facts
+	part   int
+}
+
+// OpenPlans opens the record that belongs to a reader, and makes it if need be.
+func OpenPlans(ctx context.Context, conn *bus.Conn, r *Reader) (*Plans, error) {
+	facts := r.stream.CachedInfo().Config
+	want := jetstream.StreamConfig{
+		Name:        plansStream,
+		Description: "which facts were loaded together",
+		Subjects:    []string{"facts_plans.>"},
+		Storage:     jetstream.FileStorage,
+		Retention:   jetstream.LimitsPolicy,
+		Discard:     jetstream.DiscardNew,
+		MaxBytes:    plansBytes,
+		MaxAge:      facts.MaxAge + time.Hour, // never before the facts themselves
+		Replicas:    facts.Replicas,
+		AllowDirect: true,
+	}
+	stream, err := conn.JetStream().Stream(ctx, plansStream)
+	if errors.Is(err, jetstream.ErrStreamNotFound) {
+		stream, err = conn.JetStream().CreateStream(ctx, want)
+		if errors.Is(err, jetstream.ErrStreamNameAlreadyInUse) { // somebody else was first
+			stream, err = conn.JetStream().Stream(ctx, plansStream)
+		}
+	}
+	if err != nil {
+		return nil, fmt.Errorf("stream %s: %w", plansStream, err)
+	}
+	return &Plans{conn: conn, stream: stream, id: r.StreamID(), part: r.partition}, nil
+}
+
+func (p *Plans) subject() string { return "facts_plans." + strconv.Itoa(p.part) }
+
+// A Cursor is where in the record of plans the last one stands; a plan is
+// recorded after it or not at all.
+type Cursor struct {
+	Plan Plan   // the last plan; its Number is 0 if there is none
+	seq  uint64 // of its message
+}
+
+// After returns the plans that come after the one that was loaded last, whose
+// number and last sequence the caller knows (0 if none was), in order, and the
+// end of the record.
+func (p *Plans) After(ctx context.Context, number, seq uint64) ([]Plan, Cursor, error) {
+	end := Cursor{Plan: Plan{Stream: p.id, Partition: p.part, Number: number, Last: seq}}
+	last, err := p.conn.Last(ctx, plansStream, p.subject())
+	switch {
+	case errors.Is(err, jetstream.ErrMsgNotFound):
+		return nil, end, nil
+	case err != nil:
+		return nil, end, fmt.Errorf("last plan of partition %d: %w", p.part, err)
+	}
+	end.seq = last.Seq
+	plan, err := p.decode(last.Data)
+	if err != nil {
+		return nil, end, err
+	}
+	if plan.Stream != p.id {
+		return nil, end, nil // of a stream that is gone: these facts begin anew
+	}
+	end.Plan = plan
+	if plan.Last <= seq {
+		return nil, end, nil
+	}
+
+	// Plans lie far apart and are few, so walking back from the last one is
+	// enough: usually it is the only one that was not finished.
+	var plans []Plan
+	for at := last.Seq; ; {
+		plans = append(plans, plan)
+		if plan.First <= seq+1 || plan.Number == 1 {
+			break
+		}
+		var data []byte
+		if at, data, err = p.before(ctx, at); err != nil {
+			return nil, end, err
+		}
+		if at == 0 {
+			break // older ones are past their age, and so are their facts
+		}
+		if plan, err = p.decode(data); err != nil {
+			return nil, end, err
+		}
+		if plan.Stream != p.id || plan.Last <= seq {
+			break
+		}
+	}
+	for i, j := 0, len(plans)-1; i < j; i, j = i+1, j-1 {
+		plans[i], plans[j] = plans[j], plans[i]
+	}
+	return plans, end, nil
+}
+
+// before finds the partition's last message before a sequence of the record,
+// or 0.
+func (p *Plans) before(ctx context.Context, seq uint64) (uint64, []byte, error) {
+	for seq--; seq > 0; seq-- {
+		m, err := p.stream.GetMsg(ctx, seq)
+		switch {
+		case errors.Is(err, jetstream.ErrMsgNotFound):
+			return 0, nil, nil // nothing is ever deleted but by age
+		case err != nil:
+			return 0, nil, fmt.Errorf("plan before %d: %w", seq, err)
+		case m.Subject == p.subject():
+			return seq, m.Data, nil
+		}
+	}
+	return 0, nil, nil
+}
+
+func (p *Plans) decode(data []byte) (Plan, error) {
+	var plan Plan
+	if err := json.Unmarshal(data, &plan); err != nil {
+		return Plan{}, fmt.Errorf("plan of partition %d: %w", p.part, err)
+	}
+	return plan, nil
+}
+
+// Record makes the messages after the last plan, up to a sequence, the next
+// plan. It fails with [ErrTaken] if at is not the end of the record; any other
+// error leaves open whether the plan was recorded, and [Plans.After] tells.
+func (p *Plans) Record(ctx context.Context, at Cursor, last uint64) (Cursor, error) {
+	plan := Plan{Stream: p.id, Partition: p.part, Number: at.Plan.Number + 1, First: at.Plan.Last + 1, Last: last}
+	body, err := json.Marshal(plan)
+	if err != nil {
+		return at, err
+	}
+	msg := nats.NewMsg(p.subject())
+	msg.Data = body
+	ack, err := p.conn.JetStream().PublishMsg(ctx, msg, jetstream.WithExpectLastSequencePerSubject(at.seq))
+	if err != nil {
+		if refusal, ok := errors.AsType[*jetstream.APIError](err); ok &&
+			(refusal.ErrorCode == jetstream.JSErrCodeStreamWrongLastSequence || refusal.ErrorCode == errWrongLastConstant) {
+			return at, fmt.Errorf("plan %d of partition %d: %w", plan.Number, p.part, ErrTaken)
+		}
+		return at, fmt.Errorf("recording plan %d of partition %d: %w", plan.Number, p.part, err)
+	}
+	return Cursor{Plan: plan, seq: ack.Sequence}, nil
+}
+
+// errWrongLastConstant is the second code for a lost race.
+const errWrongLastConstant = 10164
