@@ -221,7 +221,7 @@ const (
 	maxSubject = 1000
 )
 
-// pattern passes text in which a regular expression is found.
+// pattern passes values in whose text a regular expression is found.
 type pattern struct{ re *regexp.Regexp }
 
 var errPattern = errors.New("pattern is longer than 4096 bytes")
@@ -244,13 +244,13 @@ func newPattern(target any) (test, error) {
 }
 
 func (p pattern) match(v value) bool {
-	switch v.kind {
-	case text:
-		return len(v.text) <= maxSubject && p.re.MatchString(v.text)
-	case number, boolean:
-		var buf numberText
-		_, b, _ := v.asText(buf[:0])
-		return p.re.Match(b)
+	var buf numberText
+	s, b, ok := v.asText(buf[:0])
+	switch {
+	case !ok || len(s)+len(b) > maxSubject:
+		return false
+	case v.kind == text:
+		return p.re.MatchString(s)
 	}
-	return false
+	return p.re.Match(b)
 }

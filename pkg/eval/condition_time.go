@@ -53,26 +53,15 @@ func floorDiv(a, b int64) int64 {
 	return q
 }
 
-// targetMillis reads a target: a number is milliseconds; text is read as a
-// user's would be, or as a UTC date with time.
-func targetMillis(target any) (int64, bool) {
-	v := valueOf(target)
-	if v.kind == number {
-		return truncate(v.num)
-	}
-	if ms, ok := v.millis(); ok {
-		return ms, true
-	}
-	at, err := time.Parse(time.DateTime, v.text)
-	return at.UnixMilli(), err == nil
-}
+func targetMillis(target any) (int64, bool) { return valueOf(target).millis() }
 
 // secondsBelow is the number below which an instant is in seconds; as seconds
 // that is the year 2286, as milliseconds April 1970.
-const secondsBelow = 1e10
+const secondsBelow int64 = 1e10
 
-// millis reads an instant of a user: a number or digits in seconds or
-// milliseconds by size, or RFC 3339 text.
+// millis reads an instant: a number or digits in seconds or milliseconds by size,
+// RFC 3339 text, or date and time in UTC. Targets and users' values are read
+// alike, which is what makes every date on which the SDKs agree come out right.
 func (v value) millis() (int64, bool) {
 	switch v.kind {
 	case number:
@@ -81,20 +70,25 @@ func (v value) millis() (int64, bool) {
 		if n, err := strconv.ParseInt(v.text, 10, 64); err == nil {
 			return scaled(float64(n))
 		}
-		if len(v.text) < len("2006-01-02T15:04:05Z") {
+		layout := time.RFC3339
+		if len(v.text) == len(time.DateTime) && v.text[10] == ' ' {
+			layout = time.DateTime
+		} else if len(v.text) < len("2006-01-02T15:04:05Z") {
 			return 0, false
 		}
-		at, err := time.Parse(time.RFC3339, v.text)
+		at, err := time.Parse(layout, v.text)
 		return at.UnixMilli(), err == nil
 	}
 	return 0, false
 }
 
+// scaled converts whole seconds or milliseconds; fractions do not count.
 func scaled(f float64) (int64, bool) {
-	if math.Abs(f) < secondsBelow {
-		f *= 1000
+	n, ok := truncate(f)
+	if ok && -secondsBelow < n && n < secondsBelow {
+		n *= 1000
 	}
-	return truncate(f)
+	return n, ok
 }
 
 // truncate converts f unless it is beyond what a time can hold.

@@ -133,18 +133,11 @@ func (f *field) in(m map[string]any) value {
 	return value{}
 }
 
-// ofEnvironment reads the field of an environment, in any case.
+// ofEnvironment reads the field of an environment, exact or lower-cased.
 func (f *field) ofEnvironment(env map[string]string) (string, bool) {
 	if s, ok := env[f.exact]; ok {
 		return s, true
 	}
-	if s, ok := env[f.lower]; ok {
-		return s, true
-	}
-	for k, s := range env {
-		if strings.EqualFold(k, f.lower) {
-			return s, true
-		}
-	}
-	return "", false
+	s, ok := env[f.lower]
+	return s, ok
 }

@@ -196,7 +196,7 @@ func (r *reader) text() string {
 func (r *reader) number() []byte {
 	r.peek()
 	rest := r.data[r.at:]
-	n := numberLen(rest, false)
+	n := numberLen(rest)
 	if n == 0 {
 		r.fail("want a value")
 		return nil
@@ -211,39 +211,46 @@ func (r *reader) float() float64 {
 }
 
 // numberLen returns the length of the number that b starts with, 0 if none.
-// JSON forbids leading zeros and a plus sign; loose allows them.
-func numberLen[T string | []byte](b T, loose bool) int {
+func numberLen(b []byte) int {
 	i := 0
-	if i < len(b) && (b[i] == '-' || loose && b[i] == '+') {
+	if i < len(b) && b[i] == '-' {
 		i++
 	}
-	digits := func() int {
-		from := i
-		for i < len(b) && '0' <= b[i] && b[i] <= '9' {
-			i++
-		}
-		return i - from
-	}
 	first := i
-	if n := digits(); n == 0 || n > 1 && b[first] == '0' && !loose {
+	if i = digits(b, i); i == first || i > first+1 && b[first] == '0' {
 		return 0
 	}
 	if i < len(b) && b[i] == '.' {
-		i++
-		if digits() == 0 {
+		from := i + 1
+		if i = digits(b, from); i == from {
 			return 0
 		}
 	}
-	if i < len(b) && b[i]|0x20 == 'e' {
+	return exponent(b, i)
+}
+
+// digits returns the index after the digits that start at i.
+func digits[T string | []byte](b T, i int) int {
+	for i < len(b) && '0' <= b[i] && b[i] <= '9' {
 		i++
-		if i < len(b) && (b[i] == '+' || b[i] == '-') {
-			i++
-		}
-		if digits() == 0 {
-			return 0
-		}
 	}
 	return i
+}
+
+// exponent returns the index after the exponent that may start at i, 0 if it is
+// not complete.
+func exponent[T string | []byte](b T, i int) int {
+	if i == len(b) || b[i]|0x20 != 'e' {
+		return i
+	}
+	i++
+	if i < len(b) && (b[i] == '+' || b[i] == '-') {
+		i++
+	}
+	if end := digits(b, i); end > i {
+		return end
+	}
+	return 0
 }
 
 // literal passes true, false or null if it comes next.

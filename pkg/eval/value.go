@@ -157,15 +157,24 @@ func (v value) float() (float64, bool) {
 	return 0, false
 }
 
+// parseNumber reads what every SDK takes for a number: decimals with optional
+// sign and exponent, and infinity spelled out. No spaces, no hex.
 func parseNumber(s string) (float64, bool) {
-	if len(s) == 0 {
-		return 0, false
+	start := 0
+	if s != "" && (s[0] == '+' || s[0] == '-') {
+		start = 1
 	}
-	if numberLen(s, true) != len(s) {
-		switch strings.TrimLeft(s[:1], "+-") + s[1:] {
-		case "Infinity":
-			return math.Inf(1 - 2*strings.Count(s[:1], "-")), true
-		}
+	if s[start:] == "Infinity" {
+		return math.Inf(1 - 2*strings.Count(s[:start], "-")), true
+	}
+	i := digits(s, start)
+	found := i - start
+	if i < len(s) && s[i] == '.' {
+		from := i + 1
+		i = digits(s, from)
+		found += i - from
+	}
+	if found == 0 || exponent(s, i) != len(s) {
 		return 0, false
 	}
 	f, _ := strconv.ParseFloat(s, 64) // out of range is infinite

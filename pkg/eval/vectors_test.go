@@ -3,8 +3,8 @@ package eval_test
 import (
 	"compress/gzip"
 	"encoding/json"
-	"fmt"
 	"io"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -28,6 +28,8 @@ type vectorFile struct {
 	SpecsV2 json.RawMessage     `json:"specs_v2"`
 	Users   []eval.User         `json:"users"`
 	Expect  []vectorRow         `json:"expect"`
+
+	ours bool // from testdata, where minority must explain every deviation
 }
 
 type vectorRow struct {
@@ -127,14 +129,14 @@ func (c *tally) add(d tally) {
 
 func TestEvaluationAgreesWithPublishedSDKs(t *testing.T) {
 	var all tally
-	for _, folder := range vectorFolders() {
+	for i, folder := range vectorFolders() {
 		paths := vectorPaths(t, folder)
 		if len(paths) == 0 {
 			t.Fatalf("no vectors in %s", folder)
 		}
 		for _, path := range paths {
 			t.Run(filepath.Base(path), func(t *testing.T) {
-				var f vectorFile
+				f := vectorFile{ours: i == 0}
 				readVectors(t, path, &f)
 				rulesets := map[string]*eval.Ruleset{"v1": f.compile(t, f.SpecsV1)}
 				if len(f.SpecsV2) > 0 {
@@ -180,12 +182,12 @@ func (f *vectorFile) check(t *testing.T, rules *eval.Ruleset, shape string, row 
 			continue
 		}
 		count.accepted++
-		if !slices.ContainsFunc(slices.Collect(mapsValues(row.Alt)), func(alt map[string]any) bool {
+		if !slices.ContainsFunc(slices.Collect(maps.Values(row.Alt)), func(alt map[string]any) bool {
 			v, ok := alt[key]
 			return ok && cmp.Equal(value, v)
 		}) {
 			t.Errorf("%s: %s %s for user %d: %s = %v, want one of %v", shape, row.Type, row.Name, row.User, key, value, row.Alt)
-		} else if !ourChoice(f.Name, row.Name) {
+		} else if f.ours && !ourChoice(f.Name, row.Name) {
 			t.Errorf("%s: %s %s for user %d: %s = %v, accepted but not the preferred %v", shape, row.Type, row.Name, row.User, key, value, want)
 		}
 	}
@@ -234,19 +236,28 @@ func exposureRows(list []eval.SecondaryExposure) any {
 	return out
 }
 
-func mapsValues[K comparable, V any](m map[K]V) func(func(V) bool) {
-	return func(yield func(V) bool) {
-		for _, v := range m {
-			if !yield(v) {
-				return
-			}
-		}
-	}
+// minority lists where the evaluator sides with a minority of the SDKs, and why.
+// Everywhere else it must give the preferred value.
+var minority = []struct{ file, name, why string }{
+	{"01_rollout", "by_empty_idtype", "an empty id type is the user id, as in go"},
+	{"05_numeric_ops", "gt__", "the text inf is no number, as in node"},
+	{"05_numeric_ops", "gte__", "the text inf is no number, as in node"},
+	{"06_version_ops", "version_", "a bad later part makes a version invalid, as in go"},
+	{"07_time_ops", "", "absent and unparsable dates never match, and milliseconds count, as in core"},
+	{"08_eq_regex", "re__look", "no look-around in a linear-time engine, as in go"},
+	{"08_eq_regex", "re__uni", "booleans match by their text, as in core"},
+	{"13_user_bucket", "no_salt", "a missing salt is empty, as in core"},
+	{"13_user_bucket", "null_addl", "a missing salt is empty, as in core"},
+	{"22_random_mix_3", "m3cfg2", "an absent date is not before anything, as in node and core"},
 }
 
-// ourChoice reports whether the evaluator is known to side with a minority of
-// the SDKs, and must here be one of them.
-func ourChoice(file, name string) bool { return os.Getenv("X") != "" }
+// ourChoice reports whether an accepted value that is not the preferred one is
+// deliberate. Other people's files know no such list.
+func ourChoice(file, name string) bool {
+	return slices.ContainsFunc(minority, func(m struct{ file, name, why string }) bool {
+		return m.file == file && strings.HasPrefix(name, m.name)
+	})
+}
 
 type payloadFile struct {
 	Name      string               `json:"name"`
@@ -423,5 +434,3 @@ func (vectorAgents) ParseUserAgent(agent string) (ua eval.UserAgent) {
 	}
 	return ua
 }
-
-var _ = fmt.Sprint
