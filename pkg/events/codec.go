@@ -7,9 +7,9 @@ import (
 	"fmt"
 )
 
-// MaxMessage is the size in bytes that an encoded envelope may have. The
-// stream refuses more.
-const MaxMessage = 512 << 10
+// MaxMessage is the size in bytes that an encoded envelope may have. With the
+// headers that a stream wants it stays below 512 KiB.
+const MaxMessage = 500 << 10
 
 // Encode returns the message that is stored for e.
 //

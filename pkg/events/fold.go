@@ -1,17 +1,23 @@
 package events
 
 import (
+	"errors"
 	"fmt"
 
 	"github.com/sluice-flags/sluice/pkg/flags"
 )
+
+// ErrUnreadable: the envelope is whole and in its place, but what it says about
+// its entity is beyond this version: a kind or a document that it cannot read.
+// Readers that must go on keep that one entity as it was ([Skip]) and say so.
+var ErrUnreadable = errors.New("unreadable change")
 
 // Apply folds one envelope into s and returns the next state; s is not changed.
 //
 // Apply is pure, so that replaying a log yields the same state on every
 // machine. An envelope that is in s already changes nothing; one beyond the
 // next is [ErrGap], one of another log is [ErrEpoch]. A kind or a document that
-// this version cannot read is an error and never skipped.
+// this version cannot read is [ErrUnreadable] and never skipped in silence.
 //
 // Apply trusts the chain: callers that read a log use [Verify] first.
 func Apply(s *flags.State, e Envelope) (*flags.State, error) {
@@ -30,8 +36,13 @@ func Apply(s *flags.State, e Envelope) (*flags.State, error) {
 	return s.With(e.position(), entity), nil
 }
 
+// Skip is the state behind e that leaves e's entity as it was.
+func Skip(s *flags.State, e Envelope) *flags.State { return s.With(e.position()) }
+
 // Fold gives the state of a project at the head of a [Boot]. It equals the
 // state that applying every envelope in turn gives.
+//
+// Errors: [ErrUnreadable], [ErrEpoch].
 func Fold(project string, b Boot) (*flags.State, error) {
 	entities := make([]flags.Entity, len(b.Entities))
 	for i, e := range b.Entities {
@@ -45,6 +56,13 @@ func Fold(project string, b Boot) (*flags.State, error) {
 	}
 	at := flags.Position{LogID: b.Head.LogID, Seq: b.Head.Seq, Time: b.Head.Time}
 	return flags.NewState(project).With(at, entities...), nil
+}
+
+// Readable reports whether this version can read what e says: nil or
+// [ErrUnreadable].
+func (e Envelope) Readable() error {
+	_, err := e.entity()
+	return err
 }
 
 func (e Envelope) position() flags.Position {
@@ -62,7 +80,7 @@ func (e Envelope) entity() (flags.Entity, error) {
 		Deleted: e.Deleted(),
 	}
 	if !e.Kind.Known() {
-		return flags.Entity{}, fmt.Errorf("envelope %d: no fold for kind %q", e.Seq, e.Kind)
+		return flags.Entity{}, fmt.Errorf("%w: envelope %d: no fold for kind %q", ErrUnreadable, e.Seq, e.Kind)
 	}
 	if entity.Deleted {
 		entity.Name = e.Name
@@ -70,7 +88,7 @@ func (e Envelope) entity() (flags.Entity, error) {
 	}
 	doc, err := flags.Load(e.Kind, e.Document)
 	if err != nil {
-		return flags.Entity{}, fmt.Errorf("envelope %d: %s: %w", e.Seq, e.Ref(), err)
+		return flags.Entity{}, fmt.Errorf("%w: envelope %d: %s: %w", ErrUnreadable, e.Seq, e.Ref(), err)
 	}
 	entity.Doc, entity.Raw = doc, e.Document
 	entity.Name = doc.DocName()

@@ -57,7 +57,7 @@ const MaxCommit = 1000
 
 // A Command is what somebody asked for, as decided: one commit to be.
 type Command struct {
-	ID      string // chosen by the asker, unique for as long as the log lives
+	ID      string // chosen by the asker, unique for as long as the log lives: 1 to 200 of ASCII '!' to '~'
 	Actor   Actor
 	Reason  string
 	Cause   string
@@ -148,8 +148,8 @@ type Log interface {
 // Errors: [ErrInvalid], [ErrTooLarge].
 func Plan(at Head, now int64, c Command) ([]Envelope, error) {
 	switch {
-	case c.ID == "":
-		return nil, fmt.Errorf("%w: no id", ErrInvalid)
+	case !validCommandID(c.ID):
+		return nil, fmt.Errorf("%w: id %q", ErrInvalid, c.ID)
 	case len(c.Drafts) == 0:
 		return nil, fmt.Errorf("%w: command %s changes nothing", ErrInvalid, c.ID)
 	case len(c.Drafts) > MaxCommit:
@@ -178,6 +178,15 @@ func Plan(at Head, now int64, c Command) ([]Envelope, error) {
 		out[i], at = e, e.Head()
 	}
 	return out, nil
+}
+
+func validCommandID(id string) bool {
+	for i := range len(id) {
+		if id[i] <= ' ' || id[i] > '~' {
+			return false
+		}
+	}
+	return id != "" && len(id) <= 200
 }
 
 // ReceiptOf is the receipt of a whole commit.

@@ -219,7 +219,10 @@ func (l *Log) scan(ctx context.Context, from uint64, want func(flags.Ref) bool) 
 func (l *Log) Follow(ctx context.Context, after events.Head) iter.Seq2[events.Envelope, error] {
 	return func(yield func(events.Envelope, error) bool) {
 		at := after
-		if err := l.resume(after); err != nil {
+		if after == (events.Head{}) {
+			at.LogID = l.id
+		}
+		if err := l.resume(at); err != nil {
 			yield(events.Envelope{}, err)
 			return
 		}
