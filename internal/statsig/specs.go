@@ -31,6 +31,15 @@ func EncodeV1(s eval.Specs) ([]byte, error) {
 	return body, nil
 }
 
+// EncodeSpec returns one spec as it stands in a v1 body.
+func EncodeSpec(s eval.Spec) ([]byte, error) {
+	text, err := json.Marshal(portable([]eval.Spec{s})[0])
+	if err != nil {
+		return nil, fmt.Errorf("encoding spec %s: %w", s.Name, err)
+	}
+	return text, nil
+}
+
 // specsV2 is the body of a v2 spec download: specs by name, each condition once.
 type specsV2 struct {
 	HasUpdates            bool                      `json:"has_updates"`

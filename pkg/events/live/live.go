@@ -26,6 +26,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"strconv"
 	"unicode/utf8"
 )
 
@@ -115,6 +116,21 @@ type Full struct {
 	Payload json.RawMessage `json:"payload"` // initialize response body, or v1 spec download
 }
 
+// AppendJSON appends the frame's text to dst, the payload as it is.
+func (f Full) AppendJSON(dst []byte) []byte {
+	dst = append(dst, `{"type":"full","epoch":`...)
+	dst = appendString(dst, f.Epoch)
+	dst = append(dst, `,"seq":`...)
+	dst = strconv.AppendUint(dst, f.Seq, 10)
+	dst = append(dst, `,"context":`...)
+	dst = appendString(dst, f.Context)
+	dst = append(dst, `,"time":`...)
+	dst = strconv.AppendInt(dst, f.Time, 10)
+	dst = append(dst, `,"payload":`...)
+	dst = append(dst, f.Payload...)
+	return append(dst, '}')
+}
+
 // Ping says that the client has been sent everything that concerns it up to
 // Seq. The client's position moves there.
 type Ping struct {
@@ -159,8 +175,8 @@ var ErrUnknownFrame = errors.New("unknown frame type")
 
 // Encode returns f as the text of one message.
 func Encode(f Frame) ([]byte, error) {
-	if c, ok := f.(Change); ok {
-		return c.AppendJSON(nil), nil
+	if a, ok := f.(interface{ AppendJSON([]byte) []byte }); ok {
+		return a.AppendJSON(nil), nil
 	}
 	body, err := json.Marshal(f)
 	if err != nil {

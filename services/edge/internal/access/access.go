@@ -1,0 +1,120 @@
+// Package access lets a request in: who asks, what their key may see, and where
+// they are. Every protocol of the edge begins here, so that they cannot differ
+// in what they let through.
+package access
+
+import (
+	"net/http"
+	"strconv"
+
+	"github.com/sluice-flags/sluice/internal/auth"
+	"github.com/sluice-flags/sluice/internal/web"
+	"github.com/sluice-flags/sluice/pkg/eval"
+	"github.com/sluice-flags/sluice/pkg/flags"
+	"github.com/sluice-flags/sluice/services/edge/internal/caller"
+	"github.com/sluice-flags/sluice/services/edge/internal/follower"
+)
+
+// Headers that every evaluated answer carries.
+const (
+	HeaderSequence = "Sluice-Sequence" // the project's version that answered
+	HeaderState    = "Sluice-State"    // "stale" while the edge is cut off from the log
+)
+
+// A Gatekeeper lets requests in.
+type Gatekeeper struct {
+	Resolve func(r *http.Request, token string) (auth.Principal, error)
+	Scope   func(state *flags.State, scope flags.Scope) *follower.Scope
+	Stale   func(project string) bool
+	Proxies caller.Proxies
+}
+
+// A Visit is a request that was let in, bound to one version of the rules, so
+// that all its answers agree.
+type Visit struct {
+	auth.Principal
+	Version *follower.Version
+	Origin  caller.Origin
+}
+
+// Enter lets a request in that shows token, for evaluation: server and client
+// keys. The answer's headers say which version will speak.
+func (g *Gatekeeper) Enter(w http.ResponseWriter, r *http.Request, token string) (*Visit, error) {
+	p, err := g.Resolve(r, token)
+	if err != nil {
+		return nil, err
+	}
+	if p.Key.Kind == flags.KeyConsole {
+		return nil, web.Errorf(web.CodeForbidden, "console keys are not for evaluation: use a server or a client key")
+	}
+	v := &Visit{
+		Principal: p,
+		Version:   g.Scope(p.State, p.Scope).Current(),
+		Origin:    g.Proxies.Of(r),
+	}
+	w.Header().Set(HeaderSequence, strconv.FormatUint(v.Version.Seq, 10))
+	if g.Stale != nil && g.Stale(p.Project) {
+		w.Header().Set(HeaderState, "stale")
+	}
+	return v, nil
+}
+
+// Server lets a request in that will see rules: server keys only.
+func (g *Gatekeeper) Server(w http.ResponseWriter, r *http.Request, token string) (*Visit, error) {
+	v, err := g.Enter(w, r, token)
+	if err != nil {
+		return nil, err
+	}
+	if v.Key.Kind != flags.KeyServer {
+		return nil, web.Errorf(web.CodeForbidden, "rules are for server keys only")
+	}
+	return v, nil
+}
+
+// Complete fills in what a client cannot know of its user.
+func (v *Visit) Complete(u *eval.User) { v.Origin.Complete(u, v.Key.Kind) }
+
+// Client returns the options for payloads of this visit.
+func (v *Visit) Client(hash eval.HashMode) eval.ClientOptions {
+	o := eval.ClientOptions{Hash: hash}
+	if len(v.Key.TargetApps) == 1 {
+		o.TargetApp = v.Key.TargetApps[0]
+	}
+	return o
+}
+
+// Gate decides a gate.
+func (v *Visit) Gate(u *eval.User, name string) eval.Result {
+	if !v.visible(u, eval.Ref{Section: eval.Gates, Name: name}) {
+		return eval.Result{Name: name}
+	}
+	return v.Version.Rules.Gate(u, name)
+}
+
+// Config decides a dynamic config or an experiment.
+func (v *Visit) Config(u *eval.User, name string) eval.Result {
+	if !v.visible(u, eval.Ref{Section: eval.Configs, Name: name}) {
+		return eval.Result{Name: name}
+	}
+	return v.Version.Rules.Config(u, name)
+}
+
+// Layer decides a layer.
+func (v *Visit) Layer(u *eval.User, name string) eval.Result {
+	if !v.visible(u, eval.Ref{Section: eval.Layers, Name: name}) {
+		return eval.Result{Name: name}
+	}
+	return v.Version.Rules.Layer(u, name)
+}
+
+// visible reports whether the key may ask about an entity by name. A client may
+// ask for exactly what its payload holds: no segments, no holdouts, nothing of
+// other target apps.
+func (v *Visit) visible(u *eval.User, ref eval.Ref) bool {
+	if v.Key.Kind != flags.KeyClient {
+		return true
+	}
+	var scratch [512]byte
+	_, _, ok := v.Version.Rules.AppendClientEntry(scratch[:0], u, ref, v.Client(eval.HashNone))
+	return ok
+}

@@ -1,0 +1,253 @@
+// Package exposure records what the edge decided on behalf of others.
+//
+// Recording is off the request path: an answer never waits for the facts stream,
+// and is the same whether the stream takes the fact or not. A unit that asks for
+// the same thing all day is one fact an hour, on this edge and across edges: the
+// fact's id is derived from what it says, so that equal facts count once.
+package exposure
+
+import (
+	"cmp"
+	"context"
+	"crypto/sha256"
+	"encoding/binary"
+	"log/slog"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/sluice-flags/sluice/pkg/eval"
+	"github.com/sluice-flags/sluice/pkg/events"
+	"github.com/sluice-flags/sluice/pkg/flags"
+)
+
+// A Publisher stores facts durably.
+type Publisher interface {
+	Publish(ctx context.Context, b events.Batch) (duplicates int, err error)
+}
+
+// A Decision is what the edge decided, and for whom.
+type Decision struct {
+	Project     string
+	State       *flags.State // tells experiments from configs
+	Key         *flags.Key   // tells the environment
+	User        *eval.User
+	Kind        string // events.ExposureGate, ExposureConfig or ExposureLayer
+	Result      eval.Result
+	SDK         string
+	SDKVersion  string
+	Environment string // if the caller said; else the key's
+}
+
+// Options bound what recording may cost. The zero value works.
+type Options struct {
+	Queue    int           // decisions that may wait; default 10,000
+	Remember int           // decisions of this hour that are remembered; default 500,000
+	Timeout  time.Duration // for one batch to reach the stream; default 10 s
+
+	Logger     *slog.Logger
+	Registerer prometheus.Registerer
+}
+
+// A Recorder turns decisions into facts. Run it with [Recorder.Run].
+type Recorder struct {
+	publisher Publisher
+	options   Options
+	queue     chan fact
+	dropped   prometheus.Counter
+	recorded  prometheus.Counter
+
+	// Of the goroutine of Run alone.
+	hour int64
+	seen map[events.FactID]struct{}
+}
+
+type fact struct {
+	project  string
+	exposure events.Exposure
+}
+
+// New returns a recorder that stores what it is told through p.
+func New(p Publisher, o Options) *Recorder {
+	o.Queue = cmp.Or(o.Queue, 10_000)
+	o.Remember = cmp.Or(o.Remember, 500_000)
+	o.Timeout = cmp.Or(o.Timeout, 10*time.Second)
+	if o.Logger == nil {
+		o.Logger = slog.New(slog.DiscardHandler)
+	}
+	r := &Recorder{
+		publisher: p, options: o,
+		queue:    make(chan fact, o.Queue),
+		dropped:  prometheus.NewCounter(prometheus.CounterOpts{Name: "edge_exposures_dropped_total", Help: "Exposures of remote evaluations that could not be stored."}),
+		recorded: prometheus.NewCounter(prometheus.CounterOpts{Name: "edge_exposures_recorded_total", Help: "Exposures of remote evaluations that were stored."}),
+		seen:     make(map[events.FactID]struct{}),
+	}
+	if o.Registerer != nil {
+		o.Registerer.MustRegister(r.dropped, r.recorded)
+	}
+	return r
+}
+
+// Record notes a decision. It does not wait; when too many are waiting already,
+// the decision is counted as dropped.
+func (r *Recorder) Record(d Decision) {
+	e, ok := describe(d, time.Now())
+	if !ok {
+		return
+	}
+	select {
+	case r.queue <- fact{d.Project, e}:
+	default:
+		r.dropped.Inc()
+	}
+}
+
+// maxBatch is how many facts go into one batch.
+const maxBatch = 1000
+
+// Run stores facts until ctx is done, and what waits then.
+func (r *Recorder) Run(ctx context.Context) error {
+	for {
+		select {
+		case <-ctx.Done():
+			last, cancel := context.WithTimeout(context.WithoutCancel(ctx), r.options.Timeout)
+			defer cancel()
+			for len(r.queue) > 0 {
+				r.store(last, r.gather(<-r.queue))
+			}
+			return nil
+		case first := <-r.queue:
+			r.store(ctx, r.gather(first))
+		}
+	}
+}
+
+// gather takes what waits, leaves out what was recorded this hour, and sorts the
+// rest by project.
+func (r *Recorder) gather(first fact) map[string][]events.Exposure {
+	out := make(map[string][]events.Exposure)
+	n := 0
+	for f, more := first, true; more; {
+		if r.fresh(f.exposure) {
+			out[f.project] = append(out[f.project], f.exposure)
+		}
+		if n++; n == maxBatch {
+			return out
+		}
+		select {
+		case f = <-r.queue:
+		default:
+			more = false
+		}
+	}
+	return out
+}
+
+// fresh reports whether an exposure is the first of its hour. Memory is bounded
+// by forgetting all: then a fact may be sent again, and still counts once.
+func (r *Recorder) fresh(e events.Exposure) bool {
+	if hour := e.Time / time.Hour.Milliseconds(); hour != r.hour || len(r.seen) >= r.options.Remember {
+		r.hour = hour
+		clear(r.seen)
+	}
+	if _, ok := r.seen[e.ID]; ok {
+		return false
+	}
+	r.seen[e.ID] = struct{}{}
+	return true
+}
+
+func (r *Recorder) store(ctx context.Context, batches map[string][]events.Exposure) {
+	for project, exposures := range batches {
+		bounded, cancel := context.WithTimeout(ctx, r.options.Timeout)
+		_, err := r.publisher.Publish(bounded, events.Batch{Project: project, Exposures: exposures})
+		cancel()
+		if err == nil {
+			r.recorded.Add(float64(len(exposures)))
+			continue
+		}
+		// The next request of each of these units tries again.
+		for _, e := range exposures {
+			delete(r.seen, e.ID)
+		}
+		r.dropped.Add(float64(len(exposures)))
+		r.options.Logger.WarnContext(ctx, "exposures dropped", slog.Int("count", len(exposures)), slog.Any("error", err))
+	}
+}
+
+// describe turns a decision into a fact, or says that there is nothing to
+// record: unknown names decide nothing, and a decision without a unit is nobody's.
+func describe(d Decision, now time.Time) (events.Exposure, bool) {
+	res := d.Result
+	if !res.Found {
+		return events.Exposure{}, false
+	}
+	ms := now.UnixMilli()
+	e := events.Exposure{
+		Time: ms, Received: ms,
+		Environment: environment(d),
+		Kind:        d.Kind, Name: res.Name, RuleID: res.RuleID, Group: events.NoGroup,
+		Sequence: res.Sequence, SDKType: d.SDK, SDKVersion: d.SDKVersion, Reason: res.Reason.String(),
+	}
+	name := res.Name
+	switch d.Kind {
+	case events.ExposureGate:
+		e.Value = "false"
+		if res.Pass {
+			e.Value = "true"
+		}
+	case events.ExposureLayer:
+		if res.AllocatedExperiment == "" {
+			break
+		}
+		name, e.Layer = res.AllocatedExperiment, res.Name
+		fallthrough
+	case events.ExposureConfig:
+		entity, ok := d.State.ByName(flags.KindExperiment, name)
+		experiment, isExperiment := entity.Doc.(*flags.Experiment)
+		if !ok || !isExperiment {
+			break
+		}
+		e.Kind, e.Name, e.Value = events.ExposureExperiment, name, res.GroupName
+		if index, override, ok := experiment.Arm(res.RuleID); ok {
+			e.Group, e.Override = uint8(index), override
+		}
+	}
+	e.UnitType = cmp.Or(res.IDType, "userID")
+	if e.UnitID = d.User.UnitID(e.UnitType); e.UnitID == "" {
+		return events.Exposure{}, false
+	}
+	e.ID = identify(d.Project, &e)
+	return e, true
+}
+
+// environment is where the decision was made: what the caller says, or else the
+// key's only one.
+func environment(d Decision) string {
+	if d.Environment != "" {
+		return d.Environment
+	}
+	if tier := d.User.StatsigEnvironment["tier"]; tier != "" {
+		return tier
+	}
+	if d.Key != nil && len(d.Key.Environments) == 1 {
+		return d.Key.Environments[0]
+	}
+	return "production"
+}
+
+// identify derives the fact's id: equal for one unit, entity, rule and hour,
+// whichever edge decided.
+func identify(project string, e *events.Exposure) events.FactID {
+	h := sha256.New()
+	var hour [8]byte
+	binary.BigEndian.PutUint64(hour[:], uint64(e.Time/time.Hour.Milliseconds()))
+	h.Write(hour[:])
+	for _, text := range []string{project, e.Environment, e.Kind, e.Name, e.Layer, e.RuleID, e.UnitType, e.UnitID} {
+		var n [4]byte
+		binary.BigEndian.PutUint32(n[:], uint32(len(text)))
+		h.Write(n[:])
+		h.Write([]byte(text))
+	}
+	return events.FactID(h.Sum(nil)[:16])
+}

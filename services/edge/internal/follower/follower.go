@@ -1,0 +1,130 @@
+// Package follower turns the state of a project into the rules of each key
+// scope, and keeps them current.
+//
+// A key fixes what it may see: environments and target apps. All keys with the
+// same scope share one [Scope], whose current [Version] is one atomic pointer:
+// readers never wait and never see half a change. A change of the project is
+// lowered to the specs that it touches, applied to the compiled rules, and
+// swapped in; nothing else is recompiled.
+//
+// A Scope remembers its latest versions, so that whoever holds one of them can
+// be told what differs, under the very rules that were in force then.
+package follower
+
+import (
+	"log/slog"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/sluice-flags/sluice/pkg/eval"
+	"github.com/sluice-flags/sluice/pkg/flags"
+)
+
+// Options are what evaluation needs from outside. The zero value works.
+type Options struct {
+	Country   eval.CountryLookup
+	UserAgent eval.UserAgentParser
+	Logger    *slog.Logger
+}
+
+// Rulesets holds the scopes of every project that was asked for. It learns of
+// changes through [Rulesets.Changed].
+type Rulesets struct {
+	options eval.Options
+	logger  *slog.Logger
+
+	mu       sync.Mutex
+	projects map[string]*project
+	closed   bool
+}
+
+// project is the scopes of one project.
+type project struct {
+	mu     sync.Mutex // held while scopes are made or moved on
+	state  *flags.State
+	scopes map[string]*Scope
+}
+
+// New returns rulesets without any scope.
+func New(o Options) *Rulesets {
+	logger := o.Logger
+	if logger == nil {
+		logger = slog.New(slog.DiscardHandler)
+	}
+	return &Rulesets{
+		options:  eval.Options{Country: o.Country, UserAgent: o.UserAgent},
+		logger:   logger,
+		projects: make(map[string]*project),
+	}
+}
+
+// Scope returns the scope of a key. The first key of a scope waits while its
+// rules are compiled from state; [Rulesets.Changed] keeps them current from
+// there on.
+func (r *Rulesets) Scope(state *flags.State, scope flags.Scope) *Scope {
+	p, closed := r.project(state.Project())
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	id := scopeID(scope)
+	if s, ok := p.scopes[id]; ok {
+		return s
+	}
+	if p.state != nil {
+		state = p.state // changes arrive in order: begin where they are
+	}
+	s := &Scope{id: id, scope: scope, options: r.options, logger: r.logger, stopped: closed}
+	s.restart(state)
+	p.scopes[id] = s
+	return s
+}
+
+// Changed moves the project's scopes on from one state to the next. Calls for
+// one project must come in order, as a log's follower makes them.
+func (r *Rulesets) Changed(before, after *flags.State, changed []flags.Ref) {
+	p, _ := r.project(after.Project())
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.state = after
+	for _, s := range p.scopes {
+		s.advance(before, after, changed)
+	}
+}
+
+// Close stops the clocks of all scopes. They go on answering.
+func (r *Rulesets) Close() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.closed = true
+	for _, p := range r.projects {
+		p.mu.Lock()
+		for _, s := range p.scopes {
+			s.stop()
+		}
+		p.mu.Unlock()
+	}
+}
+
+func (r *Rulesets) project(name string) (p *project, closed bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	p, ok := r.projects[name]
+	if !ok {
+		p = &project{scopes: make(map[string]*Scope)}
+		r.projects[name] = p
+	}
+	return p, r.closed
+}
+
+// scopeID is equal for scopes that see the same.
+func scopeID(s flags.Scope) string {
+	sorted := func(in []string) string {
+		out := slices.Sorted(slices.Values(in))
+		return strings.Join(slices.Compact(out), "\x00")
+	}
+	return string(s.Kind) + "\x01" + sorted(s.Environments) + "\x01" + sorted(s.TargetApps)
+}
+
+// now is the clock of time boundaries. It is the one that evaluation reads.
+func now() time.Time { return time.Now() }

@@ -1,0 +1,142 @@
+package statsig
+
+import (
+	"net/http"
+
+	protocol "github.com/sluice-flags/sluice/internal/statsig"
+	"github.com/sluice-flags/sluice/internal/web"
+	"github.com/sluice-flags/sluice/pkg/eval"
+	"github.com/sluice-flags/sluice/pkg/events"
+	"github.com/sluice-flags/sluice/services/edge/internal/access"
+	"github.com/sluice-flags/sluice/services/edge/internal/exposure"
+)
+
+// limits of a request: a user is small, and its members are its own business.
+var limits = web.Limits{Raw: 256 << 10, Inflated: 1 << 20, CaseVariants: true, Unknown: true}
+
+// initialize serves a client everything that it may see, for its user.
+func (a *API) initialize(w http.ResponseWriter, r *http.Request) error {
+	key := token(r)
+	visit, err := a.gate.Enter(w, r, key)
+	if err != nil {
+		return err
+	}
+	var in protocol.InitializeRequest
+	if err := decode(r, &in); err != nil {
+		return err
+	}
+	u := in.Subject()
+	visit.Complete(&u)
+	options := visit.Client(eval.ParseHashMode(in.Hash))
+	options.SDKType, options.SDKVersion = in.Metadata.SDKType, in.Metadata.SDKVersion
+	body := visit.Version.Rules.AppendClient(nil, &u, options)
+	w.Header().Set("Content-Type", "application/json")
+	_, _ = w.Write(body) // the caller has gone: nobody is left to tell
+	return nil
+}
+
+// checkGate serves one gate, or several by name.
+func (a *API) checkGate(w http.ResponseWriter, r *http.Request) error {
+	c, err := a.check(w, r)
+	if err != nil {
+		return err
+	}
+	answer := func(name string) protocol.GateAnswer {
+		res := c.visit.Gate(&c.user, name)
+		a.note(c, events.ExposureGate, res)
+		return protocol.NewGateAnswer(res)
+	}
+	switch {
+	case c.GateName != "":
+		return web.Respond(w, http.StatusOK, answer(c.GateName))
+	case len(c.GateNames) > 0:
+		answers := make(map[string]protocol.GateAnswer, len(c.GateNames))
+		for _, name := range c.GateNames {
+			if _, done := answers[name]; !done {
+				answers[name] = answer(name)
+			}
+		}
+		return web.Respond(w, http.StatusOK, answers)
+	}
+	return web.Invalid("/gateName", "required", "name a gate: gateName, or gateNames")
+}
+
+// getConfig serves a dynamic config or an experiment.
+func (a *API) getConfig(w http.ResponseWriter, r *http.Request) error {
+	c, err := a.check(w, r)
+	if err != nil {
+		return err
+	}
+	if c.ConfigName == "" {
+		return web.Invalid("/configName", "required", "name a config or an experiment: configName")
+	}
+	res := c.visit.Config(&c.user, c.ConfigName)
+	a.note(c, events.ExposureConfig, res)
+	return web.Respond(w, http.StatusOK, protocol.NewConfigAnswer(res))
+}
+
+// getLayer serves a layer's parameters.
+func (a *API) getLayer(w http.ResponseWriter, r *http.Request) error {
+	c, err := a.check(w, r)
+	if err != nil {
+		return err
+	}
+	if c.LayerName == "" {
+		return web.Invalid("/layerName", "required", "name a layer: layerName")
+	}
+	res := c.visit.Layer(&c.user, c.LayerName)
+	if !res.Found {
+		return web.Errorf(web.CodeNotFound, "there is no layer of that name")
+	}
+	a.note(c, events.ExposureLayer, res)
+	return web.Respond(w, http.StatusOK, protocol.NewLayerAnswer(res))
+}
+
+// A check is a request of the server API, let in and read.
+type check struct {
+	protocol.CheckRequest
+	visit *access.Visit
+	user  eval.User
+}
+
+func (a *API) check(w http.ResponseWriter, r *http.Request) (*check, error) {
+	visit, err := a.gate.Enter(w, r, token(r))
+	if err != nil {
+		return nil, err
+	}
+	c := &check{visit: visit}
+	if err := decode(r, &c.CheckRequest); err != nil {
+		return nil, err
+	}
+	if c.User == nil {
+		return nil, web.Invalid("/user", "required", "name the user to decide for")
+	}
+	c.user = *c.User
+	visit.Complete(&c.user)
+	return c, nil
+}
+
+// decode reads a body in any of the encodings that SDKs use. Content-Type is not
+// looked at: browsers send JSON as text/plain.
+func decode(r *http.Request, dst any) error {
+	body, err := protocol.ReadBody(r, limits)
+	if err != nil {
+		return err
+	}
+	return web.DecodeJSON(body, dst, limits)
+}
+
+// note records the exposure of a single check, unless the caller records its own.
+func (a *API) note(c *check, kind string, res eval.Result) {
+	if a.exposures == nil || bool(c.Metadata.ExposureLoggingDisabled) {
+		return
+	}
+	sdk := c.Metadata.SDKType
+	if sdk == "" {
+		sdk = "http-api"
+	}
+	a.exposures.Record(exposure.Decision{
+		Project: c.visit.Project, State: c.visit.State, Key: c.visit.Key, User: &c.user, Kind: kind, Result: res,
+		SDK: sdk, SDKVersion: c.Metadata.SDKVersion,
+	})
+}
