@@ -1,0 +1,9 @@
+//go:build !linux && !darwin
+
+package embed
+
+import "errors"
+
+func runLibrary(string, []string) error {
+	return errors.New("the engine does not run on this system")
+}

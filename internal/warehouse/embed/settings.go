@@ -1,0 +1,220 @@
+package embed
+
+import (
+	"context"
+	"crypto/rand"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"encoding/xml"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"path/filepath"
+	"runtime"
+	"strconv"
+	"strings"
+
+	"github.com/ClickHouse/clickhouse-go/v2"
+
+	"github.com/sluice-flags/sluice/internal/warehouse"
+)
+
+const user = "sluice"
+
+// settings are of one start of the engine. The parent writes the files and
+// sends the rest to the child through its standard input, so that the password
+// stands in no argument list, no environment and, but for its hash, no file.
+type settings struct {
+	Library  string
+	Dir      string
+	Host     string
+	TCPPort  int
+	HTTPPort int
+	Password string
+	memory   int64
+}
+
+func newSettings(o Options) (*settings, error) {
+	host := loopback()
+	ports, err := freePorts(host, 2)
+	if err != nil {
+		return nil, err
+	}
+	return &settings{
+		Library: o.Library, Dir: o.Dir, Host: host, TCPPort: ports[0], HTTPPort: ports[1],
+		Password: rand.Text(), memory: o.MemoryLimit,
+	}, nil
+}
+
+func (s *settings) tcpAddr() string    { return net.JoinHostPort(s.Host, strconv.Itoa(s.TCPPort)) }
+func (s *settings) httpAddr() string   { return net.JoinHostPort(s.Host, strconv.Itoa(s.HTTPPort)) }
+func (s *settings) configFile() string { return filepath.Join(s.Dir, "config.xml") }
+func (s *settings) usersFile() string  { return filepath.Join(s.Dir, "users.xml") }
+func (s *settings) logFile() string    { return filepath.Join(s.Dir, "engine.log") }
+func (s *settings) outputFile() string { return filepath.Join(s.Dir, "engine.out") }
+
+func (s *settings) config() warehouse.Config {
+	return warehouse.Config{Addr: s.tcpAddr(), User: user, Password: s.Password, Database: warehouse.DefaultDatabase}
+}
+
+func (s *settings) send(w io.Writer) error    { return json.NewEncoder(w).Encode(s) }
+func (s *settings) receive(r io.Reader) error { return json.NewDecoder(r).Decode(s) }
+
+// errPortTaken tells a port that somebody else took from everything else that can go wrong.
+var errPortTaken = errors.New("a port that was free is taken")
+
+// failure explains a child that ended, by what it wrote last.
+func (s *settings) failure() error {
+	said := tail(s.outputFile())
+	if strings.Contains(said, "NETWORK_ERROR") || strings.Contains(said, "Address already in use") {
+		return errPortTaken
+	}
+	return fmt.Errorf("the engine ended at once; it said: %s (more in %s)", said, s.logFile())
+}
+
+// arguments are those of the engine's command line.
+//
+// The engine serves only while a statement of its own runs. Ours sleeps for
+// ever, and needs no right but to count: what reads standard input instead
+// would need the right to read files, which everybody on the machine would
+// then have through the engine.
+func (s *settings) arguments() []string {
+	return []string{
+		"clickhouse",
+		"--path=" + filepath.Join(s.Dir, "data"),
+		"--config-file=" + s.configFile(),
+		"--logger.log=" + s.logFile(),
+		"--log-level=warning",
+		"--listen_host=" + s.Host,
+		"--tcp_port=" + strconv.Itoa(s.TCPPort),
+		"--http_port=" + strconv.Itoa(s.HTTPPort),
+		"--query=SYSTEM START LISTEN TCP; SYSTEM START LISTEN HTTP; " +
+			"SELECT sleepEachRow(1) FROM system.numbers SETTINGS max_block_size = 1, max_threads = 1 FORMAT Null",
+	}
+}
+
+// stopStatement ends that statement, and the engine with it. The engine's own
+// session is the one without a user's name.
+const stopStatement = "KILL QUERY WHERE user = '' SYNC"
+
+// write puts the two configuration files in place. They are read once, at the
+// start, and belong to that start alone.
+func (s *settings) write() error {
+	hash := sha256.Sum256([]byte(s.Password))
+	files := map[string]string{
+		s.configFile(): fmt.Sprintf(configXML, escape(s.usersFile()), s.memory),
+		s.usersFile():  fmt.Sprintf(usersXML, hex.EncodeToString(hash[:])),
+	}
+	for name, text := range files {
+		// Removed first, since the mode given here is only that of a new file.
+		if err := os.Remove(name); err != nil && !errors.Is(err, os.ErrNotExist) {
+			return err
+		}
+		if err := os.WriteFile(name, []byte(text), 0o600); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func escape(s string) string {
+	var b strings.Builder
+	xml.EscapeText(&b, []byte(s)) // a strings.Builder never fails
+	return b.String()
+}
+
+const configXML = `<clickhouse>
+	<users_config>%s</users_config>
+	<timezone>Etc/UTC</timezone>
+	<max_server_memory_usage>%d</max_server_memory_usage>
+	<max_server_memory_usage_to_ram_ratio>0.5</max_server_memory_usage_to_ram_ratio>
+	<mark_cache_size>268435456</mark_cache_size>
+	<logger>
+		<size>10M</size>
+		<count>2</count>
+	</logger>
+</clickhouse>
+`
+
+// The engine's own session always logs in as default without a password, so
+// that user has to stay, and everybody on this machine can be it. It may do what
+// that session does and nothing else.
+const usersXML = `<clickhouse>
+	<profiles>
+		<default>
+			<async_insert>0</async_insert>
+		</default>
+	</profiles>
+	<quotas>
+		<default/>
+	</quotas>
+	<users>
+		<default>
+			<password/>
+			<networks><ip>127.0.0.1</ip></networks>
+			<profile>default</profile>
+			<quota>default</quota>
+			<grants>
+				<query>GRANT SYSTEM LISTEN ON *.*</query>
+				<query>GRANT SELECT ON system.numbers</query>
+			</grants>
+		</default>
+		<` + user + `>
+			<password_sha256_hex>%s</password_sha256_hex>
+			<networks><ip>127.0.0.0/8</ip></networks>
+			<profile>default</profile>
+			<quota>default</quota>
+			<grants>
+				<query>GRANT ALL ON ` + warehouse.DefaultDatabase + `.*</query>
+				<query>GRANT SELECT ON system.*</query>
+				<query>GRANT TABLE ENGINE ON *</query>
+				<query>GRANT CREATE TEMPORARY TABLE ON *.*</query>
+				<query>GRANT KILL QUERY ON *.*</query>
+				<query>GRANT SYSTEM FLUSH LOGS ON *.*</query>
+			</grants>
+		</` + user + `>
+	</users>
+</clickhouse>
+`
+
+// loopback chooses an address of this machine that only this machine reaches.
+// Linux has sixteen million of them, other systems one.
+func loopback() string {
+	if runtime.GOOS != "linux" {
+		return "127.0.0.1"
+	}
+	var b [3]byte
+	rand.Read(b[:])                                                   // never fails
+	return net.IPv4(127, b[0]|0x40, b[1], max(b[2], 1)&0xfe).String() // neither 127.0.0.x nor a broadcast address
+}
+
+// freePorts chooses n ports of host that nobody listens on, all different.
+func freePorts(host string, n int) ([]int, error) {
+	ports := make([]int, n)
+	for i := range ports {
+		l, err := net.Listen("tcp4", net.JoinHostPort(host, "0"))
+		if err != nil {
+			return nil, fmt.Errorf("finding a free port: %w", err)
+		}
+		defer l.Close() // not before all are chosen
+		ports[i] = l.Addr().(*net.TCPAddr).Port
+	}
+	return ports, nil
+}
+
+// execute runs one statement on a connection of its own, outside any database.
+func execute(ctx context.Context, c warehouse.Config, statement string) error {
+	conn, err := clickhouse.Open(&clickhouse.Options{
+		Addr:         []string{c.Addr},
+		Auth:         clickhouse.Auth{Username: c.User, Password: c.Password},
+		MaxOpenConns: 1,
+	})
+	if err != nil {
+		return err
+	}
+	defer conn.Close()
+	return conn.Exec(ctx, statement)
+}
