@@ -1,0 +1,234 @@
+// Package api serves the management interface: everything that people, scripts
+// and the console do to definitions, under /api/v1.
+//
+// Each write says which version it is based on, may be repeated under one key
+// without happening twice, and can be tried out; each read can be taken as of
+// any past position of the log. Every answer that is no success is a problem
+// document, and whatever is wrong with a body is said at once.
+package api
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"net/url"
+	"slices"
+	"strings"
+
+	"github.com/sluice-flags/sluice/internal/auth"
+	"github.com/sluice-flags/sluice/internal/bus"
+	"github.com/sluice-flags/sluice/internal/web"
+	"github.com/sluice-flags/sluice/pkg/flags"
+	"github.com/sluice-flags/sluice/services/control/internal/command"
+	"github.com/sluice-flags/sluice/services/control/internal/project"
+)
+
+// Prefix is where the interface lives.
+const Prefix = "/api/v1/"
+
+// Results answers what an experiment has shown so far.
+type Results interface {
+	Experiment(ctx context.Context, s *flags.State, e *flags.Experiment, q url.Values) (any, error)
+}
+
+// An API is the management interface.
+type API struct {
+	projects *project.Projects
+	resolver *auth.Resolver
+	results  Results
+	mux      *http.ServeMux
+	routes   []route
+}
+
+// New returns the interface over projects. Results may be nil: then there are
+// none to ask for yet.
+func New(projects *project.Projects, resolver *auth.Resolver, results Results) *API {
+	a := &API{projects: projects, resolver: resolver, results: results, mux: http.NewServeMux()}
+	a.routes = a.table()
+	for _, r := range a.routes {
+		a.mux.Handle(r.method+" "+r.path, a.handle(r))
+	}
+	a.mux.Handle("/", web.Handle(a.fallback))
+	return a
+}
+
+// ServeHTTP implements [http.Handler].
+func (a *API) ServeHTTP(w http.ResponseWriter, r *http.Request) { a.mux.ServeHTTP(w, r) }
+
+// access is what a route asks of whoever calls it.
+type access string
+
+const (
+	open  access = ""      // anybody
+	read  access = "read"  // a console key that may read
+	edit  access = "write" // a console key that may write
+	stop  access = "kill"  // a console key that may write, or only stop things
+	admin access = "admin" // a console key of the organisation
+)
+
+// route is one line of the table of routes.
+type route struct {
+	method string
+	path   string
+	access access
+	params []string // the query parameters that it knows
+	serve  func(*call) error
+}
+
+// nouns are the collections of a project, in the order of the documentation.
+var nouns = []struct {
+	path string
+	kind flags.Kind
+}{
+	{"gates", flags.KindGate},
+	{"configs", flags.KindConfig},
+	{"experiments", flags.KindExperiment},
+	{"layers", flags.KindLayer},
+	{"segments", flags.KindSegment},
+	{"holdouts", flags.KindHoldout},
+	{"metrics", flags.KindMetric},
+	{"environments", flags.KindEnvironment},
+	{"keys", flags.KindKey},
+}
+
+// table lists every route.
+func (a *API) table() []route {
+	const projects = "/api/v1/projects"
+	const one = projects + "/{project}"
+	listed := []string{"asOf", "limit", "cursor", "q", "sort", "total", "status", "tag", "owner"}
+	written := []string{"dryRun"}
+	routes := []route{
+		{"GET", "/api/v1/openapi.yaml", open, nil, a.describe},
+		{"GET", projects, read, listed, a.listProjects},
+		{"POST", projects, admin, written, a.createProject},
+		{"GET", one, read, []string{"asOf"}, a.getProject},
+		{"PUT", one, edit, written, a.replaceProject},
+		{"PATCH", one, edit, written, a.patchProject},
+		{"GET", one + "/changes", read, []string{"since", "until", "limit", "kind"}, a.listChanges},
+		{"GET", one + "/changes/{sequence}", read, nil, a.getChange},
+		{"GET", one + "/experiments/{name}/results", read, []string{"asOf", "environment", "from", "to"}, a.experimentResults},
+	}
+	for _, n := range nouns {
+		all, each := one+"/"+n.path, one+"/"+n.path+"/{name}"
+		create := a.create(n.kind)
+		if n.kind == flags.KindKey {
+			create = a.createKey
+		}
+		routes = append(routes,
+			route{"GET", all, read, listed, a.list(n.kind)},
+			route{"POST", all, edit, written, create},
+			route{"GET", each, read, []string{"asOf"}, a.get(n.kind)},
+			route{"PUT", each, edit, written, a.replace(n.kind)},
+			route{"PATCH", each, edit, written, a.patch(n.kind)},
+			route{"DELETE", each, edit, append([]string{"confirm"}, written...), a.remove(n.kind)},
+			route{"GET", each + "/history", read, []string{"limit", "before"}, a.history(n.kind)},
+		)
+		for _, action := range command.Actions(n.kind) {
+			needed := edit
+			if action == "kill" {
+				needed = stop
+			}
+			routes = append(routes, route{"POST", each + "/" + action, needed, written, a.act(n.kind, action)})
+		}
+	}
+	return routes
+}
+
+// call is one request on its way through a route.
+type call struct {
+	w       http.ResponseWriter
+	r       *http.Request
+	ctx     context.Context
+	query   url.Values
+	who     auth.Principal
+	project *project.Project // nil on routes of no project
+}
+
+// handle lets in who may come in, and serves.
+func (a *API) handle(rt route) http.Handler {
+	return web.Handle(func(w http.ResponseWriter, r *http.Request) error {
+		c := &call{w: w, r: r, ctx: r.Context()}
+		if rt.access != open {
+			if err := a.admit(c, rt.access); err != nil {
+				return err
+			}
+		}
+		var err error
+		if c.query, err = parseQuery(r, rt.params); err != nil {
+			return err
+		}
+		if id := r.PathValue("project"); id != "" {
+			if c.project, err = a.open(c, id); err != nil {
+				return err
+			}
+		}
+		if err := rt.serve(c); err != nil {
+			return explain(err)
+		}
+		return nil
+	})
+}
+
+// admit finds who is asking and whether that may be asked at all. Nothing about
+// what exists can be learned from its answers.
+func (a *API) admit(c *call, needed access) (err error) {
+	if c.who, err = a.resolver.Request(c.r, auth.Token(c.r)); err != nil {
+		return err
+	}
+	if c.who.Key.Kind != flags.KeyConsole {
+		return web.Errorf(web.CodeForbidden, "this needs a console key; a %s key only reads evaluations", c.who.Key.Kind)
+	}
+	if needed == admin && !c.who.Admin() {
+		return web.Errorf(web.CodeForbidden, "this needs a key of the organisation")
+	}
+	if !c.may(needed) {
+		return &web.Error{Code: web.CodeForbidden, Message: "the key lacks the scope " + string(needed), Extra: map[string]any{"missing": needed}}
+	}
+	return nil
+}
+
+// may reports whether the caller's key has a scope. A key without scopes has all.
+func (c *call) may(needed access) bool {
+	scopes := c.who.Key.Scopes
+	if len(scopes) == 0 {
+		return true
+	}
+	return slices.Contains(scopes, string(needed)) || needed == stop && slices.Contains(scopes, string(edit))
+}
+
+// open returns the project that a path names, to whoever may see it.
+func (a *API) open(c *call, id string) (*project.Project, error) {
+	unknown := web.Errorf(web.CodeNotFound, "there is no such project")
+	if !bus.ValidProject(id) {
+		return nil, web.Invalid("project", "name", "a project's id has lower-case letters, digits and _, and begins with a letter")
+	}
+	if !c.who.Admin() && id != c.who.Project {
+		return nil, unknown
+	}
+	p, err := a.projects.Get(c.ctx, id)
+	if errors.Is(err, project.ErrUnknown) {
+		return nil, unknown
+	}
+	if err != nil {
+		return nil, explain(err)
+	}
+	return p, nil
+}
+
+// fallback answers what no route does: 405 where another method would do, else
+// 404.
+func (a *API) fallback(w http.ResponseWriter, r *http.Request) error {
+	var allowed []string
+	for _, method := range []string{"GET", "POST", "PUT", "PATCH", "DELETE"} {
+		probe := r.Clone(r.Context())
+		probe.Method = method
+		if _, pattern := a.mux.Handler(probe); pattern != "/" {
+			allowed = append(allowed, method)
+		}
+	}
+	if len(allowed) == 0 {
+		return web.Errorf(web.CodeNotFound, "nothing is served at this path")
+	}
+	w.Header().Set("Allow", strings.Join(allowed, ", "))
+	return web.Errorf(web.CodeMethodNotAllowed, "this path answers to %s", strings.Join(allowed, ", "))
+}

@@ -1,0 +1,390 @@
+package api
+
+import (
+	"bytes"
+	"cmp"
+	"crypto/rand"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"mime"
+	"net/http"
+	"slices"
+	"strings"
+
+	"github.com/sluice-flags/sluice/internal/web"
+	"github.com/sluice-flags/sluice/pkg/events"
+	"github.com/sluice-flags/sluice/pkg/flags"
+	"github.com/sluice-flags/sluice/services/control/internal/command"
+	"github.com/sluice-flags/sluice/services/control/internal/project"
+)
+
+// write is one write on its way: what the request said beside its command.
+type write struct {
+	key    string // idempotency key, the caller's or ours
+	repeat bool   // the key is the caller's: it may have been sent before
+	digest string // of the request
+	reason string
+	dry    bool
+	body   map[string]json.RawMessage // the body's members, without reason
+}
+
+// readWrite reads everything that writes have in common. The body is an object,
+// or nothing where that will do.
+func (c *call) readWrite(bodyNeeded bool) (w write, err error) {
+	if w.key, err = c.idempotencyKey(); err != nil {
+		return w, err
+	}
+	w.repeat = w.key != ""
+	w.key = cmp.Or(w.key, rand.Text())
+	if w.reason, err = c.reason(); err != nil {
+		return w, err
+	}
+	if w.dry, err = c.flag("dryRun"); err != nil {
+		return w, err
+	}
+	raw, err := web.ReadBody(c.r, web.Limits{})
+	if err != nil {
+		return w, err
+	}
+	sum := sha256.Sum256(slices.Concat([]byte(c.r.Method+"\n"+c.r.URL.EscapedPath()+"\n"), raw))
+	w.digest = hex.EncodeToString(sum[:])
+
+	if len(bytes.TrimSpace(raw)) == 0 && !bodyNeeded {
+		w.body = map[string]json.RawMessage{}
+		return w, c.needReason(w)
+	}
+	if err := jsonOnly(c.r.Header.Get("Content-Type")); err != nil {
+		return w, err
+	}
+	if err := web.DecodeJSON(raw, &w.body, web.Limits{CaseVariants: true}); err != nil {
+		return w, err
+	}
+	if w.body == nil {
+		return w, web.Invalid("", "wrong_type", "the body is a JSON object")
+	}
+	if said, ok := w.body["reason"]; ok {
+		delete(w.body, "reason")
+		if err := json.Unmarshal(said, &w.reason); err != nil {
+			return w, web.Invalid("/reason", "wrong_type", "a reason is a text")
+		}
+		if err := checkReason("/reason", w.reason); err != nil {
+			return w, err
+		}
+	}
+	return w, c.needReason(w)
+}
+
+// jsonOnly refuses a body that says it is something other than JSON.
+func jsonOnly(contentType string) error {
+	if contentType == "" {
+		return nil
+	}
+	media, _, err := mime.ParseMediaType(contentType)
+	if err != nil || media != "application/json" && !strings.HasSuffix(media, "+json") {
+		return web.Errorf(web.CodeUnsupportedMedia, "send the body as Content-Type: application/json")
+	}
+	return nil
+}
+
+// needReason holds a project to its own rule that changes say why.
+func (c *call) needReason(w write) error {
+	if w.reason != "" || c.project == nil {
+		return nil
+	}
+	s, err := c.project.State(c.ctx)
+	if err != nil {
+		return err
+	}
+	if e, ok := s.Get(command.ProjectRef(c.project.ID())); ok && e.Doc.(*flags.Project).ReasonRequired {
+		return web.Invalid("/reason", "required", "this project wants to know why: send reason in the body, or Change-Reason")
+	}
+	return nil
+}
+
+// document reads the body as a document. Set gives members that the path or the
+// server decides; a body may repeat them but not contradict.
+func (w write) document(kind flags.Kind, set map[string]any) (flags.Document, error) {
+	members := make(map[string]json.RawMessage, len(w.body))
+	for name, value := range w.body {
+		if !slices.Contains(readOnly, name) {
+			members[name] = value
+		}
+	}
+	for name, value := range set {
+		if _, given := members[name]; given {
+			continue
+		}
+		raw, err := json.Marshal(value)
+		if err != nil {
+			return nil, err
+		}
+		members[name] = raw
+	}
+	raw, err := object(members)
+	if err != nil {
+		return nil, err
+	}
+	return flags.Decode(kind, raw)
+}
+
+// object writes members as one JSON object, their values as they are.
+func object(members map[string]json.RawMessage) (json.RawMessage, error) {
+	var b bytes.Buffer
+	enc := json.NewEncoder(&b)
+	enc.SetEscapeHTML(false)
+	err := enc.Encode(members)
+	return b.Bytes(), err
+}
+
+// request is the request that a command is recorded with.
+func (c *call) request(w write, cmd command.Command) project.Request {
+	// Whose key it is belongs to the id: nobody learns about another's requests.
+	sum := sha256.Sum256([]byte(c.who.Project + "\n" + c.who.Key.ID + "\n" + w.key))
+	return project.Request{
+		ID: "cmd_" + hex.EncodeToString(sum[:20]), Digest: w.digest, Repeat: w.repeat,
+		Actor:  events.Actor{Kind: "key", ID: c.who.Key.ID, Name: c.who.Key.Name},
+		Reason: w.reason, Command: cmd,
+	}
+}
+
+// carryOut decides a command, writes what it comes to and answers; or only says
+// what it would come to.
+func (c *call) carryOut(w write, cmd command.Command, extra ...member) error {
+	if w.dry {
+		return c.tryOut(cmd)
+	}
+	out, err := c.project.Do(c.ctx, c.request(w, cmd))
+	if err != nil {
+		return c.refused(w, cmd, err)
+	}
+	c.sequence(out.Receipt.Last.Seq)
+	if len(out.Receipt.Envelopes) == 0 {
+		return c.respond(http.StatusOK, out.Decision.Current, member{"noop", true})
+	}
+	e, err := entityOf(out.Receipt.Envelopes[0])
+	if err != nil {
+		return err
+	}
+	status := http.StatusOK
+	if e.Version == 1 {
+		status = http.StatusCreated
+		if c.r.Method == http.MethodPost {
+			c.w.Header().Set("Location", c.r.URL.EscapedPath()+"/"+e.Ref.ID)
+		}
+	}
+	if out.Receipt.Replayed {
+		c.w.Header().Set("Idempotency-Replayed", "true")
+		extra = nil // what is shown once is not shown again
+	}
+	if e.Deleted {
+		return c.gone(e)
+	}
+	return c.respond(status, e, extra...)
+}
+
+// tryOut answers what a command would come to.
+func (c *call) tryOut(cmd command.Command) error {
+	d, s, err := c.project.Try(c.ctx, cmd)
+	if err != nil {
+		return c.refused(write{}, cmd, err)
+	}
+	c.at(s)
+	var diff struct {
+		Before json.RawMessage `json:"before,omitempty"`
+		After  json.RawMessage `json:"after,omitempty"`
+	}
+	if d.Current.Doc != nil {
+		if diff.Before, err = represent(d.Current); err != nil {
+			return err
+		}
+	}
+	if d.After != nil {
+		after := d.Current
+		after.Ref, after.Doc, after.Version = d.Ref, d.After, d.Current.Version+1
+		if d.Noop() {
+			after.Version = d.Current.Version
+		}
+		if diff.After, err = represent(after); err != nil {
+			return err
+		}
+	}
+	return web.Respond(c.w, http.StatusOK, map[string]any{
+		"wouldCommit": !d.Noop(), "diff": diff, "operations": d.Operations(), "warnings": command.Warnings(d.After),
+	})
+}
+
+// refused explains why a command was not carried out.
+func (c *call) refused(w write, cmd command.Command, err error) error {
+	if r, ok := errors.AsType[*command.Refusal](err); ok && r.Reason == command.Stale {
+		return c.stale(cmd, r)
+	}
+	e, ok := errors.AsType[*web.Error](explain(err))
+	if !ok {
+		return err
+	}
+	if e.Code == web.CodeOutcomeUnknown && e.Extra != nil {
+		e.Extra["idempotencyKey"] = w.key
+	}
+	return e
+}
+
+// create serves POST of a collection.
+func (a *API) create(kind flags.Kind) func(*call) error {
+	return func(c *call) error {
+		w, err := c.readWrite(true)
+		if err != nil {
+			return err
+		}
+		doc, err := w.document(kind, nil)
+		if err != nil {
+			return err
+		}
+		return c.carryOut(w, command.Create{Doc: doc})
+	}
+}
+
+// replace serves PUT: of what is there under If-Match, or of what is not there
+// yet under If-None-Match: *.
+func (a *API) replace(kind flags.Kind) func(*call) error {
+	return func(c *call) error {
+		name, err := c.name()
+		if err != nil {
+			return err
+		}
+		fresh, err := c.createOnly()
+		if err != nil {
+			return err
+		}
+		match, err := c.match()
+		if err != nil {
+			return err
+		}
+		w, err := c.readWrite(true)
+		if err != nil {
+			return err
+		}
+		if fresh && kind == flags.KindKey {
+			return web.Errorf(web.CodeMethodNotAllowed, "keys are made by POST: it shows the key, once")
+		}
+		if !fresh {
+			return c.carryOut(w, c.replacing(kind, name, match, w))
+		}
+		if match != (command.Match{}) {
+			return web.Invalid("If-None-Match", "invalid", "send If-Match to replace or If-None-Match to create, not both")
+		}
+		doc, err := w.document(kind, map[string]any{"name": name})
+		if err != nil {
+			return err
+		}
+		if !strings.EqualFold(doc.DocName(), name) {
+			return web.Invalid("/name", "invalid", "the path says %q", name)
+		}
+		return c.carryOut(w, command.CreateOnly{Create: command.Create{Doc: doc}})
+	}
+}
+
+// replacing is the command that makes an entity into the body. The body is read
+// against the entity that is there: what it may leave out comes from there.
+func (c *call) replacing(kind flags.Kind, name string, match command.Match, w write) command.Command {
+	return command.Change{Kind: kind, Name: name, Match: match, Edit: func(current flags.Document, _ command.Env) (flags.Document, error) {
+		set := map[string]any{"id": current.Ref().ID, "name": current.DocName()}
+		if k, ok := current.(*flags.Key); ok {
+			set["kind"], set["hash"], set["hint"] = k.Kind, k.Hash, k.Hint
+		}
+		return w.document(kind, set)
+	}}
+}
+
+// patch serves PATCH with a merge patch (RFC 7396).
+func (a *API) patch(kind flags.Kind) func(*call) error {
+	return func(c *call) error {
+		name, err := c.name()
+		if err != nil {
+			return err
+		}
+		return c.patchNamed(kind, name)
+	}
+}
+
+func (c *call) patchNamed(kind flags.Kind, name string) error {
+	match, err := c.match()
+	if err != nil {
+		return err
+	}
+	w, err := c.readWrite(true)
+	if err != nil {
+		return err
+	}
+	for _, name := range readOnly {
+		delete(w.body, name)
+	}
+	patch, err := object(w.body)
+	if err != nil {
+		return err
+	}
+	return c.carryOut(w, command.Change{Kind: kind, Name: name, Match: match, Edit: command.Patch(patch)})
+}
+
+// remove serves DELETE.
+func (a *API) remove(kind flags.Kind) func(*call) error {
+	return func(c *call) error {
+		name, err := c.name()
+		if err != nil {
+			return err
+		}
+		match, err := c.match()
+		if err != nil {
+			return err
+		}
+		w, err := c.readWrite(false)
+		if err != nil {
+			return err
+		}
+		if err := onlyMembers(w.body); err != nil {
+			return err
+		}
+		return c.carryOut(w, command.Delete{Kind: kind, Name: name, Match: match, Confirm: c.query.Get("confirm")})
+	}
+}
+
+func onlyMembers(body map[string]json.RawMessage, known ...string) error {
+	for name := range body {
+		if !slices.Contains(known, name) {
+			return web.Invalid("/"+clip(name), "unknown", "there is no member of this name here")
+		}
+	}
+	return nil
+}
+
+// act serves POST of an action.
+func (a *API) act(kind flags.Kind, action string) func(*call) error {
+	return func(c *call) error {
+		name, err := c.name()
+		if err != nil {
+			return err
+		}
+		match, err := c.match()
+		if err != nil {
+			return err
+		}
+		w, err := c.readWrite(false)
+		if err != nil {
+			return err
+		}
+		var p command.Parameters
+		raw, err := object(w.body)
+		if err != nil {
+			return err
+		}
+		known, _ := command.ActionOf(kind, action)
+		if err := onlyMembers(w.body, known.Takes...); err != nil {
+			return err
+		}
+		if err := web.DecodeJSON(raw, &p, web.Limits{}); err != nil {
+			return err
+		}
+		return c.carryOut(w, command.Act{Kind: kind, Name: name, Action: action, Match: match, Parameters: p})
+	}
+}
