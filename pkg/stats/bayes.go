@@ -50,7 +50,7 @@ func NormalPosterior(r Comparison, o BayesOptions) Posterior {
 	if o.Prior.SD > 0 {
 		scale := 1.0
 		if o.Scale == Absolute {
-			scale = math.Abs(r.base)
+			scale = math.Abs(r.base.mean)
 		}
 		if scale == 0 {
 			return Posterior{Code: ZeroControlMean}

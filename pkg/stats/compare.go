@@ -78,7 +78,8 @@ type Comparison struct {
 	Interval         Interval `json:"interval"` // of Delta
 	Lift             Lift     `json:"lift"`
 
-	base float64 // the unadjusted mean of control, which lifts are relative to
+	base    baseline // what the lift is relative to
+	options Options
 }
 
 // A Group is one side of a comparison.
@@ -133,12 +134,7 @@ func compareEstimates(control, treatment *Estimate, o Options) Comparison {
 		variance = control.Variance / float64(control.N)
 	}
 	r := contrast(control, treatment, baseline{control.Value, variance, -variance}, o)
-	if r.PValue.defined && control.Value > 0 && treatment.Value > 0 {
-		w := treatment.Variance / float64(treatment.N)
-		half := r.Critical.value * math.Sqrt(w/treatment.Value/treatment.Value+variance/control.Value/control.Value)
-		ratio := treatment.Value / control.Value
-		r.Lift.Log = openEnd(o.Tail, ratio*math.Exp(-half)-1, ratio*math.Exp(half)-1)
-	}
+	r.logLift()
 	return r
 }
 
@@ -195,8 +191,42 @@ func (r *Comparison) infer(delta, v, df float64, base baseline, o Options) {
 	r.Critical, r.T = Defined(test.critical), Defined(delta/se)
 	r.PValue = Defined(test.pValue(delta / se))
 	r.Interval = test.interval(delta, se)
-	r.base = base.mean
+	r.base, r.options = base, o
 	r.Lift.uncertainty(delta, v, base, test)
+}
+
+// At returns the comparison at another level: the same difference, standard error
+// and p-value with other intervals, as corrections for many comparisons ask for.
+// A result without intervals is returned as it is.
+func (r Comparison) At(alpha float64) Comparison {
+	if !r.PValue.defined {
+		return r
+	}
+	if !(alpha > 0 && alpha < 1) {
+		return Comparison{Code: InvalidInput, Reason: AlphaOutOfRange, Lift: Lift{Code: NotApplicable}}
+	}
+	se, log := r.StandardError.value, r.Lift.Log.Lower.defined || r.Lift.Log.Upper.defined
+	o := r.options
+	o.Alpha, r.Alpha = alpha, alpha
+	r.Lift = liftOf(r.Delta.value, r.base.mean)
+	r.infer(r.Delta.value, se*se, r.DegreesOfFreedom.value, r.base, o)
+	if log {
+		r.logLift()
+	}
+	return r
+}
+
+// logLift adds the interval of the lift on the log scale, for positive means of
+// independent groups.
+func (r *Comparison) logLift() {
+	c, t := r.Control.Value.value, r.Treatment.Value.value
+	if !r.PValue.defined || !(c > 0 && t > 0) {
+		return
+	}
+	wc := r.Control.Variance.value / float64(r.Control.N)
+	wt := r.Treatment.Variance.value / float64(r.Treatment.N)
+	half := r.Critical.value * math.Sqrt(wt/t/t+wc/c/c)
+	r.Lift.Log = openEnd(r.Tail, t/c*math.Exp(-half)-1, t/c*math.Exp(half)-1)
 }
 
 func firstReason(estimates ...*Estimate) Reason {
@@ -239,7 +269,7 @@ func invalid(reason Reason) Estimate { return Estimate{Code: InvalidInput, Reaso
 
 func liftOf(delta, base float64) Lift {
 	lift := Defined(delta / math.Abs(base))
-	if base == 0 || math.IsInf(lift.value, 0) {
+	if !lift.defined {
 		return Lift{Code: ZeroControlMean}
 	}
 	return Lift{Code: OK, Value: lift}
@@ -345,11 +375,13 @@ func (s student) open(lower, upper float64) Interval { return openEnd(s.tail, lo
 
 // openEnd removes the end that a one-sided alternative does not bound.
 func openEnd(tail Tail, lower, upper float64) Interval {
-	switch tail {
-	case Greater:
-		upper = math.Inf(1)
-	case Less:
-		lower = math.Inf(-1)
+	i := interval(lower, upper)
+	switch {
+	case !i.Lower.defined:
+	case tail == Greater:
+		i.Upper = unbounded(1)
+	case tail == Less:
+		i.Lower = unbounded(-1)
 	}
-	return interval(lower, upper)
+	return i
 }

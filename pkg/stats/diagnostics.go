@@ -215,7 +215,8 @@ func Impact[A Arm](control, treatment A, top Topline, o Options) ImpactResult {
 	perDay := delta * scale
 	out.PerDay, out.ProjectedPerDay = Defined(perDay), Defined(perDay/top.TreatmentShare)
 	if r.Interval.Lower.defined {
-		out.Interval = interval(r.Interval.Lower.value*scale, r.Interval.Upper.value*scale)
+		half := r.Critical.value * r.StandardError.value * scale
+		out.Interval = openEnd(o.Tail, perDay-half, perDay+half)
 	}
 	if rest := top.DailyTotal - perDay; rest != 0 {
 		out.Relative = Defined(perDay / rest)

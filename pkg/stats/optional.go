@@ -7,20 +7,23 @@ import (
 )
 
 // An Optional is a number that may be undefined. The zero Optional is undefined.
-// It never holds a NaN; it may hold an infinity, as the open end of a one-sided
-// interval does.
+// It never holds a NaN. It holds an infinity only as the open end of a one-sided
+// interval: a number too large to represent is undefined.
 type Optional struct {
 	value   float64
 	defined bool
 }
 
-// Defined returns v as an Optional, undefined if v is not a number.
+// Defined returns v as an Optional, undefined if v is not a finite number.
 func Defined(v float64) Optional {
-	if math.IsNaN(v) {
+	if !finite(v) {
 		return Optional{}
 	}
 	return Optional{value: v, defined: true}
 }
+
+// unbounded returns the infinite end of an interval.
+func unbounded(sign int) Optional { return Optional{value: math.Inf(sign), defined: true} }
 
 // Get returns the number, and whether there is one.
 func (o Optional) Get() (v float64, ok bool) { return o.value, o.defined }
@@ -65,10 +68,10 @@ func (o *Optional) UnmarshalJSON(raw []byte) error {
 		*o = Optional{}
 		return nil
 	case `"inf"`:
-		*o = Defined(math.Inf(1))
+		*o = unbounded(1)
 		return nil
 	case `"-inf"`:
-		*o = Defined(math.Inf(-1))
+		*o = unbounded(-1)
 		return nil
 	}
 	var v float64
@@ -87,7 +90,11 @@ type Interval struct {
 	Upper Optional `json:"upper"`
 }
 
+// interval returns [lower, upper], undefined unless both are finite.
 func interval(lower, upper float64) Interval {
+	if !finite(lower, upper) {
+		return Interval{}
+	}
 	return Interval{Lower: Defined(lower), Upper: Defined(upper)}
 }
 

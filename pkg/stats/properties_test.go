@@ -1,6 +1,7 @@
 package stats_test
 
 import (
+	"bytes"
 	"encoding/json"
 	"math"
 	"math/rand/v2"
@@ -291,8 +292,13 @@ func TestNothingPanicsAndNothingIsNaN(t *testing.T) {
 			"family":     stats.BenjaminiYekutieli.Adjust([]stats.Optional{compared.PValue, stats.Defined(f("p"))}, o.Alpha),
 		}
 		for name, result := range results {
-			if _, err := json.Marshal(result); err != nil {
+			raw, err := json.Marshal(result)
+			if err != nil {
 				t.Fatalf("%s = %+v: %v", name, result, err)
+			}
+			// Only one-sided intervals have an infinite end.
+			if o.Tail == stats.TwoSided && bytes.Contains(raw, []byte("inf")) {
+				t.Fatalf("%s = %s, want no infinity", name, raw)
 			}
 		}
 	})

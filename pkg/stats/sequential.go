@@ -181,13 +181,17 @@ func (r Running) Update(look Sequence) Running {
 		return r
 	}
 	r.PValue = Defined(min(r.PValue.value, look.PValue.value))
-	lower := max(r.Interval.Lower.value, look.Interval.Lower.value)
-	upper := min(r.Interval.Upper.value, look.Interval.Upper.value)
-	if r.Code == SequentialEmptyIntersection || lower > upper {
-		r.Code, r.Interval = SequentialEmptyIntersection, look.Interval
-		return r
+	common := r.Interval
+	if look.Interval.Lower.value > common.Lower.value {
+		common.Lower = look.Interval.Lower
 	}
-	r.Interval = interval(lower, upper)
+	if look.Interval.Upper.value < common.Upper.value {
+		common.Upper = look.Interval.Upper
+	}
+	if r.Code == SequentialEmptyIntersection || common.Lower.value > common.Upper.value {
+		r.Code, common = SequentialEmptyIntersection, look.Interval
+	}
+	r.Interval = common
 	return r
 }
 
