@@ -184,7 +184,7 @@ func (a *API) getChange(c *call) error {
 	if !ok || seq == 0 {
 		return web.Invalid("sequence", "invalid", "a change is named by its sequence")
 	}
-	s, err := c.newest(c.project)
+	s, err := c.project.Newest(c.ctx)
 	if err != nil {
 		return err
 	}

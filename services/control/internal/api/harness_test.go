@@ -34,7 +34,7 @@ type world struct {
 	errors   *bytes.Buffer // what the server logged as its own fault
 
 	mu   sync.Mutex
-	logs map[string]events.Log
+	logs map[string]*stubborn
 
 	admin string // key of the organisation
 	shop  string // console key of project shop
@@ -42,7 +42,7 @@ type world struct {
 
 func newWorld(t testing.TB) *world {
 	t.Helper()
-	w := &world{t: t, logs: map[string]events.Log{}, errors: new(bytes.Buffer)}
+	w := &world{t: t, logs: map[string]*stubborn{}, errors: new(bytes.Buffer)}
 	w.projects = w.node()
 	w.handler = w.serve(w.projects)
 	if err := w.projects.Provision(t.Context(), bus.OrgProject); err != nil {
@@ -69,7 +69,7 @@ func (w *world) node() *project.Projects {
 			w.mu.Lock()
 			defer w.mu.Unlock()
 			if w.logs[id] == nil {
-				w.logs[id] = memlog.New("log-of-" + id)
+				w.logs[id] = &stubborn{Log: memlog.New("log-of-" + id)}
 			}
 			return nil
 		},
@@ -107,6 +107,31 @@ func (w *world) log(id string) (events.Log, error) {
 		return log, nil
 	}
 	return nil, project.ErrUnknown
+}
+
+// stubborn is a log that can be made to refuse what is appended.
+type stubborn struct {
+	events.Log
+	refusal atomic.Pointer[error]
+}
+
+// Append implements [events.Log].
+func (s *stubborn) Append(ctx context.Context, at events.Head, c events.Command) (events.Receipt, error) {
+	if refusal := s.refusal.Load(); refusal != nil {
+		return events.Receipt{}, *refusal
+	}
+	return s.Log.Append(ctx, at, c)
+}
+
+// refuse makes a project's log answer appends with err; nil makes it good again.
+func (w *world) refuse(id string, err error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if err == nil {
+		w.logs[id].refusal.Store(nil)
+		return
+	}
+	w.logs[id].refusal.Store(&err)
 }
 
 // key puts a key into a project behind the interface's back.
@@ -212,14 +237,17 @@ type follower struct {
 
 func follow(ctx context.Context, id string, log events.Log) *follower {
 	f := &follower{grown: make(chan struct{})}
-	head, err := log.Head(ctx)
+	boot, err := log.Boot(ctx)
 	if err != nil {
 		return f
 	}
-	f.state.Store(flags.NewState(id))
-	head = events.Head{LogID: head.LogID}
+	state, err := events.Fold(id, boot)
+	if err != nil {
+		return f
+	}
+	f.state.Store(state)
 	go func() { // ends with ctx
-		for e, err := range log.Follow(ctx, head) {
+		for e, err := range log.Follow(ctx, boot.Head) {
 			if err != nil {
 				return
 			}

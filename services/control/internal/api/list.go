@@ -119,7 +119,7 @@ func (c *call) pageOf(p *project.Project) (*flags.State, string, error) {
 	if err != nil {
 		return nil, "", err
 	}
-	now, err := c.newest(p)
+	now, err := p.Newest(c.ctx)
 	if err != nil {
 		return nil, "", err
 	}
@@ -191,7 +191,7 @@ func (c *call) wanted(e flags.Entity) bool {
 		return false
 	}
 	has := func(text string) bool { return strings.Contains(strings.ToLower(text), q) }
-	return (q == "" || has(e.Name) || has(e.Ref.ID) || has(f.DisplayName) || has(f.Description) || slices.ContainsFunc(f.Tags, has)) &&
+	return (q == "" || has(e.Name) || e.Ref.ID == q || has(f.DisplayName) || has(f.Description) || slices.ContainsFunc(f.Tags, has)) &&
 		(len(status) == 0 || slices.Contains(status, f.Status)) &&
 		(len(owner) == 0 || slices.Contains(owner, f.Owner)) &&
 		(len(tags) == 0 || slices.ContainsFunc(f.Tags, func(t string) bool { return slices.Contains(tags, t) }))

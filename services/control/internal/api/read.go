@@ -33,7 +33,12 @@ func (c *call) stateOf(p *project.Project) (*flags.State, error) {
 		return now, nil
 	}
 	if at.Seq > now.Seq() {
-		return nil, web.Invalid("asOf", "out_of_range", "the log ends with sequence %d; send Min-Sequence to wait for more", now.Seq())
+		if now, err = p.Newest(c.ctx); err != nil {
+			return nil, err
+		}
+	}
+	if at.Seq > now.Seq() {
+		return nil, web.Invalid("asOf", "out_of_range", "the log ends with sequence %d", now.Seq())
 	}
 	s, err := p.AsOf(c.ctx, at)
 	if err != nil {

@@ -77,6 +77,21 @@ func (p *Project) State(ctx context.Context) (*flags.State, error) {
 	return followed, nil
 }
 
+// Newest is the state at the head of the log as of the call, for whoever names a
+// position that has not arrived here.
+func (p *Project) Newest(ctx context.Context) (*flags.State, error) {
+	if err := p.take(ctx); err != nil {
+		return nil, err
+	}
+	defer p.give()
+	at, err := p.current(ctx)
+	if err != nil {
+		return nil, err
+	}
+	at, _, err = p.catchUp(ctx, at)
+	return at.state, err
+}
+
 // A Request is a command and everything that is recorded with it.
 type Request struct {
 	ID      string // unique; the same for every repetition of the request
