@@ -22,6 +22,21 @@ func hash64(prefix, id string) uint64 {
 	return binary.BigEndian.Uint64(sum[:])
 }
 
+// A bucket is what user buckets are computed from: the salt with its dot, and the
+// unit. Conditions that ask for the same share one, and so its answer.
+type bucket struct {
+	salt string
+	unit unit
+}
+
+// bucket returns the shared form of k.
+func (b *builder) bucket(k bucket) *bucket {
+	if b.lastBucket == nil || *b.lastBucket != k {
+		b.lastBucket = &k
+	}
+	return b.lastBucket
+}
+
 // buckets passes user buckets that are in a set.
 type buckets struct {
 	set    [(userBuckets + 63) / 64]uint64

@@ -200,6 +200,10 @@ func (r *Ruleset) AppendClientEntry(dst []byte, u *User, ref Ref, o ClientOption
 
 // appendEntry decides s and appends what follows the name in its entry.
 func (c *client) appendEntry(dst []byte, s *spec) []byte {
+	if c.exposures.n > 0 {
+		c.exposures = exposures{}
+	}
+	c.depth, c.visits = 0, 0
 	o := c.decide(s)
 	switch s.ref.Section {
 	case Gates:

@@ -92,6 +92,7 @@ type builder struct {
 
 	conditions map[string]*condition // by everything that is asked
 	values     map[string]json.RawMessage
+	lastBucket *bucket
 	key        []byte
 }
 

@@ -14,7 +14,8 @@ type condition struct {
 	source source
 	field  field // of user, environment and agent sources
 	unit   unit  // of unit and bucket sources
-	salt   string
+	bucket *bucket
+	direct bool // a property of the user, tested as it is
 	test   test // of every source but public and the gates
 
 	slot   int32 // of the gate or the id list that is asked
@@ -28,6 +29,13 @@ type condition struct {
 // never fail: a value of the wrong kind simply does not pass, or does pass where
 // the operator is a negation.
 type test interface{ match(v value) bool }
+
+// A listTest is a test that understands lists. Others see a list as a value of
+// the wrong kind.
+type listTest interface {
+	test
+	matchList(list items) bool
+}
 
 // A source says where a condition's value comes from.
 type source uint8
@@ -172,7 +180,7 @@ func (b *builder) condition(c *Condition) (*condition, error) {
 	out.field = newField(c.Field, out.source)
 	if out.source == fromBucket {
 		salt, _ := c.AdditionalValues["salt"].(string)
-		out.salt = salt + "."
+		out.bucket = b.bucket(bucket{salt + ".", out.unit})
 	}
 	switch op := lowerASCII(c.Operator); op {
 	case "in_segment_list", "not_in_segment_list":
@@ -194,6 +202,7 @@ func (b *builder) condition(c *Condition) (*condition, error) {
 			return nil, fmt.Errorf("condition %s %s: %w", c.Type, c.Operator, err)
 		}
 	}
+	out.direct = out.source == fromUser && out.field.property != noProperty
 	return out, nil
 }
 

@@ -1,31 +1,23 @@
 package eval
 
-import "slices"
-
 // equality passes values equal to the target: an absent one to null, numbers by
 // value (text that is a number included), booleans strictly, lists element by
 // element, and text by text.
 type equality struct {
 	target value
-	num    float64
-	text   string
-	items  []string
+	items  []string // of a list
 	negate bool
 }
 
 func newEquality(negate bool) operator {
 	return func(target any) (test, error) {
-		t := &equality{target: valueOf(target), negate: negate}
-		switch t.target.kind {
-		case number:
-			t.num = t.target.num
-		case text:
-			t.text = t.target.text
-		case list:
-			t.items, _ = texts(target)
-		}
 		if _, object := target.(map[string]any); object {
 			return constant(negate), nil
+		}
+		t := &equality{negate: negate}
+		t.target, _ = valueOf(target)
+		if t.target.kind == listKind {
+			t.items, _ = texts(target)
 		}
 		return t, nil
 	}
@@ -39,21 +31,25 @@ func (t *equality) equal(v value) bool {
 		return v.kind == absent
 	case number:
 		f, ok := v.float()
-		return ok && f == t.num
+		return ok && f == t.target.num
 	case boolean:
-		return v.kind == boolean && v.truth == t.target.truth
-	case list:
-		if v.kind != list || v.len() != len(t.items) {
-			return false
-		}
-		for i, want := range t.items {
-			if !v.item(i).is(want) {
-				return false
-			}
-		}
-		return true
+		return v == t.target
+	case text:
+		return v.is(t.target.text)
 	}
-	return v.kind != list && v.is(t.text)
+	return false
+}
+
+func (t *equality) matchList(list items) bool {
+	if t.target.kind != listKind || length(list) != len(t.items) {
+		return t.negate
+	}
+	for i, want := range t.items {
+		if !element(list, i).is(want) {
+			return t.negate
+		}
+	}
+	return !t.negate
 }
 
 // is reports whether the value's text is s.
@@ -89,69 +85,57 @@ func newArray(op arrayOp) operator {
 		if _, isList := target.([]any); !ok || !isList {
 			return constant(false), nil
 		}
-		slices.Sort(elements)
-		return &arrayTest{op, slices.Compact(elements)}, nil
+		return &arrayTest{op, elements}, nil
 	}
 }
 
-func (t *arrayTest) match(v value) bool {
-	if v.kind != list {
-		return false
-	}
+func (t *arrayTest) match(value) bool { return false }
+
+func (t *arrayTest) matchList(list items) bool {
 	switch t.op {
 	case containsAny:
-		return t.some(v)
+		return t.some(list)
 	case containsNone:
-		return !t.some(v)
+		return !t.some(list)
 	case containsAll:
-		return t.every(v)
+		return t.every(list)
 	}
-	return !t.every(v)
+	return !t.every(list)
 }
 
-func (t *arrayTest) some(v value) bool {
-	for i := range v.len() {
-		if _, ok := t.find(v.item(i)); ok {
+func (t *arrayTest) some(list items) bool {
+	for i := range length(list) {
+		if t.has(element(list, i)) {
 			return true
 		}
 	}
 	return false
 }
 
-func (t *arrayTest) every(v value) bool {
+func (t *arrayTest) every(list items) bool {
 	for _, e := range t.elements {
-		if !contained(v, e) {
+		if !contained(list, e) {
 			return false
 		}
 	}
 	return true
 }
 
-func contained(v value, e string) bool {
-	for i := range v.len() {
-		if v.item(i).is(e) {
+func contained(list items, e string) bool {
+	for i := range length(list) {
+		if element(list, i).is(e) {
 			return true
 		}
 	}
 	return false
 }
 
-func (t *arrayTest) find(v value) (int, bool) {
-	if v.kind == text {
-		return slices.BinarySearch(t.elements, v.text)
-	}
-	var buf numberText
-	_, b, ok := v.asText(buf[:0])
-	if !ok {
-		return 0, false
-	}
-	return slices.BinarySearchFunc(t.elements, b, func(e string, b []byte) int {
-		switch {
-		case e < string(b):
-			return -1
-		case e > string(b):
-			return 1
+// has reports whether v is one of the target's elements.
+func (t *arrayTest) has(v value) bool {
+	for _, e := range t.elements {
+		if v.is(e) {
+			return true
 		}
-		return 0
-	})
+	}
+	return false
 }

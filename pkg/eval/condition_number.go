@@ -9,7 +9,7 @@ type numberTest struct {
 
 func newNumber(want order) operator {
 	return func(target any) (test, error) {
-		f, ok := valueOf(target).float()
+		f, ok := scalarOf(target).float()
 		if !ok {
 			return constant(false), nil
 		}

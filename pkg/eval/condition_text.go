@@ -60,7 +60,9 @@ func texts(target any) ([]string, bool) {
 	case []any:
 		out := make([]string, 0, len(target))
 		for _, e := range target {
-			if v := valueOf(e); v.kind != absent {
+			if v, list := valueOf(e); list != nil {
+				out = append(out, joined(list))
+			} else if v.kind != absent {
 				out = append(out, v.string())
 			}
 		}
@@ -87,46 +89,56 @@ func (t *textList) match(v value) bool {
 	return t.relates(string(b)) != t.negate
 }
 
+func (t *textList) matchList(list items) bool { return t.relates(joined(list)) != t.negate }
+
+// relates tries the text as it is, folding ASCII on the way, and lower-cases a
+// copy only if that fails and there are other letters.
 func (t *textList) relates(s string) bool {
-	if t.fold && !isASCII(s) {
-		s = toLower(s)
-	}
 	if t.set != nil {
 		return t.contains(s)
 	}
+	if t.relatesToSome(s) {
+		return true
+	}
+	return t.fold && !isASCII(s) && t.relatesToSome(toLower(s))
+}
+
+func (t *textList) relatesToSome(s string) bool {
 	for _, e := range t.elements {
-		if t.relatesTo(s, e) {
-			return true
+		if len(s) < len(e) {
+			continue
+		}
+		switch t.op {
+		case equals:
+			if len(s) == len(e) && t.same(s, e) {
+				return true
+			}
+		case startsWith:
+			if t.same(s[:len(e)], e) {
+				return true
+			}
+		case endsWith:
+			if t.same(s[len(s)-len(e):], e) {
+				return true
+			}
+		case contains:
+			for i := 0; i+len(e) <= len(s); i++ {
+				if t.same(s[i:i+len(e)], e) {
+					return true
+				}
+			}
 		}
 	}
 	return false
 }
 
-func (t *textList) relatesTo(s, e string) bool {
-	if len(s) < len(e) {
-		return false
-	}
-	switch t.op {
-	case equals:
-		return len(s) == len(e) && t.same(s, e)
-	case startsWith:
-		return t.same(s[:len(e)], e)
-	case endsWith:
-		return t.same(s[len(s)-len(e):], e)
-	}
-	for i := 0; i+len(e) <= len(s); i++ {
-		if t.same(s[i:i+len(e)], e) {
-			return true
-		}
-	}
-	return false
-}
-
-// same compares texts of equal length. Folding ASCII on the way spares a copy of
-// the value; what is not ASCII has been lower-cased before.
+// same compares texts of equal length, e being lower-cased if case is ignored.
 func (t *textList) same(s, e string) bool {
+	if s == e {
+		return true
+	}
 	if !t.fold {
-		return s == e
+		return false
 	}
 	for i := range len(e) {
 		if c := s[i]; c != e[i] && (c < 'A' || c > 'Z' || c|0x20 != e[i]) {
@@ -138,22 +150,21 @@ func (t *textList) same(s, e string) bool {
 
 // contains looks s up in the set of a long list.
 func (t *textList) contains(s string) bool {
-	if t.fold {
-		for i := range len(s) {
-			if c := s[i]; 'A' <= c && c <= 'Z' {
-				var buf [64]byte
-				lowered := append(buf[:0], s...)
-				for j, c := range lowered {
-					if 'A' <= c && c <= 'Z' {
-						lowered[j] = c | 0x20
-					}
-				}
-				_, ok := t.set[string(lowered)]
-				return ok
-			}
+	if _, ok := t.set[s]; ok || !t.fold {
+		return ok
+	}
+	if !isASCII(s) {
+		_, ok := t.set[toLower(s)]
+		return ok
+	}
+	var buf [64]byte
+	lowered := append(buf[:0], s...)
+	for i, c := range lowered {
+		if 'A' <= c && c <= 'Z' {
+			lowered[i] = c | 0x20
 		}
 	}
-	_, ok := t.set[s]
+	_, ok := t.set[string(lowered)]
 	return ok
 }
 
@@ -247,10 +258,12 @@ func (p pattern) match(v value) bool {
 	var buf numberText
 	s, b, ok := v.asText(buf[:0])
 	switch {
-	case !ok || len(s)+len(b) > maxSubject:
+	case !ok || len(s) > maxSubject:
 		return false
 	case v.kind == text:
 		return p.re.MatchString(s)
 	}
 	return p.re.Match(b)
 }
+
+func (p pattern) matchList(list items) bool { return p.match(textValue(joined(list))) }

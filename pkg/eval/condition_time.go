@@ -53,7 +53,7 @@ func floorDiv(a, b int64) int64 {
 	return q
 }
 
-func targetMillis(target any) (int64, bool) { return valueOf(target).millis() }
+func targetMillis(target any) (int64, bool) { return scalarOf(target).millis() }
 
 // secondsBelow is the number below which an instant is in seconds; as seconds
 // that is the year 2286, as milliseconds April 1970.

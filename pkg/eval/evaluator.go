@@ -43,9 +43,10 @@ func (r *Ruleset) decide(res *Result, section Section, u *User, name string) {
 		return
 	}
 	e := evaluation{rules: r, user: u, app: r.apps.AppID}
-	o := e.decide(s)
-	r.fill(res, s, o)
-	res.exposures = e.exposures
+	r.fill(res, s, e.decide(s))
+	if e.exposures.n > 0 {
+		res.exposures = e.exposures
+	}
 }
 
 // fill writes what an outcome means for the spec that was asked.
@@ -74,21 +75,18 @@ type evaluation struct {
 
 	now    int64 // milliseconds, read once
 	bucket struct {
-		of *condition // whose salt and unit the bucket was computed for
+		of *bucket
 		n  float64
 	}
 }
 
 // decide runs a spec from the start. What is unsupported exposes nothing.
 func (e *evaluation) decide(s *spec) *outcome {
-	e.exposures = exposures{}
-	e.depth, e.visits = 0, 0
 	o := e.run(s)
-	if o.reason == ReasonUnsupported {
+	switch {
+	case o.reason == ReasonUnsupported:
 		e.exposures = exposures{}
-		return o
-	}
-	if o.spec == s {
+	case o.spec == s:
 		e.exposures.undelegated = e.exposures.n
 	}
 	return o
@@ -194,7 +192,17 @@ func (e *evaluation) matched(s *spec, r *rule) *outcome {
 
 // holds answers a condition that asks no gate.
 func (e *evaluation) holds(c *condition) bool {
-	v := e.value(c)
+	if c.direct {
+		if s := c.field.property.of(e.user); s != "" {
+			return c.test.match(textValue(s))
+		}
+	}
+	v, list := e.value(c)
+	if list != nil {
+		if t, ok := c.test.(listTest); ok {
+			return t.matchList(list)
+		}
+	}
 	if c.listed {
 		return (v.kind == text && e.rules.lists[c.slot].contains(v.text)) == c.want
 	}
@@ -202,53 +210,51 @@ func (e *evaluation) holds(c *condition) bool {
 }
 
 // value reads what a condition compares.
-func (e *evaluation) value(c *condition) value {
+func (e *evaluation) value(c *condition) (value, items) {
 	switch c.source {
 	case fromUser:
 		return c.field.of(e.user)
 	case fromUnit:
-		return present(c.unit.id(e.user))
+		return present(c.unit.id(e.user)), nil
 	case fromBucket:
-		return numberValue(e.userBucket(c))
+		return numberValue(e.userBucket(c)), nil
 	case fromIP:
 		return e.address(c)
 	case fromAgent:
 		return e.agent(c)
 	case fromEnvironment:
-		return e.environment(c)
+		return e.environment(c), nil
 	case fromClock:
-		return numberValue(float64(e.millis()))
+		return numberValue(float64(e.millis())), nil
 	case fromApp:
-		return present(e.app)
+		return present(e.app), nil
 	}
-	return value{}
+	return value{}, nil
 }
 
 // userBucket returns the user's bucket of 1,000. The arms of an experiment ask
 // for the same one in turn, so the last is remembered.
 func (e *evaluation) userBucket(c *condition) float64 {
-	if last := e.bucket.of; last == nil || last != c && (last.salt != c.salt || last.unit != c.unit) {
-		e.bucket.of = c
-		e.bucket.n = float64(hash64(c.salt, c.unit.id(e.user)) % userBuckets)
+	if e.bucket.of != c.bucket {
+		e.bucket.of = c.bucket
+		e.bucket.n = float64(hash64(c.bucket.salt, c.unit.id(e.user)) % userBuckets)
 	}
 	return e.bucket.n
 }
 
 // address reads a field of ip_based conditions: what the user says, else for the
 // country what the lookup knows of the user's address.
-func (e *evaluation) address(c *condition) value {
-	if v := c.field.of(e.user); v.kind != absent || c.field.exact != "country" {
-		return v
+func (e *evaluation) address(c *condition) (value, items) {
+	v, list := c.field.of(e.user)
+	if v.kind != absent || c.field.exact != "country" {
+		return v, list
 	}
 	lookup := e.rules.options.Country
 	if lookup == nil || !isIPv4(e.user.IP) {
-		return value{}
+		return value{}, nil
 	}
-	code, ok := lookup.Country(e.user.IP)
-	if !ok {
-		return value{}
-	}
-	return present(code)
+	code, _ := lookup.Country(e.user.IP)
+	return present(code), nil
 }
 
 func isIPv4(s string) bool {
@@ -276,15 +282,16 @@ const maxAgent = 1000
 
 // agent reads a field of ua_based conditions: what the user says, else what the
 // parser makes of the user agent.
-func (e *evaluation) agent(c *condition) value {
-	if v := c.field.of(e.user); v.kind != absent || c.field.facet == noFacet {
-		return v
+func (e *evaluation) agent(c *condition) (value, items) {
+	v, list := c.field.of(e.user)
+	if v.kind != absent || c.field.facet == noFacet {
+		return v, list
 	}
-	parser := e.rules.options.UserAgent
-	if agent := e.user.UserAgent; parser != nil && agent != "" && len(agent) <= maxAgent {
-		return present(c.field.facet.of(parser.ParseUserAgent(agent)))
+	parser, agent := e.rules.options.UserAgent, e.user.UserAgent
+	if parser == nil || agent == "" || len(agent) > maxAgent {
+		return value{}, nil
 	}
-	return value{}
+	return present(c.field.facet.of(parser.ParseUserAgent(agent))), nil
 }
 
 // environment reads the user's environment, whose tier the specs may default.

@@ -102,35 +102,37 @@ func newField(name string, s source) field {
 
 // of reads the field: the user's own property unless empty, then custom, then
 // private attributes, each under the exact and then the lower-case name.
-func (f *field) of(u *User) value {
+func (f *field) of(u *User) (value, items) {
 	if f.property != noProperty {
 		if s := f.property.of(u); s != "" {
-			return textValue(s)
+			return textValue(s), nil
 		}
 	}
-	if v := f.in(u.Custom); v.kind != absent {
-		return v
-	}
-	if v := f.in(u.PrivateAttributes); v.kind != absent {
-		return v
-	}
-	if f.alias != noProperty {
-		return present(f.alias.of(u))
-	}
-	return value{}
-}
-
-func (f *field) in(m map[string]any) value {
-	if len(m) == 0 {
-		return value{}
-	}
-	if v, ok := m[f.exact]; ok && v != nil {
+	if v, ok := f.in(u.Custom); ok {
 		return valueOf(v)
 	}
-	if f.lower != f.exact {
-		return valueOf(m[f.lower])
+	if v, ok := f.in(u.PrivateAttributes); ok {
+		return valueOf(v)
 	}
-	return value{}
+	if f.alias != noProperty {
+		return present(f.alias.of(u)), nil
+	}
+	return value{}, nil
+}
+
+// in looks the field up in a map; null is as good as absent.
+func (f *field) in(m map[string]any) (any, bool) {
+	if len(m) == 0 {
+		return nil, false
+	}
+	if v := m[f.exact]; v != nil {
+		return v, true
+	}
+	if f.lower == f.exact {
+		return nil, false
+	}
+	v := m[f.lower]
+	return v, v != nil
 }
 
 // ofEnvironment reads the field of an environment, exact or lower-cased.

@@ -16,17 +16,16 @@ const (
 	text
 	number
 	boolean
-	list
+	listKind
 )
 
 // A value is what a condition compares: one property of a user or of the
-// surroundings. It is passed by value, so that no comparison allocates.
+// surroundings. It is small enough to travel in registers, and never allocates.
+// The elements of a list travel beside it.
 type value struct {
-	kind  kind
-	truth bool
-	num   float64
-	text  string
-	items any // []any or []string
+	kind kind
+	num  float64 // of numbers; 1 or 0 of booleans
+	text string
 }
 
 func textValue(s string) value    { return value{kind: text, text: s} }
@@ -40,73 +39,107 @@ func present(s string) value {
 	return textValue(s)
 }
 
-// valueOf converts what a caller put into a user's maps.
-func valueOf(v any) value {
+func boolValue(b bool) value {
+	if b {
+		return value{kind: boolean, num: 1}
+	}
+	return value{kind: boolean}
+}
+
+// valueOf converts what a caller put into a user's maps, or what a target holds.
+func valueOf(v any) (value, items) {
 	switch v := v.(type) {
 	case nil:
-		return value{}
+		return value{}, nil
 	case string:
-		return textValue(v)
+		return textValue(v), nil
 	case bool:
-		return value{kind: boolean, truth: v}
+		return boolValue(v), nil
 	case float64:
-		return numberValue(v)
+		return numberValue(v), nil
 	case int:
-		return numberValue(float64(v))
+		return numberValue(float64(v)), nil
 	case int64:
-		return numberValue(float64(v))
-	case []any:
-		return value{kind: list, items: v}
-	case []string:
-		return value{kind: list, items: v}
+		return numberValue(float64(v)), nil
+	case []any, []string:
+		return value{kind: listKind}, v
 	case json.Number:
 		f, _ := v.Float64()
-		return numberValue(f)
+		return numberValue(f), nil
 	}
 	return reflected(v)
 }
 
+// scalar converts a value that is no list; lists are absent.
+func scalarOf(v any) value {
+	out, list := valueOf(v)
+	if list != nil {
+		return value{}
+	}
+	return out
+}
+
 // reflected handles the rarer kinds that callers use: named types, small
 // integers, slices of numbers. Anything else is absent.
-func reflected(v any) value {
+func reflected(v any) (value, items) {
 	switch rv := reflect.ValueOf(v); rv.Kind() {
 	case reflect.String:
-		return textValue(rv.String())
+		return textValue(rv.String()), nil
 	case reflect.Bool:
-		return value{kind: boolean, truth: rv.Bool()}
+		return boolValue(rv.Bool()), nil
 	case reflect.Int, reflect.Int8, reflect.Int16, reflect.Int32, reflect.Int64:
-		return numberValue(float64(rv.Int()))
+		return numberValue(float64(rv.Int())), nil
 	case reflect.Uint, reflect.Uint8, reflect.Uint16, reflect.Uint32, reflect.Uint64:
-		return numberValue(float64(rv.Uint()))
+		return numberValue(float64(rv.Uint())), nil
 	case reflect.Float32, reflect.Float64:
-		return numberValue(rv.Float())
+		return numberValue(rv.Float()), nil
 	case reflect.Slice, reflect.Array:
-		items := make([]any, rv.Len())
-		for i := range items {
-			items[i] = rv.Index(i).Interface()
+		out := make([]any, rv.Len())
+		for i := range out {
+			out[i] = rv.Index(i).Interface()
 		}
-		return value{kind: list, items: items}
+		return value{kind: listKind}, out
 	case reflect.Pointer:
 		if !rv.IsNil() {
 			return valueOf(rv.Elem().Interface())
 		}
 	}
-	return value{}
+	return value{}, nil
 }
 
-func (v value) len() int {
-	if s, ok := v.items.([]string); ok {
+// items are the elements of a list: []any or []string.
+type items any
+
+func length(list items) int {
+	if s, ok := list.([]string); ok {
 		return len(s)
 	}
-	items, _ := v.items.([]any)
-	return len(items)
+	s, _ := list.([]any)
+	return len(s)
 }
 
-func (v value) item(i int) value {
-	if s, ok := v.items.([]string); ok {
+// element returns an element; lists within lists count by their text.
+func element(list items, i int) value {
+	if s, ok := list.([]string); ok {
 		return textValue(s[i])
 	}
-	return valueOf(v.items.([]any)[i])
+	v, nested := valueOf(list.([]any)[i])
+	if nested != nil {
+		return textValue(joined(nested))
+	}
+	return v
+}
+
+// joined returns the elements' text between commas.
+func joined(list items) string {
+	var b []byte
+	for i := range length(list) {
+		if i > 0 {
+			b = append(b, ',')
+		}
+		b = append(b, element(list, i).string()...)
+	}
+	return string(b)
 }
 
 // numberText is room for the text of every number that people use; longer ones
@@ -114,8 +147,8 @@ func (v value) item(i int) value {
 type numberText [32]byte
 
 // asText converts a value to the text that list and string operators compare:
-// numbers in shortest decimal form, lists joined by commas. Text itself is
-// returned as it is, without touching buf.
+// numbers in shortest decimal form. Text itself is returned as it is, without
+// touching buf.
 func (v value) asText(buf []byte) (s string, b []byte, ok bool) {
 	switch v.kind {
 	case text:
@@ -123,15 +156,7 @@ func (v value) asText(buf []byte) (s string, b []byte, ok bool) {
 	case number:
 		return "", appendNumber(buf, v.num), true
 	case boolean:
-		return "", strconv.AppendBool(buf, v.truth), true
-	case list:
-		for i := range v.len() {
-			if i > 0 {
-				buf = append(buf, ',')
-			}
-			buf = append(buf, v.item(i).string()...)
-		}
-		return "", buf, true
+		return "", strconv.AppendBool(buf, v.num != 0), true
 	}
 	return "", nil, false
 }
