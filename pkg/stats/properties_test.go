@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"math"
 	"math/rand/v2"
-	"os"
 	"testing"
 
 	"pgregory.net/rapid"
@@ -13,13 +12,11 @@ import (
 	"github.com/sluice-flags/sluice/pkg/stats"
 )
 
-// A lot of random inputs, fewer with -short.
+// manyInputs is how many random inputs a property is asked about; -short asks
+// fewer.
 func manyInputs() int {
-	if testing.Short() && !soak {
+	if testing.Short() {
 		return 20_000
-	}
-	if os.Getenv("CI") == "" && !soak {
-		return 100_000
 	}
 	return 1_000_000
 }
@@ -119,7 +116,7 @@ func TestTailsAndQuantilesInvertEachOther(t *testing.T) {
 	for range 50_000 {
 		p := math.Exp(-600 * r.Float64() * r.Float64() * r.Float64())
 		df := math.Exp(30 * r.Float64())
-		if p >= 1 || p/math.Pow(df, 1) == 0 {
+		if p >= 1 {
 			continue
 		}
 		q := stats.StudentUpperQuantile(p, df)

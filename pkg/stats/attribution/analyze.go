@@ -1,6 +1,7 @@
 package attribution
 
 import (
+	"cmp"
 	"maps"
 	"slices"
 	"time"
@@ -160,7 +161,10 @@ func perUnit(events []Event) map[string][]Event {
 		out[e.Unit] = append(out[e.Unit], e)
 	}
 	for _, list := range out {
-		slices.SortStableFunc(list, func(a, b Event) int { return a.Time.Compare(b.Time) })
+		// Ties are broken by content, not by arrival.
+		slices.SortFunc(list, func(a, b Event) int {
+			return cmp.Or(a.Time.Compare(b.Time), cmp.Compare(a.ID, b.ID), cmp.Compare(a.Value, b.Value))
+		})
 	}
 	return out
 }
