@@ -89,6 +89,9 @@ func concerned(before, after *State, changed []Ref) map[Ref]bool {
 			if old.Name != now.Name {
 				for _, r := range s.Dependents(ref) {
 					out[r] = true
+					for _, r := range s.layerOf(r) { // experiments have their layer's holdouts
+						out[r] = true
+					}
 				}
 			}
 			for _, r := range s.layerOf(ref) {

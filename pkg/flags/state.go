@@ -221,7 +221,7 @@ func (s *State) Dependents(ref Ref) []Ref {
 		return nil
 	}
 	if ref.Kind == KindEnvironment {
-		return s.environmentUsers(e.Name)
+		return s.environmentUsers(e)
 	}
 	byID, _ := s.dependents.get(mentionKey{ref.Kind, ref.ID})
 	byName, _ := s.dependents.get(mentionKey{ref.Kind, fold(e.Name)})
@@ -233,7 +233,7 @@ func (s *State) Dependents(ref Ref) []Ref {
 // environmentUsers looks through everything: nearly every entity mentions an
 // environment, and whether one is still in use is hardly ever asked, so an index
 // would cost each change more than it ever gave back.
-func (s *State) environmentUsers(name string) []Ref {
+func (s *State) environmentUsers(environment Entity) []Ref {
 	var out []Ref
 	for ref, e := range s.entities.all {
 		if e.Deleted {
@@ -241,7 +241,8 @@ func (s *State) environmentUsers(name string) []Ref {
 		}
 		used := false
 		e.Doc.references(func(m mention) {
-			used = used || m.kind == KindEnvironment && fold(m.name) == fold(name)
+			used = used || m.kind == KindEnvironment &&
+				(m.name == environment.Ref.ID || fold(m.name) == fold(environment.Name))
 		})
 		if used {
 			out = append(out, ref)
