@@ -113,11 +113,11 @@ func (s *Scope) restart(state *flags.State) {
 func (s *Scope) advance(before, after *flags.State, changed []flags.Ref) {
 	v := s.Current()
 	switch {
+	case after.LogID() == v.Epoch && after.Seq() == v.Seq:
+		return // the scope was made from this state
 	case after.LogID() != v.Epoch, before == nil, after.Seq() < v.Seq, before.Seq() > v.Seq:
 		s.restart(after) // another log, or a jump: nothing to build on
 		return
-	case after.Seq() == v.Seq:
-		return // the scope was made from this state
 	}
 	change := flags.LowerChange(before, after, changed, s.scope)
 	change.Time, change.Sequence = after.Time(), after.Seq()
