@@ -12,13 +12,14 @@ import (
 	"time"
 
 	"github.com/sluice-flags/sluice/internal/auth"
+	"github.com/sluice-flags/sluice/internal/bus"
 	"github.com/sluice-flags/sluice/internal/web"
 	"github.com/sluice-flags/sluice/pkg/flags"
 )
 
 func TestAKeyNamesItsKindAndItsProject(t *testing.T) {
 	for kind, prefix := range map[flags.KeyKind]string{flags.KeyServer: "secret-", flags.KeyClient: "client-", flags.KeyConsole: "console-"} {
-		for _, project := range []string{"shop", "a_1", auth.OrgProject} {
+		for _, project := range []string{"shop", "a_1", bus.OrgProject} {
 			token, hash := auth.Generate(kind, project)
 			if !strings.HasPrefix(token, prefix+project+"-") || hash != auth.Hash(token) {
 				t.Errorf("Generate(%s, %s) = %s; want the prefix %s and its own hash", kind, project, token, prefix)

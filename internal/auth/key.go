@@ -14,20 +14,11 @@ import (
 	"encoding/base32"
 	"errors"
 	"net/http"
-	"regexp"
 	"strings"
 
+	"github.com/sluice-flags/sluice/internal/bus"
 	"github.com/sluice-flags/sluice/pkg/flags"
 )
-
-// OrgProject is the reserved project of the organisation: the list of projects
-// lives in its log, and its console keys may do everything in every project.
-const OrgProject = "_org"
-
-var projectPattern = regexp.MustCompile(`^[a-z][a-z0-9_]{0,31}$`)
-
-// ValidProject reports whether id can be the id of a project that people make.
-func ValidProject(id string) bool { return projectPattern.MatchString(id) }
 
 // prefixes are what keys begin with. Statsig's SDKs insist on the first two.
 var prefixes = map[flags.KeyKind]string{
@@ -61,7 +52,7 @@ func Generate(kind flags.KeyKind, project string) (token string, hash [32]byte) 
 func Parse(token string) (Parsed, error) {
 	prefix, rest, _ := strings.Cut(token, "-")
 	project, random, _ := strings.Cut(rest, "-")
-	if !ValidProject(project) && project != OrgProject {
+	if !bus.ValidProject(project) {
 		return Parsed{}, ErrMalformed
 	}
 	if raw, err := encoding.DecodeString(random); err != nil || len(raw) != 32 || len(random) != encoding.EncodedLen(32) {

@@ -9,6 +9,8 @@ import (
 	"sync"
 	"time"
 
+	"github.com/sluice-flags/sluice/internal/bus"
+	"github.com/sluice-flags/sluice/internal/follow"
 	"github.com/sluice-flags/sluice/internal/web"
 	"github.com/sluice-flags/sluice/pkg/flags"
 )
@@ -40,7 +42,7 @@ type Principal struct {
 
 // Admin reports whether the principal may do everything in every project.
 func (p Principal) Admin() bool {
-	return p.Project == OrgProject && p.Key.Kind == flags.KeyConsole
+	return p.Project == bus.OrgProject && p.Key.Kind == flags.KeyConsole
 }
 
 // A Resolver finds who is behind a key. It is safe for concurrent use.
@@ -157,4 +159,18 @@ func (r *Resolver) remember(project string, s standing) {
 		clear(r.projects)
 	}
 	r.projects[project] = s
+}
+
+// Followed are the states that a set of followers keeps.
+func Followed(set *follow.Set) States {
+	return func(ctx context.Context, project string) (*flags.State, error) {
+		f, err := set.Get(ctx, project)
+		if errors.Is(err, follow.ErrUnknownProject) {
+			return nil, ErrUnknownProject
+		}
+		if err != nil {
+			return nil, err
+		}
+		return f.State(), nil // never nil: what Get returns has one
+	}
 }

@@ -41,6 +41,7 @@ type Project struct {
 	turn     chan struct{} // holds one token: whoever has it writes
 	own      atomic.Pointer[position]
 	past     cache
+	forget   func() // the log is another one by now: the next to ask opens it anew
 }
 
 // position is a state and the head that it was folded up to.
@@ -249,6 +250,7 @@ func (p *Project) current(ctx context.Context) (position, error) {
 	}
 	boot, err := p.log.Boot(ctx)
 	if err != nil {
+		p.broken(err)
 		return position{}, fmt.Errorf("reading project %s: %w", p.id, err)
 	}
 	state, err := events.Fold(p.id, boot)
@@ -265,7 +267,7 @@ func (p *Project) catchUp(ctx context.Context, at position) (newer position, mov
 	var tail []events.Envelope
 	for e, err := range p.log.Read(ctx, at.head.Seq+1) {
 		if err != nil {
-			p.own.Store(nil) // it may be another log by now: start from what it says
+			p.broken(err)
 			return at, false, fmt.Errorf("reading project %s behind %s: %w", p.id, at.head, err)
 		}
 		tail = append(tail, e)
@@ -280,6 +282,14 @@ func (p *Project) catchUp(ctx context.Context, at position) (newer position, mov
 	}
 	p.own.Store(&newer)
 	return newer, true, nil
+}
+
+// broken drops what was known of a log that cannot be read on.
+func (p *Project) broken(err error) {
+	p.own.Store(nil)
+	if errors.Is(err, events.ErrEpoch) {
+		p.forget()
+	}
 }
 
 // apply folds envelopes that follow at.

@@ -78,7 +78,13 @@ func (ps *Projects) start(ctx context.Context, id string) (*Project, error) {
 	if err != nil {
 		return nil, fmt.Errorf("opening the log of project %s: %w", id, err)
 	}
-	return newProject(id, log, follower), nil
+	p := newProject(id, log, follower)
+	p.forget = func() {
+		ps.mu.Lock()
+		defer ps.mu.Unlock()
+		delete(ps.open, id)
+	}
+	return p, nil
 }
 
 // Provision makes room for a new project.

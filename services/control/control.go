@@ -1,0 +1,190 @@
+// Package control is the write side of Sluice and the interface of the people
+// who use it: definitions are created, changed, looked up in any past state and
+// accounted for here.
+//
+// A control process holds nothing that a log does not: any number can run side
+// by side, and compare-and-set on the log keeps them honest. What it has
+// answered with success is on the disk.
+package control
+
+import (
+	"context"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/sluice-flags/sluice/internal/auth"
+	"github.com/sluice-flags/sluice/internal/bus"
+	"github.com/sluice-flags/sluice/internal/bus/natslog"
+	"github.com/sluice-flags/sluice/internal/follow"
+	"github.com/sluice-flags/sluice/pkg/events"
+	"github.com/sluice-flags/sluice/pkg/flags"
+	"github.com/sluice-flags/sluice/services/control/internal/api"
+	"github.com/sluice-flags/sluice/services/control/internal/command"
+	"github.com/sluice-flags/sluice/services/control/internal/project"
+)
+
+// Deps is what the service stands on. Bus and Followers are required.
+type Deps struct {
+	Bus        *bus.Conn
+	Followers  *follow.Set
+	Logger     *slog.Logger          // nil discards
+	Registerer prometheus.Registerer // nil registers nothing
+}
+
+// Options adjust the service. The zero value works.
+type Options struct {
+	// HeadDir is a folder where the head of each log is kept outside the bus, so
+	// that a bus that lost data is noticed. Empty: the bus keeps its own record.
+	HeadDir string
+	// Limits are the settings of streams for new projects.
+	Limits bus.Limits
+	// FixedProjects refuses to make projects: their streams are made by somebody
+	// with other credentials.
+	FixedProjects bool
+}
+
+// A Service is the control service.
+type Service struct {
+	deps     Deps
+	opts     Options
+	projects *project.Projects
+	api      *api.API
+}
+
+// New returns the service. It opens nothing yet.
+func New(deps Deps, opts Options) (*Service, error) {
+	if deps.Bus == nil || deps.Followers == nil {
+		return nil, errors.New("control needs a bus and followers")
+	}
+	if deps.Logger == nil {
+		deps.Logger = slog.New(slog.DiscardHandler)
+	}
+	s := &Service{deps: deps, opts: opts}
+	s.projects = project.New(project.Source{Log: s.openLog, Follower: s.follower, Provision: s.provision})
+	s.api = api.New(s.projects, auth.NewResolver(s.state), nil)
+	return s, nil
+}
+
+// Register puts the service's routes on mux.
+func (s *Service) Register(mux *http.ServeMux) { mux.Handle(api.Prefix, s.api) }
+
+// Run keeps the organisation's state at hand until ctx is done: its keys open
+// every door, so they should not be the ones to wait.
+func (s *Service) Run(ctx context.Context) error {
+	for {
+		_, err := s.projects.Get(ctx, bus.OrgProject)
+		if err == nil {
+			<-ctx.Done()
+			return nil
+		}
+		s.deps.Logger.DebugContext(ctx, "organisation not there yet", slog.Any("error", err))
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-time.After(time.Second):
+		}
+	}
+}
+
+// Ready is nil when the service can answer, and otherwise says why it cannot.
+func (s *Service) Ready() error {
+	for _, f := range s.deps.Followers.All() {
+		if f.Project() == bus.OrgProject && f.State() != nil {
+			return nil
+		}
+	}
+	return errors.New("the organisation's log has not been read yet")
+}
+
+// EnsureAdmin sees to it that somebody can come in. With a token, its key is let
+// in from now on. Without one, the first call of an installation makes a key and
+// returns it, the only time that it is shown; later calls return "".
+func (s *Service) EnsureAdmin(ctx context.Context, token string) (made string, err error) {
+	if err := s.provision(ctx, bus.OrgProject); err != nil {
+		return "", fmt.Errorf("making the organisation's log: %w", err)
+	}
+	org, err := s.projects.Get(ctx, bus.OrgProject)
+	if err != nil {
+		return "", err
+	}
+	admit := command.Admit{OnlyFirst: token == ""}
+	name, hash := "admin", auth.Hash(token)
+	if token == "" {
+		made, hash = auth.Generate(flags.KeyConsole, bus.OrgProject)
+		token = made
+	} else {
+		parsed, err := auth.Parse(token)
+		if err != nil || parsed.Project != bus.OrgProject || parsed.Kind != flags.KeyConsole {
+			return "", errors.New("the admin key is not one of the organisation: it looks like console-_org-<52 characters>")
+		}
+		name = "admin " + hex.EncodeToString(hash[:4])
+	}
+	admit.Key = &flags.Key{Name: name, Kind: flags.KeyConsole, Hash: hex.EncodeToString(hash[:]), Hint: auth.Hint(token)}
+	out, err := org.Do(ctx, project.Request{
+		ID: flags.NewID("cmd_"), Actor: events.Actor{Kind: "system", ID: "control"}, Cause: "start", Command: admit,
+	})
+	if err != nil {
+		return "", fmt.Errorf("making the organisation's key: %w", err)
+	}
+	if out.Decision.Noop() {
+		return "", nil
+	}
+	return made, nil
+}
+
+// openLog opens a project's log for writing.
+func (s *Service) openLog(ctx context.Context, id string) (events.Log, error) {
+	log, err := natslog.Open(ctx, s.deps.Bus, id, natslog.Options{
+		HeadDir: s.opts.HeadDir, Logger: s.deps.Logger, Registerer: s.deps.Registerer,
+	})
+	return log, known(err)
+}
+
+func (s *Service) follower(ctx context.Context, id string) (project.Follower, error) {
+	f, err := s.deps.Followers.Get(ctx, id)
+	if err != nil {
+		return nil, known(err)
+	}
+	return f, nil
+}
+
+// known turns the bus's word for a project that is not there into ours.
+func known(err error) error {
+	if errors.Is(err, bus.ErrUnknownProject) {
+		return fmt.Errorf("%w: %w", project.ErrUnknown, err)
+	}
+	return err
+}
+
+// provision makes the log of a new project.
+func (s *Service) provision(ctx context.Context, id string) error {
+	if s.opts.FixedProjects {
+		if _, err := s.deps.Followers.Get(ctx, id); err != nil {
+			return fmt.Errorf("the log of %s has to be made by an operator first: %w", id, err)
+		}
+		return nil
+	}
+	if _, err := bus.EnsureProject(ctx, s.deps.Bus, id, s.opts.Limits); err != nil {
+		return fmt.Errorf("%w: %w", events.ErrUnavailable, err)
+	}
+	s.deps.Followers.Expect(id)
+	return nil
+}
+
+// state is what keys are looked up in: what was written here counts at once.
+func (s *Service) state(ctx context.Context, id string) (*flags.State, error) {
+	p, err := s.projects.Get(ctx, id)
+	if errors.Is(err, project.ErrUnknown) {
+		return nil, auth.ErrUnknownProject
+	}
+	if err != nil {
+		return nil, err
+	}
+	return p.State(ctx)
+}
