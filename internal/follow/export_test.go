@@ -1,0 +1,4 @@
+package follow
+
+// DecodeSnapshot is for fuzzing.
+var DecodeSnapshot = decodeSnapshot

@@ -1,0 +1,223 @@
+package follow
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/sluice-flags/sluice/internal/bus"
+	"github.com/sluice-flags/sluice/pkg/events"
+	"github.com/sluice-flags/sluice/pkg/flags"
+)
+
+// ErrUnknownProject reports a project that has no log.
+var ErrUnknownProject = bus.ErrUnknownProject
+
+const (
+	// unknownFor is how long a project that was not there is taken not to be
+	// there without asking again.
+	unknownFor = 5 * time.Second
+	// awayFor is the same for a log that could not be asked.
+	awayFor = time.Second
+	// mostRefusals bounds what strangers' requests can make us remember.
+	mostRefusals = 10_000
+	// startWithin bounds how long the first request for a project may take.
+	startWithin = 10 * time.Second
+)
+
+// SetOptions adjust a set. Open is required.
+type SetOptions struct {
+	// Open opens the log of a project. It says [ErrUnknownProject] if there is
+	// none. See the type [Open].
+	Open func(ctx context.Context, project string) (events.Log, error)
+	// OnChange is called after each commit of each project, as in [Options].
+	// Calls for one project do not overlap; those for several may.
+	OnChange func(project string, before, after *flags.State, changed []flags.Ref)
+	// Follower is for each follower. Its OnChange is not used.
+	Follower Options
+}
+
+// A Set keeps a follower for each project that somebody asked for.
+type Set struct {
+	opts SetOptions
+	ctx  context.Context // of all followers; ends with Run
+	stop context.CancelFunc
+	work sync.WaitGroup
+
+	mu       sync.Mutex
+	closed   bool
+	entries  map[string]*entry
+	refusals map[string]refusal
+}
+
+// An entry is a project that is followed, or about to be.
+type entry struct {
+	follower *Follower
+	started  chan struct{} // closed when it is known whether there is such a project
+	err      error         // why not; set before started is closed
+}
+
+// A refusal is a project that could not be followed a moment ago.
+type refusal struct {
+	err   error
+	until time.Time
+}
+
+// NewSet returns a set that follows nothing yet.
+func NewSet(o SetOptions) *Set {
+	ctx, stop := context.WithCancel(context.Background())
+	return &Set{
+		opts:     o,
+		ctx:      ctx,
+		stop:     stop,
+		entries:  map[string]*entry{},
+		refusals: map[string]refusal{},
+	}
+}
+
+// Run keeps the set until ctx is done, then stops all its followers.
+func (s *Set) Run(ctx context.Context) error {
+	<-ctx.Done()
+	s.mu.Lock()
+	s.closed = true
+	s.mu.Unlock()
+	s.stop()
+	s.work.Wait()
+	return nil
+}
+
+// Get returns the follower of a project, which has a state: the newest, or the
+// disk's last if the log is away. The first to ask waits for it to start, and so
+// do all others who ask meanwhile.
+//
+// Errors: [ErrUnknownProject], [events.ErrUnavailable], what is wrong with the
+// log, and the context's error.
+func (s *Set) Get(ctx context.Context, project string) (*Follower, error) {
+	if !bus.ValidProject(project) {
+		return nil, fmt.Errorf("%w: %.40q", ErrUnknownProject, project)
+	}
+	e, err := s.entry(project)
+	if err != nil {
+		return nil, err
+	}
+	select {
+	case <-ctx.Done():
+		return nil, fmt.Errorf("project %s: %w", project, context.Cause(ctx))
+	case <-e.started:
+		return e.follower, e.err
+	}
+}
+
+func (s *Set) entry(project string) (*entry, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if e := s.entries[project]; e != nil {
+		return e, nil
+	}
+	if s.closed {
+		return nil, fmt.Errorf("%w: shutting down", events.ErrUnavailable)
+	}
+	if r, ok := s.refusals[project]; ok && time.Now().Before(r.until) {
+		return nil, r.err
+	}
+	delete(s.refusals, project)
+
+	o := s.opts.Follower
+	o.OnChange = nil
+	if s.opts.OnChange != nil {
+		o.OnChange = func(before, after *flags.State, changed []flags.Ref) {
+			s.opts.OnChange(project, before, after, changed)
+		}
+	}
+	e := &entry{started: make(chan struct{})}
+	e.follower = New(project, func(ctx context.Context) (events.Log, error) { return s.opts.Open(ctx, project) }, o)
+	s.entries[project] = e
+	s.work.Go(func() { s.keep(project, e) }) // ends with Run, or when there is no such project
+	return e, nil
+}
+
+// keep starts a follower and runs it.
+func (s *Set) keep(project string, e *entry) {
+	ctx, cancel := context.WithTimeout(s.ctx, startWithin)
+	e.err = e.follower.start(ctx)
+	cancel()
+	if e.err != nil {
+		e.err = fmt.Errorf("project %s: %w", project, e.err)
+		s.refuse(project, e.err)
+		e.follower = nil
+	}
+	close(e.started)
+	if e.err == nil {
+		_ = e.follower.Run(s.ctx) // returns nil, by its promise
+	}
+}
+
+// refuse forgets an entry and remembers why for a while.
+func (s *Set) refuse(project string, err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	delete(s.entries, project)
+	now := time.Now()
+	if len(s.refusals) >= mostRefusals {
+		for name, r := range s.refusals {
+			if now.After(r.until) {
+				delete(s.refusals, name)
+			}
+		}
+	}
+	if len(s.refusals) >= mostRefusals {
+		clear(s.refusals)
+	}
+	hold := awayFor
+	if errors.Is(err, ErrUnknownProject) {
+		hold = unknownFor
+	}
+	s.refusals[project] = refusal{err: err, until: now.Add(hold)}
+}
+
+// Expect forgets that a project was not there: it has just been made.
+func (s *Set) Expect(project string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	delete(s.refusals, project)
+}
+
+// All lists the followers that have started, by project.
+func (s *Set) All() []*Follower {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	out := make([]*Follower, 0, len(s.entries))
+	for _, e := range s.entries {
+		select {
+		case <-e.started:
+			if e.err == nil {
+				out = append(out, e.follower)
+			}
+		default:
+		}
+	}
+	slices.SortFunc(out, func(a, b *Follower) int { return strings.Compare(a.project, b.project) })
+	return out
+}
+
+// start gives a follower its first state, before Run: the disk's, or else the
+// log's.
+func (f *Follower) start(ctx context.Context) error {
+	if f.opts.Snapshots != nil {
+		f.loadSnapshot(ctx)
+	}
+	if f.view.Load() != nil {
+		return nil
+	}
+	log, err := f.open(ctx)
+	if err != nil {
+		return err
+	}
+	f.opened = log
+	f.log.Store(&log)
+	return f.boot(ctx, log)
+}
