@@ -28,12 +28,39 @@ func (n *number) UnmarshalJSON(raw []byte) error {
 	return json.Unmarshal(raw, (*float64)(n))
 }
 
+// count decodes a number of units. The engine counts in unsigned numbers, so that
+// a negative one is refused where it is read.
+type count uint64
+
+func (n *count) UnmarshalJSON(raw []byte) error {
+	if len(raw) > 0 && raw[0] == '-' {
+		return stats.NegativeCount
+	}
+	return json.Unmarshal(raw, (*uint64)(n))
+}
+
 // options are the parameters that most methods share.
 type options struct {
-	Alpha      float64 `json:"alpha"`
-	Tails      string  `json:"tails"`
-	Difference string  `json:"difference"`
+	Alpha      level  `json:"alpha"`
+	Tails      string `json:"tails"`
+	Difference string `json:"difference"`
 }
+
+// level decodes an alpha. Zero stands for the default in the engine's options, so
+// that an explicit zero is told apart here.
+type level float64
+
+func (l *level) UnmarshalJSON(raw []byte) error {
+	if err := json.Unmarshal(raw, (*float64)(l)); err != nil {
+		return err
+	}
+	if *l == 0 {
+		*l = -1
+	}
+	return nil
+}
+
+func (o options) alpha() float64 { return float64(o.Alpha) }
 
 func (o options) tail() stats.Tail {
 	switch o.Tails {
@@ -45,16 +72,25 @@ func (o options) tail() stats.Tail {
 	return stats.TwoSided
 }
 
-func (o options) options() stats.Options { return stats.Options{Alpha: o.Alpha, Tail: o.tail()} }
+func (o options) options() stats.Options { return stats.Options{Alpha: o.alpha(), Tail: o.tail()} }
 
 type meanArm struct {
-	N          uint64 `json:"n"`
+	N          count  `json:"n"`
 	Sum        number `json:"sum"`
 	SumSquares number `json:"sum_squares"`
 }
 
 func (a meanArm) sums() stats.Sums {
-	return stats.Sums{N: a.N, Sum: float64(a.Sum), SumSquares: float64(a.SumSquares)}
+	return stats.Sums{N: uint64(a.N), Sum: float64(a.Sum), SumSquares: float64(a.SumSquares)}
+}
+
+type proportionArm struct {
+	N         count `json:"n"`
+	Successes count `json:"successes"`
+}
+
+func (a proportionArm) proportion() stats.Proportion {
+	return stats.Proportion{N: uint64(a.N), Successes: uint64(a.Successes)}
 }
 
 func decode(c vectorCase, input, params any) error {
@@ -200,31 +236,36 @@ func oneSampleTest(c vectorCase) (answers, error) {
 }
 
 func proportionTest(c vectorCase) (answers, error) {
-	var in twoArms[stats.Proportion]
+	var in twoArms[proportionArm]
 	var o options
 	if err := decode(c, &in, &o); err != nil {
 		return nil, err
 	}
-	a := comparison(stats.Compare(in.Control, in.Treatment, o.options()))
-	a["newcombe_ci"] = pair(stats.Newcombe(in.Control, in.Treatment, o.Alpha))
-	a["wilson_ci_control"] = pair(in.Control.Wilson(o.Alpha))
-	a["wilson_ci_treatment"] = pair(in.Treatment.Wilson(o.Alpha))
-	a["z_pooled"], a["p_value_z_pooled"] = stats.PooledZ(in.Control, in.Treatment, o.tail())
-	a["p_value_ddof0"] = stats.PopulationVariancePValue(in.Control, in.Treatment, o.tail())
+	control, treatment := in.Control.proportion(), in.Treatment.proportion()
+	a := comparison(stats.Compare(control, treatment, o.options()))
+	a["newcombe_ci"] = pair(stats.Newcombe(control, treatment, o.alpha()))
+	a["wilson_ci_control"] = pair(control.Wilson(o.alpha()))
+	a["wilson_ci_treatment"] = pair(treatment.Wilson(o.alpha()))
+	a["z_pooled"], a["p_value_z_pooled"] = stats.PooledZ(control, treatment, o.tail())
+	a["p_value_ddof0"] = stats.PopulationVariancePValue(control, treatment, o.tail())
 	return a, nil
 }
 
 func srm(c vectorCase) (answers, error) {
 	var in struct {
-		Observed []uint64
+		Observed []count
 		Weights  []float64
 	}
 	if err := decode(c, &in, nil); err != nil {
 		return nil, err
 	}
-	r := stats.SRM(in.Observed, in.Weights)
+	observed := make([]uint64, len(in.Observed))
+	for i, n := range in.Observed {
+		observed[i] = uint64(n)
+	}
+	r := stats.SRM(observed, in.Weights)
 	return answers{
-		"code": r.Code, "chi2": r.ChiSquared, "df": r.DegreesOfFreedom, "p_value": r.PValue,
+		"code": r.Code, "reason": r.Reason, "chi2": r.ChiSquared, "df": r.DegreesOfFreedom, "p_value": r.PValue,
 		"log_e_value": r.LogE, "p_value_anytime_single": r.AnytimePValue,
 	}, nil
 }

@@ -54,10 +54,10 @@ func sequentialCS(c vectorCase) (answers, error) {
 		return nil, err
 	}
 	s := stats.ConfidenceSequence(r, stats.SequenceOptions{
-		Alpha: p.Alpha, Tail: p.tail(), Scale: p.scale(), TuningUnits: p.NStar,
+		Alpha: p.alpha(), Tail: p.tail(), Scale: p.scale(), TuningUnits: p.NStar,
 	})
 	return answers{
-		"rho": s.Rho, "estimate": s.Estimate, "se": s.StandardError, "ci": pair(s.Interval),
+		"code": s.Code, "reason": s.Reason, "rho": s.Rho, "estimate": s.Estimate, "se": s.StandardError, "ci": pair(s.Interval),
 		"p_value": s.PValue, "log_e_value": s.LogE,
 	}, nil
 }
@@ -67,8 +67,11 @@ func sequentialMSPRT(c vectorCase) (answers, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := stats.MixtureSPRT(r, p.TauSquared, p.Alpha)
-	return answers{"log_likelihood_ratio": s.LogE, "p_value": s.PValue, "abs_ci": pair(s.Interval)}, nil
+	s := stats.MixtureSPRT(r, p.TauSquared, p.alpha())
+	return answers{
+		"code": s.Code, "reason": s.Reason,
+		"log_likelihood_ratio": s.LogE, "p_value": s.PValue, "abs_ci": pair(s.Interval),
+	}, nil
 }
 
 func sequentialCompatible(c vectorCase) (answers, error) {
@@ -76,8 +79,11 @@ func sequentialCompatible(c vectorCase) (answers, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := stats.CompatibleSequential(r, p.Alpha)
-	return answers{"z_star": s.ZStar, "p_value": s.PValue, "abs_ci": pair(s.Interval)}, nil
+	s := stats.CompatibleSequential(r, p.alpha())
+	return answers{
+		"code": s.Code, "reason": s.Reason,
+		"z_star": s.ZStar, "p_value": s.PValue, "abs_ci": pair(s.Interval),
+	}, nil
 }
 
 func multipleComparisons(c vectorCase) (answers, error) {
@@ -93,7 +99,7 @@ func multipleComparisons(c vectorCase) (answers, error) {
 		"bonferroni": stats.Bonferroni, "holm": stats.Holm,
 		"bh": stats.BenjaminiHochberg, "by": stats.BenjaminiYekutieli,
 	} {
-		f := correction.Adjust(in.PValues, o.Alpha)
+		f := correction.Adjust(in.PValues, o.alpha())
 		a[name], a[name+"_rejected"] = f.Adjusted, f.Rejected
 		if name == "bh" {
 			a["fcr_ci_alpha"] = f.IntervalAlpha
@@ -113,13 +119,13 @@ func alphaSplit(c vectorCase) (answers, error) {
 	if err := decode(c, &in, &o); err != nil {
 		return nil, err
 	}
-	p, s := stats.SplitAlpha(o.Alpha, in.Weight, in.Primary, in.Secondary, in.Treatments)
+	p, s := stats.SplitAlpha(o.alpha(), in.Weight, in.Primary, in.Secondary, in.Treatments)
 	return answers{"alpha_primary": p, "alpha_secondary": s}, nil
 }
 
 func posterior(p stats.Posterior) answers {
 	return answers{
-		"posterior_mean": p.Mean, "posterior_sd": p.SD,
+		"code": p.Code, "reason": p.Reason, "posterior_mean": p.Mean, "posterior_sd": p.SD,
 		"chance_to_beat_control": p.ChanceToBeat, "credible_interval": pair(p.Credible),
 		"expected_loss_choosing_treatment": p.LossOfTreatment,
 		"expected_loss_choosing_control":   p.LossOfControl,
@@ -139,7 +145,7 @@ func bayesNormal(c vectorCase) (answers, error) {
 	if err := decode(c, &in, &p); err != nil {
 		return nil, err
 	}
-	o := stats.BayesOptions{Alpha: p.Alpha, Scale: p.scale(), LowerIsBetter: p.LowerIsBetter}
+	o := stats.BayesOptions{Alpha: p.alpha(), Scale: p.scale(), LowerIsBetter: p.LowerIsBetter}
 	if p.Prior.Proper {
 		o.Prior = stats.Prior{Mean: p.Prior.Mean, SD: p.Prior.SD}
 	}
@@ -175,7 +181,10 @@ func (p planInput) plan() stats.Plan {
 }
 
 func size(s stats.Size) answers {
-	return answers{"n_control_exact": s.ControlExact, "n_control": s.Control, "n_treatment": s.Treatment}
+	return answers{
+		"code": s.Code, "reason": s.Reason,
+		"n_control_exact": s.ControlExact, "n_control": s.Control, "n_treatment": s.Treatment,
+	}
 }
 
 func sampleSize(c vectorCase) (answers, error) {
@@ -253,11 +262,11 @@ func heterogeneousEffect(c vectorCase) (answers, error) {
 	}
 	segment, err := stratum(in.Segment)
 	if err != nil {
-		return refused(err)
+		return nil, err
 	}
 	rest, err := stratum(in.Rest)
 	if err != nil {
-		return refused(err)
+		return nil, err
 	}
 	return differenceOf(stats.HeterogeneousEffect(segment, rest, stats.Options{}), "effect_difference"), nil
 }
@@ -274,11 +283,11 @@ func interactionEffect(c vectorCase) (answers, error) {
 	}
 	first, err := stratum(twoArms[meanArm]{Control: in.CC, Treatment: in.CT})
 	if err != nil {
-		return refused(err)
+		return nil, err
 	}
 	second, err := stratum(twoArms[meanArm]{Control: in.TC, Treatment: in.TT})
 	if err != nil {
-		return refused(err)
+		return nil, err
 	}
 	return differenceOf(stats.Interaction(stats.Crossing{
 		ControlControl: first.Control, ControlTreatment: first.Treatment,

@@ -19,28 +19,31 @@ func init() {
 }
 
 type ratioArm struct {
-	N       uint64  `json:"n"`
-	Y       float64 `json:"main_sum"`
-	YY      float64 `json:"main_sum_squares"`
-	D       float64 `json:"denominator_sum"`
-	DD      float64 `json:"denominator_sum_squares"`
-	YD      float64 `json:"main_denominator_sum_product"`
-	X       float64 `json:"covariate_sum"`
-	XX      float64 `json:"covariate_sum_squares"`
-	YX      float64 `json:"main_covariate_sum_product"`
+	N       count   `json:"n"`
+	Y       number  `json:"main_sum"`
+	YY      number  `json:"main_sum_squares"`
+	D       number  `json:"denominator_sum"`
+	DD      number  `json:"denominator_sum_squares"`
+	YD      number  `json:"main_denominator_sum_product"`
+	X       number  `json:"covariate_sum"`
+	XX      number  `json:"covariate_sum_squares"`
+	YX      number  `json:"main_covariate_sum_product"`
 	Covered *uint64 `json:"n_with_covariate"`
 }
 
 func (a ratioArm) ratio() stats.RatioSums {
-	return stats.RatioSums{PairSums: stats.PairSums{
-		N: a.N, SumY: a.Y, SumX: a.D, SumSquaresY: a.YY, SumSquaresX: a.DD, SumProducts: a.YD,
-	}}
+	return stats.RatioSums{PairSums: pairSums(a.N, a.Y, a.D, a.YY, a.DD, a.YD)}
 }
 
 func (a ratioArm) covaried() (stats.Pair, error) {
+	return pairSums(a.N, a.Y, a.X, a.YY, a.XX, a.YX).Pair()
+}
+
+func pairSums(n count, y, x, yy, xx, yx number) stats.PairSums {
 	return stats.PairSums{
-		N: a.N, SumY: a.Y, SumX: a.X, SumSquaresY: a.YY, SumSquaresX: a.XX, SumProducts: a.YX,
-	}.Pair()
+		N: uint64(n), SumY: float64(y), SumX: float64(x),
+		SumSquaresY: float64(yy), SumSquaresX: float64(xx), SumProducts: float64(yx),
+	}
 }
 
 func ratioTest(c vectorCase) (answers, error) {
@@ -71,11 +74,11 @@ func cupedMean(c vectorCase) (answers, error) {
 	}
 	control, err := in.Control.covaried()
 	if err != nil {
-		return refused(err)
+		return nil, err
 	}
 	treatment, err := in.Treatment.covaried()
 	if err != nil {
-		return refused(err)
+		return nil, err
 	}
 	if in.Control.Covered == nil {
 		return adjusted(stats.CompareAdjusted(control, treatment, o.options())), nil
@@ -125,11 +128,11 @@ func cupedRatio(c vectorCase) (answers, error) {
 	}
 	control, err := in.Control.covaried()
 	if err != nil {
-		return refused(err)
+		return nil, err
 	}
 	treatment, err := in.Treatment.covaried()
 	if err != nil {
-		return refused(err)
+		return nil, err
 	}
 	return adjusted(stats.CompareAdjustedRatios(control, treatment, o.options())), nil
 }
@@ -144,10 +147,10 @@ func poststratifiedMean(c vectorCase) (answers, error) {
 	for i, s := range in.Strata {
 		var err error
 		if strata[i].Control, err = s.Control.sums().Moments(); err != nil {
-			return refused(err)
+			return nil, err
 		}
 		if strata[i].Treatment, err = s.Treatment.sums().Moments(); err != nil {
-			return refused(err)
+			return nil, err
 		}
 	}
 	a := comparison(stats.PostStratify(strata, o.options()))
@@ -188,7 +191,7 @@ type quantileArm struct {
 
 func (a quantileArm) quantile(level float64, clustered bool) (stats.Quantile, error) {
 	q := stats.Quantile{
-		N: a.N, NStar: a.NStar, Level: level, Value: a.Quantile, Lower: a.Lower, Upper: a.Upper,
+		N: uint64(a.N), NStar: a.NStar, Level: level, Value: a.Quantile, Lower: a.Lower, Upper: a.Upper,
 	}
 	if !clustered {
 		return q, nil
@@ -212,11 +215,11 @@ func quantileTest(c vectorCase) (answers, error) {
 	}
 	control, err := in.Control.quantile(p.Nu, p.Clustered)
 	if err != nil {
-		return refused(err)
+		return nil, err
 	}
 	treatment, err := in.Treatment.quantile(p.Nu, p.Clustered)
 	if err != nil {
-		return refused(err)
+		return nil, err
 	}
 	return comparison(stats.Compare(control, treatment, p.options.options())), nil
 }
