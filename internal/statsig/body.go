@@ -23,7 +23,12 @@ func ReadBody(r *http.Request, limits web.Limits) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
+	return Unwrap(r, body, limits)
+}
 
+// Unwrap is the second half of [ReadBody], for callers that have read the body
+// of r themselves.
+func Unwrap(r *http.Request, body []byte, limits web.Limits) (_ []byte, err error) {
 	query := r.URL.Query()
 	encoding := strings.ToLower(strings.TrimSpace(r.Header.Get("Content-Encoding")))
 	switch {

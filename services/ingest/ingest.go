@@ -1,0 +1,170 @@
+// Package ingest accepts what happened and loads it into ClickHouse, once.
+//
+//	SDK ─▶ statsig ─▶ intake ─▶ facts stream ─▶ 202
+//	                                 └─▶ loader ─▶ ClickHouse
+//
+// A fact is acknowledged when the stream has it on disk. From there on it is
+// counted exactly once, whatever crashes; while ClickHouse is away it waits.
+// The service keeps nothing of its own, so any number of it can run.
+package ingest
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"golang.org/x/sync/errgroup"
+
+	"github.com/sluice-flags/sluice/internal/auth"
+	"github.com/sluice-flags/sluice/internal/bus"
+	"github.com/sluice-flags/sluice/internal/bus/facts"
+	"github.com/sluice-flags/sluice/internal/follow"
+	"github.com/sluice-flags/sluice/internal/warehouse"
+	"github.com/sluice-flags/sluice/pkg/flags"
+	"github.com/sluice-flags/sluice/services/ingest/internal/intake"
+	"github.com/sluice-flags/sluice/services/ingest/internal/loader"
+	"github.com/sluice-flags/sluice/services/ingest/internal/statsig"
+)
+
+// Deps are what the service works with. It closes none of them.
+type Deps struct {
+	Bus       *bus.Conn
+	Followers *follow.Set
+	// Warehouse returns the database, migrated, or nil while there is none yet.
+	Warehouse  func() *warehouse.DB
+	Logger     *slog.Logger
+	Registerer prometheus.Registerer
+}
+
+// Options of the service. The zero value works.
+type Options struct {
+	// Limits of the streams, where they have to be made.
+	Limits bus.Limits
+	// Partitions over which facts spread, and loaders: 1. It may be raised later
+	// and must not be lowered, or what lies in the others is not loaded.
+	Partitions int
+	// LoadLinger is how long a batch for ClickHouse gathers: 250 ms.
+	LoadLinger time.Duration
+	// AcceptOnly leaves loading to other processes.
+	AcceptOnly bool
+}
+
+// A Service is ingest.
+type Service struct {
+	bus       *bus.Conn
+	options   Options
+	logger    *slog.Logger
+	publisher *facts.Publisher
+	loaders   []*loader.Loader
+	statsig   *statsig.API
+}
+
+// New returns the service; it opens nothing before [Service.Run].
+func New(d Deps, o Options) (*Service, error) {
+	switch {
+	case d.Bus == nil:
+		return nil, errors.New("ingest needs a bus")
+	case d.Followers == nil:
+		return nil, errors.New("ingest needs the definitions of projects")
+	case d.Warehouse == nil && !o.AcceptOnly:
+		return nil, errors.New("ingest needs a warehouse to load into")
+	case o.Partitions < 0 || o.Partitions > bus.FactPartitions:
+		return nil, fmt.Errorf("%d partitions: there can be 1 to %d", o.Partitions, bus.FactPartitions)
+	}
+	o.Partitions = max(o.Partitions, 1)
+	if d.Logger == nil {
+		d.Logger = slog.New(slog.DiscardHandler)
+	}
+
+	s := &Service{bus: d.Bus, options: o, logger: d.Logger}
+	s.publisher = facts.NewPublisher(d.Bus, facts.Options{
+		Partitions: o.Partitions, Window: facts.NewWindow(0, 0), Door: "ingest", Logger: d.Logger, Registerer: d.Registerer,
+	})
+	states := states(d.Followers)
+	s.statsig = statsig.New(auth.NewResolver(states), intake.New(s.publisher, states, d.Registerer), d.Registerer)
+	if o.AcceptOnly {
+		return s, nil
+	}
+	for partition := range o.Partitions {
+		s.loaders = append(s.loaders, loader.New(d.Bus, d.Warehouse, loader.Options{
+			Partition: partition, Linger: o.LoadLinger, Logger: d.Logger, Registerer: d.Registerer,
+		}))
+	}
+	return s, nil
+}
+
+// states hands out what a project is now.
+func states(set *follow.Set) auth.States {
+	return func(ctx context.Context, project string) (*flags.State, error) {
+		f, err := set.Get(ctx, project)
+		switch {
+		case errors.Is(err, follow.ErrUnknownProject):
+			return nil, auth.ErrUnknownProject
+		case err != nil:
+			return nil, err
+		}
+		if state := f.State(); state != nil {
+			return state, nil
+		}
+		return nil, fmt.Errorf("the definitions of project %s are not known yet", project)
+	}
+}
+
+// Register puts the service's endpoints on mux.
+func (s *Service) Register(mux *http.ServeMux) { s.statsig.Register(mux) }
+
+// Run works until ctx is done. The listener in front of it should stop first,
+// so that who waits for an answer still gets one.
+//
+//	Run ─┬─ publisher: flushes what requests bring
+//	     └─ loader, one for each partition
+func (s *Service) Run(ctx context.Context) error {
+	if err := s.streams(ctx); err != nil {
+		return err
+	}
+	g, ctx := errgroup.WithContext(ctx)
+	g.Go(func() error { return s.publisher.Run(ctx) })
+	for _, l := range s.loaders {
+		g.Go(func() error { return l.Run(ctx) })
+	}
+	return g.Wait()
+}
+
+// streams makes the streams that facts travel on, as soon as the bus is there.
+func (s *Service) streams(ctx context.Context) error {
+	for {
+		err := bus.EnsureShared(ctx, s.bus, s.options.Limits)
+		if err == nil {
+			return nil
+		}
+		if wrong, ok := errors.AsType[*bus.SettingsError](err); ok {
+			return wrong // trying again would not change it
+		}
+		if ctx.Err() != nil {
+			return nil
+		}
+		s.logger.WarnContext(ctx, "the streams of facts are not there yet", slog.Any("error", err))
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-time.After(time.Second):
+		}
+	}
+}
+
+// Ready is nil while the service takes facts.
+func (s *Service) Ready() error { return s.publisher.Ready() }
+
+// Loading is nil while facts reach the warehouse. It is not part of [Service.Ready]:
+// facts are taken, and safe, without a warehouse.
+func (s *Service) Loading() error {
+	var errs []error
+	for _, l := range s.loaders {
+		errs = append(errs, l.Ready())
+	}
+	return errors.Join(errs...)
+}

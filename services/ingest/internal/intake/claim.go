@@ -1,0 +1,68 @@
+// Package intake turns what clients say happened into facts, and lets them go
+// on only when they are stored.
+//
+// A protocol's adapter decodes bodies into claims; from there every door is the
+// same. A claim that makes no sense becomes a dead letter and never holds up
+// its neighbours. What a fact says about a user is the unit's id: attributes
+// do not get this far, so nothing here could store them.
+package intake
+
+import (
+	"time"
+
+	"github.com/sluice-flags/sluice/pkg/events"
+)
+
+// Kind is what a claim claims.
+type Kind uint8
+
+// The kinds of claim.
+const (
+	Event  Kind = iota
+	Gate        // a gate was checked
+	Config      // a dynamic config or an experiment was read
+	Layer       // a parameter of a layer was read
+)
+
+// A Claim is one thing that a client says happened.
+type Claim struct {
+	Kind Kind
+	Name string // of the event, gate, config or layer
+	Time int64  // milliseconds, 0 if the client gave none
+	User User
+
+	Value    string        // an event's value; "true" or "false" of a gate
+	Metadata []events.Pair // an event's own, ascending by name
+
+	RuleID     string // of an exposure
+	Experiment string // that a layer's parameter came from; may be hashed
+	Parameter  string // of a layer
+	Group      string // name of the group, where the client says that instead of a rule
+	Reason     string
+	ConfigTime int64 // time of the definitions that the client decided on, 0 if it does not say
+
+	// Fault is set when the claim cannot be taken, with what is wrong.
+	Fault *Fault
+}
+
+// User is what a claim says about who it is about.
+type User struct {
+	ID     string
+	Others []events.Pair // ids of other unit types, ascending by type
+	Tier   string        // environment that the client was in
+}
+
+// A Fault is why a claim becomes a dead letter.
+type Fault struct {
+	Code   string // stable, such as "bad_time"
+	Detail string // for people
+}
+
+// A Delivery is the claims of one request.
+type Delivery struct {
+	SessionID  string
+	SDKType    string
+	SDKVersion string
+	Received   time.Time
+	Claims     []Claim
+}

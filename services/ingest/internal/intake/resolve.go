@@ -1,0 +1,351 @@
+package intake
+
+import (
+	"cmp"
+	"encoding/json"
+	"fmt"
+	"math"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/sluice-flags/sluice/pkg/events"
+	"github.com/sluice-flags/sluice/pkg/flags"
+)
+
+// How far a client's clock may be off. A time further ahead is replaced by the
+// time of receipt, for no result may have facts of the future. Late facts keep
+// their time, and the time of receipt beside it tells how late they were. Only
+// a time that long ago is taken for a mistake, such as seconds where there
+// should be milliseconds: as a unit's first exposure it would spoil the unit.
+const (
+	maxAhead  = 5 * time.Minute
+	maxBehind = 2 * 365 * 24 * time.Hour
+)
+
+// sentTime is the metadata of an event whose own time could not be used: the
+// time that it claimed, in milliseconds.
+const sentTime = "sluice.sent_time"
+
+// maxPayload bounds what a dead letter keeps of its claim.
+const maxPayload = 4 << 10
+
+// A resolver turns the claims of one delivery into facts, by what the project
+// was when they came. It is pure but for the table of names, which only grows.
+type resolver struct {
+	state    *flags.State
+	key      *flags.Key
+	names    *names
+	delivery *Delivery
+	ids      *identifier
+
+	batch  events.Batch
+	latest int64 // newest time of definitions that a claim with an unknown name or rule decided on
+}
+
+// all resolves every claim.
+func (r *resolver) all() {
+	r.batch = events.Batch{Project: r.state.Project()}
+	for i := range r.delivery.Claims {
+		c := &r.delivery.Claims[i]
+		id := r.ids.of(c)
+		at, fault := r.time(c)
+		if fault == nil {
+			fault = c.Fault
+		}
+		switch {
+		case fault != nil:
+			r.dead(id, c, fault)
+		case c.Kind == Event:
+			r.event(id, at, c)
+		default:
+			r.exposure(id, at, c)
+		}
+	}
+}
+
+func (r *resolver) received() int64 { return r.delivery.Received.UnixMilli() }
+
+// time decides when a claim happened.
+func (r *resolver) time(c *Claim) (int64, *Fault) {
+	now := r.received()
+	switch {
+	case c.Time == 0, c.Time > now+maxAhead.Milliseconds():
+		return now, nil
+	case c.Time < now-maxBehind.Milliseconds():
+		return 0, &Fault{Code: "time_too_old", Detail: fmt.Sprintf("time is before %s; it counts milliseconds since 1970",
+			time.UnixMilli(now).Add(-maxBehind).UTC().Format(time.DateOnly))}
+	}
+	return c.Time, nil
+}
+
+func (r *resolver) event(id events.FactID, at int64, c *Claim) {
+	e := events.Event{
+		ID: id, Time: at, Received: r.received(), Environment: r.environment(c.User.Tier), Name: c.Name,
+		UnitIDs: c.User.all(), Value: number(c.Value), ValueText: c.Value, Metadata: c.Metadata,
+		SDKType: r.delivery.SDKType, SDKVersion: r.delivery.SDKVersion,
+	}
+	e.UnitType, e.UnitID = c.User.primary()
+	if c.Time != 0 && c.Time != at {
+		e.Metadata = append(slices.Clone(e.Metadata), events.Pair{Name: sentTime, Value: strconv.FormatInt(c.Time, 10)})
+		events.SortPairs(e.Metadata)
+		e.Metadata = slices.CompactFunc(e.Metadata, func(a, b events.Pair) bool { return a.Name == b.Name })
+	}
+	r.batch.Events = append(r.batch.Events, e)
+}
+
+// number reads a value that is a number, or the text of one.
+func number(text string) *float64 {
+	if text == "" || len(text) > 64 {
+		return nil
+	}
+	if c := text[0]; c != '-' && c != '+' && c != '.' && (c < '0' || c > '9') {
+		return nil // ParseFloat also knows "inf" and "nan"
+	}
+	f, err := strconv.ParseFloat(text, 64)
+	if err != nil || math.IsInf(f, 0) || math.IsNaN(f) || strings.ContainsAny(text, "xX_") {
+		return nil
+	}
+	return &f
+}
+
+func (r *resolver) exposure(id events.FactID, at int64, c *Claim) {
+	e := events.Exposure{
+		ID: id, Time: at, Received: r.received(), Environment: r.environment(c.User.Tier),
+		Name: c.Name, RuleID: c.RuleID, Group: events.NoGroup, Value: c.Value, Reason: c.Reason,
+		SDKType: r.delivery.SDKType, SDKVersion: r.delivery.SDKVersion,
+	}
+	if c.ConfigTime != 0 && c.ConfigTime == r.state.Time() {
+		e.Sequence = r.state.Seq()
+	}
+	var unitType string
+	var known bool
+	switch c.Kind {
+	case Gate:
+		unitType, known = r.gate(&e)
+	case Config:
+		unitType, known = r.config(&e, c.Group)
+	case Layer:
+		e.Parameter = c.Parameter
+		unitType, known = r.layer(&e, c.Experiment)
+	}
+	if !known {
+		r.latest = max(r.latest, c.ConfigTime)
+	}
+	if unitType == "" {
+		e.UnitType, e.UnitID = c.User.primary()
+	} else {
+		e.UnitType, e.UnitID = unitType, c.User.id(unitType)
+	}
+	if e.UnitID == "" {
+		e.Group = events.NoGroup // nobody was exposed: no result may count it as somebody
+	}
+	r.batch.Exposures = append(r.batch.Exposures, e)
+}
+
+// find returns a live entity by its name, case and all, or by a hash of it.
+func find[D flags.Document](r *resolver, kind flags.Kind, name string) (doc D, ok bool) {
+	e, found := r.state.ByName(kind, name)
+	if !found || e.Name != name {
+		e, found = r.state.ByName(kind, r.names.original(r.state, name))
+	}
+	if !found {
+		return doc, false
+	}
+	doc, ok = e.Doc.(D)
+	return doc, ok
+}
+
+// gate completes the exposure of a gate, a holdout or a segment. known is
+// false if the project has no such name or rule.
+func (r *resolver) gate(e *events.Exposure) (unitType string, known bool) {
+	e.Kind = events.ExposureGate
+	e.Override = strings.HasSuffix(e.RuleID, ":override")
+	if g, ok := find[*flags.Gate](r, flags.KindGate, e.Name); ok {
+		e.Name = g.Name
+		return g.UnitType, true
+	}
+	if h, ok := find[*flags.Holdout](r, flags.KindHoldout, e.Name); ok {
+		e.Name = h.Name
+		return h.UnitType, true
+	}
+	return "", false
+}
+
+// config completes the exposure of a dynamic config or an experiment.
+func (r *resolver) config(e *events.Exposure, group string) (unitType string, known bool) {
+	if x, ok := find[*flags.Experiment](r, flags.KindExperiment, e.Name); ok {
+		e.Kind = events.ExposureExperiment
+		return x.UnitType, r.experiment(e, x, group)
+	}
+	e.Kind = events.ExposureConfig
+	e.Override = strings.HasSuffix(e.RuleID, "override")
+	if c, ok := find[*flags.Config](r, flags.KindConfig, e.Name); ok {
+		e.Name = c.Name
+		return c.UnitType, true
+	}
+	return "", false
+}
+
+// layer completes the exposure of a layer's parameter: of the experiment that
+// set it, if one did, else of the layer itself.
+func (r *resolver) layer(e *events.Exposure, experiment string) (unitType string, known bool) {
+	e.Kind = events.ExposureLayer
+	l, ok := find[*flags.Layer](r, flags.KindLayer, e.Name)
+	if ok {
+		e.Name, unitType = l.Name, l.UnitType
+	}
+	e.Layer = e.Name
+	if experiment == "" {
+		return unitType, ok
+	}
+	if x, ok := find[*flags.Experiment](r, flags.KindExperiment, experiment); ok {
+		return x.UnitType, r.experiment(e, x, "")
+	}
+	e.Name = experiment
+	return unitType, false
+}
+
+// experiment completes the exposure of an experiment: which group the rule, or
+// the client, says that the unit was in. known is false if it said a rule or a
+// group that the experiment does not have.
+func (r *resolver) experiment(e *events.Exposure, x *flags.Experiment, group string) (known bool) {
+	e.Name = x.Name
+	if index, override, ok := x.Arm(e.RuleID); ok {
+		e.Override = override
+		r.group(e, x, index)
+		return true
+	}
+	for i := range x.Groups {
+		if group != "" && (x.Groups[i].Name == group || x.Groups[i].ID == group) {
+			r.group(e, x, i)
+			e.RuleID = cmp.Or(e.RuleID, x.Groups[i].ID)
+			return true
+		}
+	}
+	e.Value = cmp.Or(e.Value, group)
+	return group == "" && settled[e.RuleID]
+}
+
+// settled are the rules that put a unit into no group, in every experiment.
+// Others that name no group may be a holdout's, or of a newer state than ours.
+var settled = map[string]bool{
+	"": true, "default": true, "disabled": true, "prestart": true,
+	"targetingGate": true, "inlineTargetingRules": true, "layerAssignment": true,
+}
+
+func (r *resolver) group(e *events.Exposure, x *flags.Experiment, index int) {
+	if index >= 0 && index < events.NoGroup && index < len(x.Groups) {
+		e.Group, e.Value = uint8(index), x.Groups[index].Name
+	}
+}
+
+// environment decides which environment a claim belongs to: the one that the
+// client says, if the key is for it; else the key's only one; else production.
+func (r *resolver) environment(tier string) string {
+	var of []string
+	for _, name := range r.key.Environments {
+		if e, ok := r.state.Find(flags.KindEnvironment, name); ok {
+			of = append(of, e.Name)
+		}
+	}
+	if len(r.key.Environments) == 0 {
+		for e := range r.state.All(flags.KindEnvironment) {
+			of = append(of, e.Name)
+		}
+	}
+	production := ""
+	for _, name := range of {
+		switch {
+		case tier != "" && strings.EqualFold(name, tier):
+			return name
+		case name == "production":
+			production = name
+		}
+	}
+	switch {
+	case production != "":
+		return production
+	case len(of) > 0:
+		return of[0]
+	}
+	return "production"
+}
+
+func (r *resolver) dead(id events.FactID, c *Claim, fault *Fault) {
+	kind := [...]string{Event: "event", Gate: "gate exposure", Config: "config exposure", Layer: "layer exposure"}[c.Kind]
+	payload, err := json.Marshal(struct {
+		Kind     string            `json:"kind"`
+		Name     string            `json:"name,omitempty"`
+		Time     int64             `json:"time,omitempty"`
+		Value    string            `json:"value,omitempty"`
+		RuleID   string            `json:"ruleID,omitempty"`
+		Metadata map[string]string `json:"metadata,omitempty"`
+	}{kind, c.Name, c.Time, c.Value, c.RuleID, asMap(c.Metadata)})
+	if err != nil || len(payload) > maxPayload {
+		payload, _ = json.Marshal(map[string]string{"kind": kind, "name": c.Name}) // texts only: never fails
+	}
+	r.batch.Dead = append(r.batch.Dead, events.DeadLetter{
+		ID: id, Received: r.received(), Reason: fault.Code, Detail: fault.Detail, Payload: string(payload),
+	})
+}
+
+func asMap(ps []events.Pair) map[string]string {
+	m := make(map[string]string, len(ps))
+	for _, p := range ps {
+		m[p.Name] = p.Value
+	}
+	return m
+}
+
+// userID is the unit type of a user's own id.
+const userID = "userID"
+
+// id returns the user's id of a unit type, as the evaluator finds it.
+func (u *User) id(unitType string) string {
+	if strings.EqualFold(unitType, userID) {
+		return u.ID
+	}
+	lower := strings.ToLower(unitType)
+	second := ""
+	for _, p := range u.Others {
+		switch p.Name {
+		case unitType:
+			return p.Value
+		case lower:
+			second = p.Value
+		}
+	}
+	return second
+}
+
+// primary is the unit that an event is counted by when nothing else says.
+func (u *User) primary() (unitType, id string) {
+	if u.ID != "" {
+		return userID, u.ID
+	}
+	if id := u.id("stableID"); id != "" {
+		return "stableID", id
+	}
+	if len(u.Others) > 0 {
+		return u.Others[0].Name, u.Others[0].Value
+	}
+	return userID, ""
+}
+
+// all returns every id of the user, ascending by type.
+func (u *User) all() []events.Pair {
+	if u.ID == "" {
+		return u.Others
+	}
+	ids := make([]events.Pair, 0, len(u.Others)+1)
+	for _, p := range u.Others {
+		if p.Name != userID {
+			ids = append(ids, p)
+		}
+	}
+	ids = append(ids, events.Pair{Name: userID, Value: u.ID})
+	events.SortPairs(ids)
+	return ids
+}

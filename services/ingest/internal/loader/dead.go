@@ -1,0 +1,31 @@
+package loader
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/sluice-flags/sluice/internal/bus"
+)
+
+// setAside keeps messages that do not decode, as they are, where an operator
+// finds them. The message id makes it once per message for the time that the
+// stream recognises it; a later repetition is a second copy, not a lost one.
+func (l *Loader) setAside(ctx context.Context, b *batch) error {
+	for _, p := range b.poison {
+		msg := nats.NewMsg(bus.DeadFactsSubject(p.message.Project(), "undecodable"))
+		msg.Header.Set(jetstream.MsgIDHeader, fmt.Sprintf("%d", p.message.Seq))
+		msg.Header.Set("Sluice-Subject", p.message.Subject)
+		msg.Header.Set("Sluice-Reason", p.reason.Error())
+		msg.Data = p.message.Data
+		if _, err := l.conn.JetStream().PublishMsg(ctx, msg); err != nil {
+			return fmt.Errorf("setting message %d aside: %w", p.message.Seq, err)
+		}
+		l.o.Logger.ErrorContext(ctx, "a message of facts does not decode and was set aside",
+			slog.Uint64("seq", p.message.Seq), slog.Any("error", p.reason))
+	}
+	return nil
+}

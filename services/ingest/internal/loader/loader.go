@@ -1,0 +1,239 @@
+// Package loader moves facts from the stream into ClickHouse, each exactly once.
+//
+//	follow the stream ─▶ gather ─▶ freeze: record which messages ─▶ insert under
+//	        ▲                      make the batch, compare-and-set   the batch's token
+//	        └──────────────── next ◀── write the position beside the rows ◀──┘
+//
+// Nothing else is remembered. The position is where the rows are, so a warehouse
+// that lost its last hours is filled again from there, in the very same batches,
+// as long as the stream keeps them. A batch that may have been inserted already
+// is inserted again: the engine knows its token and drops the repetition. So
+// there is no moment at which a kill -9, of any process, loses or doubles rows,
+// and two loaders of one partition do no harm but to each other's patience.
+package loader
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"math/rand/v2"
+	"sync/atomic"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/sluice-flags/sluice/internal/bus"
+	"github.com/sluice-flags/sluice/internal/bus/facts"
+	"github.com/sluice-flags/sluice/internal/warehouse"
+)
+
+// Options of a [Loader]. The zero value works.
+type Options struct {
+	// Partition of the stream of facts that is loaded: 0.
+	Partition int
+	// Linger is how long the first message of a batch waits for others: 250 ms.
+	// It bounds the inserts a second, which the engine likes few.
+	Linger time.Duration
+	// MaxRows and MaxBytes end a batch early: 50,000 rows, 16 MiB.
+	MaxRows  int
+	MaxBytes int
+	// InsertWait is how long one insert may take: 30 s.
+	InsertWait time.Duration
+
+	Logger     *slog.Logger
+	Registerer prometheus.Registerer
+}
+
+func (o Options) withDefaults() Options {
+	o.Linger = cmp.Or(o.Linger, 250*time.Millisecond)
+	o.MaxRows = cmp.Or(o.MaxRows, 50_000)
+	o.MaxBytes = cmp.Or(o.MaxBytes, 16<<20)
+	o.InsertWait = cmp.Or(o.InsertWait, 30*time.Second)
+	if o.Logger == nil {
+		o.Logger = slog.New(slog.DiscardHandler)
+	}
+	return o
+}
+
+// A Loader loads one partition.
+type Loader struct {
+	conn      *bus.Conn
+	warehouse func() *warehouse.DB
+	o         Options
+	metrics   metrics
+
+	// checkpoint is called at the points where a crash would hurt most; tests
+	// end the process there.
+	checkpoint func(name string)
+
+	failing atomic.Pointer[string] // why the last round ended, nil while it goes well
+	pending atomic.Uint64          // messages that are not loaded
+	oldest  atomic.Int64           // when the oldest of them was stored, milliseconds; 0 if none
+}
+
+// New returns a loader from conn's stream into the warehouse that the function
+// returns; nil means that there is none yet.
+func New(conn *bus.Conn, db func() *warehouse.DB, o Options) *Loader {
+	l := &Loader{conn: conn, warehouse: db, o: o.withDefaults(), checkpoint: func(string) {}}
+	l.metrics = newMetrics(l)
+	return l
+}
+
+// Ready is nil while facts reach the warehouse.
+func (l *Loader) Ready() error {
+	if why := l.failing.Load(); why != nil {
+		return fmt.Errorf("facts are kept but not loaded: %s", *why)
+	}
+	return nil
+}
+
+const slowest = 5 * time.Second // between two tries
+
+// Run loads until ctx is done. While the bus or the warehouse is away it tries
+// again; what was acknowledged waits in the stream.
+func (l *Loader) Run(ctx context.Context) error {
+	for failures := 0; ; {
+		began := time.Now()
+		err := l.round(ctx)
+		if ctx.Err() != nil {
+			return nil
+		}
+		if time.Since(began) > time.Minute {
+			failures = 0 // it went well for long
+		}
+		if errors.Is(err, facts.ErrTaken) {
+			// Another loader was first. What it planned is most likely loaded
+			// when we look; if not, it is loaded by both, and stored once.
+			if !sleep(ctx, 2*l.o.Linger) {
+				return nil
+			}
+			continue
+		}
+		why := err.Error()
+		l.failing.Store(&why)
+		l.metrics.failures.Inc()
+		l.o.Logger.WarnContext(ctx, "loading facts failed, trying again", slog.Int("partition", l.o.Partition), slog.Any("error", err))
+		wait := min(slowest, 50*time.Millisecond<<min(failures, 10))
+		failures++
+		if !sleep(ctx, wait/2+rand.N(wait/2+1)) { //nolint:gosec // jitter
+			return nil
+		}
+	}
+}
+
+// sleep waits and reports whether ctx goes on.
+func sleep(ctx context.Context, d time.Duration) bool {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-ctx.Done():
+		return false
+	case <-timer.C:
+		return true
+	}
+}
+
+var errNoWarehouse = errors.New("there is no warehouse yet")
+
+// round loads from the recorded position until something fails.
+func (l *Loader) round(ctx context.Context) error {
+	db := l.warehouse()
+	if db == nil {
+		return errNoWarehouse
+	}
+	reader, err := facts.NewReader(ctx, l.conn, l.o.Partition)
+	if err != nil {
+		return err
+	}
+	plans, err := facts.OpenPlans(ctx, l.conn, reader)
+	if err != nil {
+		return err
+	}
+	done, err := db.ReadProgress(ctx, reader.StreamID(), uint32(l.o.Partition))
+	if err != nil {
+		return err
+	}
+	planned, end, err := plans.After(ctx, done.Plan, done.Sequence)
+	if err != nil {
+		return err
+	}
+	if len(planned) > 0 {
+		l.o.Logger.InfoContext(ctx, "loading batches that were planned before", slog.Int("partition", l.o.Partition), slog.Int("batches", len(planned)))
+	}
+
+	g := l.follow(ctx, reader, done.Sequence)
+	defer g.stop()
+	for _, plan := range planned {
+		batch, err := g.exactly(ctx, plan)
+		if err != nil {
+			return err
+		}
+		if err := l.load(ctx, db, plan, batch); err != nil {
+			return err
+		}
+	}
+	l.failing.Store(nil)
+	for {
+		batch, err := g.some(ctx)
+		if err != nil {
+			return err
+		}
+		if end, err = plans.Record(ctx, end, batch.last); err != nil {
+			return err
+		}
+		l.checkpoint("planned")
+		if err := l.load(ctx, db, end.Plan, batch); err != nil {
+			return err
+		}
+	}
+}
+
+// load inserts the rows of a plan and writes the position.
+func (l *Loader) load(ctx context.Context, db *warehouse.DB, plan facts.Plan, b *batch) error {
+	l.pending.Store(b.pending + uint64(b.messages))
+	l.oldest.Store(b.oldest.UnixMilli())
+	if err := l.insert(ctx, db, plan, b); err != nil {
+		return err
+	}
+	l.checkpoint("inserted")
+	err := db.WriteProgress(ctx, warehouse.Progress{
+		Stream: plan.Stream, Partition: uint32(plan.Partition), Plan: plan.Number, Sequence: plan.Last,
+	})
+	if err != nil {
+		return err
+	}
+	l.checkpoint("done")
+	l.metrics.loaded(b)
+	l.pending.Store(b.pending)
+	if b.pending == 0 {
+		l.oldest.Store(0)
+	} else {
+		l.oldest.Store(b.newest.UnixMilli()) // the next one is younger
+	}
+	return nil
+}
+
+// insert writes the rows of a batch to each table.
+func (l *Loader) insert(ctx context.Context, db *warehouse.DB, plan facts.Plan, b *batch) error {
+	ctx, cancel := context.WithTimeout(ctx, l.o.InsertWait)
+	defer cancel()
+	token := plan.Token()
+	began := time.Now()
+	if err := l.setAside(ctx, b); err != nil {
+		return err
+	}
+	if err := db.InsertExposures(ctx, token, b.exposures); err != nil {
+		return err
+	}
+	l.checkpoint("exposures")
+	if err := db.InsertEvents(ctx, token, b.events); err != nil {
+		return err
+	}
+	if err := db.InsertDeadLetters(ctx, token, b.dead); err != nil {
+		return err
+	}
+	l.metrics.seconds.Observe(time.Since(began).Seconds())
+	return nil
+}

@@ -1,0 +1,50 @@
+package loader
+
+import (
+	"strconv"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+)
+
+type metrics struct {
+	inserted, dead, failures, batches prometheus.Counter
+	seconds                           prometheus.Histogram
+}
+
+func newMetrics(l *Loader) metrics {
+	partition := prometheus.Labels{"partition": strconv.Itoa(l.o.Partition)}
+	counter := func(name, help string) prometheus.Counter {
+		return prometheus.NewCounter(prometheus.CounterOpts{Namespace: "sluice", Subsystem: "ingest", Name: name, Help: help, ConstLabels: partition})
+	}
+	m := metrics{
+		inserted: counter("inserted_total", "Facts that this process put into their tables."),
+		dead:     counter("dead_lettered_total", "Facts that this process set aside with their reason."),
+		failures: counter("load_failures_total", "Times that loading stopped and was tried again."),
+		batches:  counter("batches_total", "Batches that this process inserted."),
+		seconds: prometheus.NewHistogram(prometheus.HistogramOpts{Namespace: "sluice", Subsystem: "ingest", Name: "insert_seconds",
+			Help: "How long the inserts of one batch took.", Buckets: prometheus.ExponentialBuckets(0.005, 2, 12), ConstLabels: partition}),
+	}
+	if l.o.Registerer == nil {
+		return m
+	}
+	l.o.Registerer.MustRegister(m.inserted, m.dead, m.failures, m.batches, m.seconds,
+		prometheus.NewGaugeFunc(prometheus.GaugeOpts{Namespace: "sluice", Subsystem: "ingest", Name: "lag_messages",
+			Help: "Messages that were stored and are not loaded, as of the last batch.", ConstLabels: partition},
+			func() float64 { return float64(l.pending.Load()) }),
+		prometheus.NewGaugeFunc(prometheus.GaugeOpts{Namespace: "sluice", Subsystem: "ingest", Name: "lag_seconds",
+			Help: "Age of the oldest message that is not loaded.", ConstLabels: partition},
+			func() float64 {
+				if at := l.oldest.Load(); at != 0 {
+					return time.Since(time.UnixMilli(at)).Seconds()
+				}
+				return 0
+			}))
+	return m
+}
+
+func (m metrics) loaded(b *batch) {
+	m.inserted.Add(float64(len(b.exposures) + len(b.events)))
+	m.dead.Add(float64(len(b.dead)))
+	m.batches.Inc()
+}

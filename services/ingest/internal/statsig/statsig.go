@@ -1,0 +1,227 @@
+// Package statsig is the door through which Statsig's SDKs send what they
+// logged. It speaks their protocol and decides nothing: bodies become claims,
+// and a request is answered 202 after every claim is stored.
+package statsig
+
+import (
+	"cmp"
+	"context"
+	"net/http"
+	"runtime"
+	"strings"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"golang.org/x/sync/semaphore"
+
+	"github.com/sluice-flags/sluice/internal/auth"
+	protocol "github.com/sluice-flags/sluice/internal/statsig"
+	"github.com/sluice-flags/sluice/internal/web"
+	"github.com/sluice-flags/sluice/services/ingest/internal/intake"
+)
+
+// An Accepter stores claims, as [intake.Intake] does.
+type Accepter interface {
+	Accept(ctx context.Context, who auth.Principal, d intake.Delivery) (intake.Receipt, error)
+}
+
+// An API serves the log endpoints.
+type API struct {
+	keys   *auth.Resolver
+	accept Accepter
+
+	raw    *semaphore.Weighted // bytes of bodies that are being read
+	decode *semaphore.Weighted // bodies that are being decoded
+
+	internal   prometheus.Counter
+	exceptions prometheus.Counter
+}
+
+// Bodies in memory at a time, whatever the number of requests. Reading waits
+// for the network, so it is bounded by bytes and refused beyond; decoding
+// waits for nobody, so it is bounded by processors and queues.
+const rawBytes = 64 << 20
+
+// limits of a body; those of internal/web are the defaults.
+var limits = web.Limits{Raw: 1 << 20, Inflated: 4 << 20, Ratio: 100}
+
+// New returns the endpoints of the Statsig protocol in front of accept.
+func New(keys *auth.Resolver, accept Accepter, reg prometheus.Registerer) *API {
+	a := &API{
+		keys: keys, accept: accept,
+		raw:    semaphore.NewWeighted(rawBytes),
+		decode: semaphore.NewWeighted(int64(2 * runtime.GOMAXPROCS(0))),
+		internal: prometheus.NewCounter(prometheus.CounterOpts{Namespace: "sluice", Subsystem: "ingest", Name: "internal_events_total",
+			Help: "Events of SDKs about themselves that were acknowledged and not stored."}),
+		exceptions: prometheus.NewCounter(prometheus.CounterOpts{Namespace: "sluice", Subsystem: "ingest", Name: "sdk_exceptions_total",
+			Help: "Reports of SDKs about their own failures."}),
+	}
+	if reg != nil {
+		reg.MustRegister(a.internal, a.exceptions)
+	}
+	return a
+}
+
+// Register puts the endpoints on mux.
+func (a *API) Register(mux *http.ServeMux) {
+	for path, f := range map[string]web.HandlerFunc{
+		"/v1/log_event":           a.logEvent,
+		"/v1/rgstr":               a.logEvent,
+		"/v1/log_event_beacon":    a.logEvent,
+		"/v1/log_custom_exposure": a.customExposure,
+		"/v1/sdk_exception":       a.sdkException,
+	} {
+		mux.Handle("POST "+path, cors(web.Handle(f)))
+		mux.Handle("OPTIONS "+path, cors(http.HandlerFunc(preflight)))
+	}
+}
+
+// cors lets pages of any origin read the answers: a key in the request, not
+// the page it comes from, says what it may do.
+func cors(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Access-Control-Allow-Origin", "*")
+		next.ServeHTTP(w, r)
+	})
+}
+
+func preflight(w http.ResponseWriter, _ *http.Request) {
+	h := w.Header()
+	h.Set("Access-Control-Allow-Methods", "GET, POST, OPTIONS")
+	h.Set("Access-Control-Allow-Headers", "authorization, content-type, content-encoding, statsig-api-key, statsig-client-time, "+
+		"statsig-sdk-type, statsig-sdk-version, statsig-server-session-id, statsig-encoded, statsig-event-count, statsig-retry-count, statsig-stable-id")
+	h.Set("Access-Control-Max-Age", "86400")
+	w.WriteHeader(http.StatusNoContent)
+}
+
+// success is what SDKs need to see, as an object: some send everything again
+// when they do not.
+var success = struct {
+	Success bool `json:"success"`
+}{true}
+
+// token is the key of a request. Beacons of browsers cannot set headers, so
+// this protocol also takes it from the query.
+func token(r *http.Request) string { return cmp.Or(auth.Token(r), r.URL.Query().Get("k")) }
+
+// body reads the request's JSON text within the memory that all share.
+func (a *API) body(r *http.Request) ([]byte, error) {
+	weight := limits.Raw
+	if r.ContentLength >= 0 {
+		weight = min(weight, r.ContentLength)
+	}
+	if !a.raw.TryAcquire(weight) {
+		return nil, &web.Error{Code: web.CodeUnavailable, Message: "too many bodies arrive at once", RetryAfter: time.Second}
+	}
+	defer a.raw.Release(weight)
+	return web.ReadRaw(r, limits)
+}
+
+// decoding runs f, which needs a processor and memory, when there is room.
+func (a *API) decoding(ctx context.Context, f func() error) error {
+	if err := a.decode.Acquire(ctx, 1); err != nil {
+		return &web.Error{Code: web.CodeUnavailable, Message: "the request ended before it was read", Err: err, RetryAfter: time.Second}
+	}
+	defer a.decode.Release(1)
+	return f()
+}
+
+// delivery begins a delivery with what the body, the headers or the query say
+// of the SDK.
+func delivery(r *http.Request, sdk protocol.SDK, now time.Time) intake.Delivery {
+	q := r.URL.Query()
+	return intake.Delivery{
+		SessionID:  cut(cmp.Or(sdk.SessionID, r.Header.Get("Statsig-Server-Session-Id"), q.Get("sid"))),
+		SDKType:    cut(cmp.Or(sdk.Type, r.Header.Get("Statsig-Sdk-Type"), q.Get("st"))),
+		SDKVersion: cut(cmp.Or(sdk.Version, r.Header.Get("Statsig-Sdk-Version"), q.Get("sv"))),
+		Received:   now,
+	}
+}
+
+// cut bounds a text that a header brought.
+func cut(s string) string {
+	return strings.ToValidUTF8(s[:min(len(s), 100)], "")
+}
+
+// logEvent serves POST /v1/log_event, /v1/rgstr and /v1/log_event_beacon.
+func (a *API) logEvent(w http.ResponseWriter, r *http.Request) error {
+	who, err := a.keys.Request(r, token(r))
+	if err != nil {
+		return err
+	}
+	raw, err := a.body(r)
+	if err != nil {
+		return err
+	}
+	var d intake.Delivery
+	err = a.decoding(r.Context(), func() error {
+		text, err := protocol.Unwrap(r, raw, limits)
+		if err != nil {
+			return err
+		}
+		b, err := protocol.DecodeLogBody(text)
+		if err != nil {
+			return err
+		}
+		d = delivery(r, b.SDK, time.Now())
+		d.Claims = make([]intake.Claim, 0, len(b.Events))
+		for i := range b.Events {
+			if b.Events[i].Internal() {
+				a.internal.Inc()
+				continue
+			}
+			d.Claims = append(d.Claims, claim(&b.Events[i]))
+		}
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	if _, err := a.accept.Accept(r.Context(), who, d); err != nil {
+		return err
+	}
+	return web.Respond(w, http.StatusAccepted, success)
+}
+
+// customExposure serves POST /v1/log_custom_exposure.
+func (a *API) customExposure(w http.ResponseWriter, r *http.Request) error {
+	who, err := a.keys.Request(r, token(r))
+	if err != nil {
+		return err
+	}
+	raw, err := a.body(r)
+	if err != nil {
+		return err
+	}
+	var d intake.Delivery
+	err = a.decoding(r.Context(), func() error {
+		text, err := protocol.Unwrap(r, raw, limits)
+		if err != nil {
+			return err
+		}
+		exposures, sdk, err := protocol.DecodeCustomExposures(text)
+		if err != nil {
+			return err
+		}
+		d = delivery(r, sdk, time.Now())
+		d.Claims = make([]intake.Claim, 0, len(exposures))
+		for i := range exposures {
+			d.Claims = append(d.Claims, customClaim(&exposures[i]))
+		}
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	if _, err := a.accept.Accept(r.Context(), who, d); err != nil {
+		return err
+	}
+	return web.Respond(w, http.StatusAccepted, success)
+}
+
+// sdkException serves POST /v1/sdk_exception: it is counted, never failed, and
+// not read, since nobody knows whose data is in it.
+func (a *API) sdkException(w http.ResponseWriter, _ *http.Request) error {
+	a.exceptions.Inc()
+	return web.Respond(w, http.StatusAccepted, success)
+}
