@@ -22,9 +22,7 @@ func Compile(s Specs, o Options) *Ruleset {
 	for i, specs := range [sections][]Spec{s.FeatureGates, s.DynamicConfigs, s.LayerConfigs} {
 		sec := &b.sections[i]
 		sec.names.recent = make(map[string]int32, len(specs))
-		sec.specs = make([]*spec, 0, len(specs))
-		sec.users = make([][]node, 0, len(specs))
-		b.own[i] = owned{names: true, specs: true, users: true, order: true}
+		b.ownNames[i] = true
 	}
 	for i := range s.LayerConfigs { // first: experiments show their layer's defaults
 		b.define(Layers, &s.LayerConfigs[i])
@@ -132,6 +130,11 @@ func (r *Ruleset) Apply(c Change) *Ruleset {
 // newBuilder starts a copy of r.
 func newBuilder(r *Ruleset) *builder {
 	next := *r
+	for i := range next.sections {
+		next.sections[i].specs.fork()
+		next.sections[i].users.fork()
+	}
+	next.lists.fork()
 	next.quarantine = maps.Clone(r.quarantine)
 	if next.quarantine == nil {
 		next.quarantine = map[Ref]string{}
@@ -151,24 +154,17 @@ func (b *builder) setLayers(layers map[string][]string) {
 	}
 }
 
-// owned says which parts of a section are private copies of the builder.
-type owned struct{ names, specs, order, users bool }
-
 // slot returns the slot of a name, making one if the name is new.
 func (b *builder) slot(section Section, name string) int32 {
 	sec := &b.sections[section]
 	if i, ok := sec.names.slot(name); ok {
 		return i
 	}
-	i := int32(len(sec.specs))
-	own := &b.own[section]
-	sec.names.add(name, i, &own.names)
-	// Growing a slice that others share is safe beyond their length only if
-	// nobody else grows it: so copy first.
-	b.ownSpecs(section)
-	b.ownUsers(section)
-	sec.specs = append(sec.specs, b.undefined(section, name))
-	sec.users = append(sec.users, nil)
+	i := sec.specs.push(nil)
+	sec.users.push(nil)
+	sec.names.add(name, i, &b.ownNames[section])
+	b.mentioned = append(b.mentioned, node{section, i})
+	b.names = append(b.names, name)
 	return i
 }
 
@@ -190,28 +186,16 @@ func (n *names) add(name string, i int32, own *bool) {
 	n.recent[name] = i
 }
 
-func (b *builder) ownSpecs(section Section) {
-	if !b.own[section].specs {
-		b.own[section].specs = true
-		b.sections[section].specs = slices.Clone(b.sections[section].specs)
-	}
-}
-
-func (b *builder) ownUsers(section Section) {
-	if !b.own[section].users {
-		b.own[section].users = true
-		b.sections[section].users = slices.Clone(b.sections[section].users)
-	}
-}
-
 // put makes s the spec of its name.
 func (b *builder) put(s *spec) {
 	section := s.ref.Section
 	slot := b.slot(section, s.name)
-	b.ownSpecs(section)
-	sec := &b.sections[section]
-	old := sec.specs[slot]
-	sec.specs[slot] = s
+	place := b.sections[section].specs.edit(slot)
+	old := *place
+	*place = s
+	if old == nil {
+		old = &spec{}
+	}
 	b.reorder(section, slot, old.known, s.known)
 	b.relink(node{section, slot}, old.refs, s.refs)
 	b.staleBoundaries = b.staleBoundaries || len(old.boundaries)+len(s.boundaries) > 0
@@ -227,12 +211,12 @@ func (b *builder) reorder(section Section, slot int32, was, is bool) {
 		sec.order = append(sec.order, slot) // finish sorts
 		return
 	}
-	if !b.own[section].order {
-		b.own[section].order = true
+	if !b.ownOrder[section] {
+		b.ownOrder[section] = true
 		sec.order = slices.Clone(sec.order)
 	}
-	i, found := slices.BinarySearchFunc(sec.order, sec.specs[slot].name, func(slot int32, name string) int {
-		return strings.Compare(sec.specs[slot].name, name)
+	i, found := slices.BinarySearchFunc(sec.order, sec.specs.at(slot).name, func(slot int32, name string) int {
+		return strings.Compare(sec.specs.at(slot).name, name)
 	})
 	if found {
 		sec.order = slices.Delete(sec.order, i, i+1)
@@ -248,13 +232,11 @@ func (b *builder) relink(n node, before, now []node) {
 		return
 	}
 	for _, ref := range before {
-		b.ownUsers(ref.section)
-		users := &b.sections[ref.section].users[ref.slot]
+		users := b.sections[ref.section].users.edit(ref.slot)
 		*users = slices.DeleteFunc(slices.Clone(*users), func(u node) bool { return u == n })
 	}
 	for _, ref := range now {
-		b.ownUsers(ref.section)
-		users := &b.sections[ref.section].users[ref.slot]
+		users := b.sections[ref.section].users.edit(ref.slot)
 		if last := len(*users) - 1; last >= 0 && (*users)[last] == n {
 			continue // several rules refer to the same
 		}
@@ -287,29 +269,25 @@ func (b *builder) listSlot(name string) int32 {
 	if i, ok := b.listSlots.slot(name); ok {
 		return i
 	}
-	i := int32(len(b.lists))
+	i := b.lists.push(nil)
 	b.listSlots.add(name, i, &b.ownListNames)
-	b.lists = append(slices.Clip(b.lists), nil)
-	b.ownLists = true
 	return i
 }
 
-func (b *builder) setList(name string, l *IDList) {
-	i := b.listSlot(name)
-	if !b.ownLists {
-		b.ownLists = true
-		b.lists = slices.Clone(b.lists)
-	}
-	b.lists[i] = l
-}
+func (b *builder) setList(name string, l *IDList) { *b.lists.edit(b.listSlot(name)) = l }
 
 // finish completes the indexes that are cheaper to make once.
 func (b *builder) finish() *Ruleset {
+	for i, n := range b.mentioned {
+		if b.sections[n.section].specs.at(n.slot) == nil {
+			b.put(b.undefined(n.section, b.names[i]))
+		}
+	}
 	if b.bulk {
 		for i := range b.sections {
 			sec := &b.sections[i]
 			sec.names.base, sec.names.recent = sec.names.recent, nil
-			slices.SortFunc(sec.order, func(x, y int32) int { return cmp.Compare(sec.specs[x].name, sec.specs[y].name) })
+			slices.SortFunc(sec.order, func(x, y int32) int { return cmp.Compare(sec.specs.at(x).name, sec.specs.at(y).name) })
 			sec.order = slices.Compact(sec.order)
 		}
 		b.listSlots.base, b.listSlots.recent = b.listSlots.recent, nil
@@ -317,7 +295,9 @@ func (b *builder) finish() *Ruleset {
 	if b.staleBoundaries {
 		b.Ruleset.boundaries = nil
 		for i := range b.sections {
-			for _, s := range b.sections[i].specs {
+			specs := &b.sections[i].specs
+			for j := range specs.n {
+				s := specs.at(j)
 				for _, at := range s.boundaries {
 					b.Ruleset.boundaries = append(b.Ruleset.boundaries, boundary{at, s.ref})
 				}

@@ -33,9 +33,12 @@ type clientOutcome struct {
 
 // heads returns how entries of a name begin.
 func heads(name string) (out [hashModes]string) {
+	var buf [256]byte
 	for mode := range out {
-		q := appendQuoted(nil, HashName(HashMode(mode), name))
-		out[mode] = string(q) + `:{"name":` + string(q) + `,`
+		b := appendQuoted(buf[:0], HashName(HashMode(mode), name))
+		n := len(b)
+		b = append(append(b, `:{"name":`...), b[:n]...)
+		out[mode] = string(append(b, ','))
 	}
 	return out
 }
@@ -50,16 +53,17 @@ func (s *spec) isExperiment() bool {
 	return s.entity == EntityExperiment
 }
 
-func newClientOutcome(o *outcome) clientOutcome {
-	b := append([]byte(`"rule_id":`), appendQuoted(nil, o.ruleID)...)
-	if o.spec.ref.Section == Gates {
-		return clientOutcome{text: string(b)}
+// clientText returns what entries say of a rule.
+func clientText(section Section, ruleID, group string) string {
+	var buf [128]byte
+	b := appendQuoted(append(buf[:0], `"rule_id":`...), ruleID)
+	if section != Gates {
+		b = appendQuoted(append(b, `,"group":`...), ruleID)
+		if group != "" {
+			b = appendQuoted(append(b, `,"group_name":`...), group)
+		}
 	}
-	b = appendQuoted(append(b, `,"group":`...), o.ruleID)
-	if o.group != "" {
-		b = appendQuoted(append(b, `,"group_name":`...), o.group)
-	}
-	return clientOutcome{value: o.value, text: string(b)}
+	return string(b)
 }
 
 func (b *builder) clientSpec(s *spec, src *Spec) {
@@ -159,7 +163,7 @@ func (r *Ruleset) AppendClient(dst []byte, u *User, o ClientOptions) []byte {
 		sec := &r.sections[section]
 		open := len(dst)
 		for _, slot := range sec.order {
-			s := sec.specs[slot]
+			s := sec.specs.at(slot)
 			if !c.sees(s) {
 				continue
 			}
@@ -227,7 +231,7 @@ func (c *client) appendLayer(dst []byte, s *spec, o *outcome) []byte {
 	dst = append(append(dst, `"value":`...), o.value...)
 	dst = append(append(append(dst, ','), o.client.text...), s.client.tail...)
 	explicit := "[]"
-	if o.spec != s {
+	if o.delegated(s) {
 		explicit = o.spec.client.explicit
 		dst = append(append(dst, `,"allocated_experiment_name":`...), o.spec.client.quotedName(c.mode)...)
 		dst = appendMember(dst, "is_experiment_active", o.spec.active)

@@ -19,10 +19,9 @@ type spec struct {
 	active   bool // experiments: running
 	explicit []string
 
-	always      *outcome // the answer for everybody, if there is one
-	rules       []rule
-	fallback    *outcome // no rule matched
-	unsupported *outcome
+	always   *outcome // the answer for everybody, if there is one
+	rules    []rule
+	fallback *outcome // no rule matched
 
 	refs       []node // what evaluation asks
 	lists      []int32
@@ -84,10 +83,12 @@ var emptyObject = json.RawMessage("{}")
 // and shares the rest.
 type builder struct {
 	*Ruleset
-	bulk            bool // everything is new: sort and index once, at the end
-	own             [sections]owned
-	ownLists        bool
+	bulk            bool           // everything is new: sort and index once, at the end
+	ownNames        [sections]bool // private copies already
+	ownOrder        [sections]bool
 	ownListNames    bool
+	mentioned       []node // slots made for names, which may stay undefined
+	names           []string
 	staleBoundaries bool
 
 	conditions map[string]*condition // by everything that is asked
@@ -136,7 +137,7 @@ func (b *builder) unusable(section Section, name string) *spec {
 	s := b.newSpec(section, name)
 	s.known = true
 	s.entity = [sections]string{EntityGate, EntityConfig, EntityLayer}[section]
-	s.always = s.unsupported
+	s.always = unsupportedOutcome(section)
 	b.clientSpec(s, &Spec{})
 	return s
 }
@@ -146,7 +147,11 @@ func (b *builder) unusable(section Section, name string) *spec {
 func (b *builder) undefined(section Section, name string) *spec {
 	s := b.newSpec(section, name)
 	s.hidden = section == Gates && strings.HasPrefix(s.name, "segment:")
-	s.always = s.outcome(outcome{reason: ReasonUnrecognized, value: emptyObject})
+	o := outcome{reason: ReasonUnrecognized}
+	if section != Gates {
+		o.value = emptyObject
+	}
+	s.always = s.outcome(o)
 	return s
 }
 
@@ -154,18 +159,36 @@ func (b *builder) newSpec(section Section, name string) *spec {
 	s := &spec{name: name}
 	s.ref = Ref{section, s.name}
 	s.client.heads = heads(s.name)
-	s.unsupported = s.outcome(outcome{reason: ReasonUnsupported, value: emptyObject})
 	return s
 }
 
 // outcome makes o one of the spec's answers.
 func (s *spec) outcome(o outcome) *outcome {
 	o.spec = s
-	if s.ref.Section == Gates {
-		o.value = nil
+	o.client.value = o.value
+	if o.client.text == "" {
+		o.client.text = clientText(s.ref.Section, o.ruleID, o.group)
 	}
-	o.client = newClientOutcome(&o)
 	return &o
+}
+
+// delegated reports whether another spec decided for s.
+func (o *outcome) delegated(s *spec) bool { return o.spec != s && o.spec != nil }
+
+// unsupportedOutcome returns the answer of every spec that cannot answer.
+func unsupportedOutcome(section Section) *outcome { return unsupportedOutcomes[section] }
+
+var unsupportedOutcomes = [sections]*outcome{
+	Gates:   newUnsupported(Gates, nil),
+	Configs: newUnsupported(Configs, emptyObject),
+	Layers:  newUnsupported(Layers, emptyObject),
+}
+
+func newUnsupported(section Section, value json.RawMessage) *outcome {
+	return &outcome{
+		reason: ReasonUnsupported, value: value,
+		client: clientOutcome{value: value, text: clientText(section, "", "")},
+	}
 }
 
 // A draft is a spec on its way to be compiled.
@@ -261,6 +284,7 @@ func (d *draft) rollout(r *rule, src *Rule) error {
 		ruleID: src.ID, group: src.GroupName, reason: ReasonRule, value: d.off,
 		inside: src.IsExperimentGroup != nil && *src.IsExperimentGroup,
 	}
+	o.client.text = clientText(d.spec.ref.Section, o.ruleID, o.group)
 	if !(src.PassPercentage > 0) { // nobody passes
 		r.pass = d.outcome(o)
 		return nil

@@ -54,11 +54,12 @@ func (r *Ruleset) fill(res *Result, s *spec, o *outcome) {
 	res.Name, res.IDType = s.name, s.idType
 	res.RuleID, res.GroupName, res.Value = o.ruleID, o.group, o.value
 	res.Reason, res.Found = o.reason, s.known
-	res.Pass, res.InExperiment, res.ExperimentActive = o.pass, o.inside, o.spec.active
-	res.Version, res.Time, res.Sequence = o.spec.version, r.time, r.sequence
-	if o.spec != s {
-		res.AllocatedExperiment = o.spec.name
-		res.ExplicitParameters = o.spec.explicit
+	res.Pass, res.InExperiment, res.ExperimentActive = o.pass, o.inside, s.active
+	res.Version, res.Time, res.Sequence = s.version, r.time, r.sequence
+	if d := o.spec; o.delegated(s) {
+		res.ExperimentActive, res.Version = d.active, d.version
+		res.AllocatedExperiment = d.name
+		res.ExplicitParameters = d.explicit
 	}
 }
 
@@ -86,7 +87,7 @@ func (e *evaluation) decide(s *spec) *outcome {
 	switch {
 	case o.reason == ReasonUnsupported:
 		e.exposures = exposures{}
-	case o.spec == s:
+	case !o.delegated(s):
 		e.exposures.undelegated = e.exposures.n
 	}
 	return o
@@ -102,7 +103,7 @@ func (e *evaluation) run(s *spec) *outcome {
 	}
 	if !e.enter() {
 		e.depth--
-		return s.unsupported
+		return unsupportedOutcome(s.ref.Section)
 	}
 	o := e.walk(s)
 	e.depth--
@@ -116,12 +117,12 @@ next:
 	for i := range s.rules {
 		r := &s.rules[i]
 		if r.unsupported {
-			return s.unsupported
+			return unsupportedOutcome(s.ref.Section)
 		}
 		if len(r.gates) > 0 {
 			switch holds, ok := e.gates(r); {
 			case !ok:
-				return s.unsupported
+				return unsupportedOutcome(s.ref.Section)
 			case !holds:
 				continue
 			}
@@ -163,7 +164,7 @@ func (e *evaluation) gates(r *rule) (holds, ok bool) {
 
 // asks asks one gate. The gates that it asks come before it in the exposures.
 func (e *evaluation) asks(c *condition) (holds, ok bool) {
-	s := e.rules.sections[Gates].specs[c.slot]
+	s := e.rules.sections[Gates].specs.at(c.slot)
 	o := e.run(s)
 	if o.reason == ReasonUnsupported {
 		return false, false
@@ -177,7 +178,7 @@ func (e *evaluation) asks(c *condition) (holds, ok bool) {
 // matched decides for a user who meets all conditions of a rule.
 func (e *evaluation) matched(s *spec, r *rule) *outcome {
 	if r.delegate >= 0 {
-		if d := e.rules.sections[Configs].specs[r.delegate]; d.known {
+		if d := e.rules.sections[Configs].specs.at(r.delegate); d.known {
 			if e.depth == 1 {
 				e.exposures.undelegated = e.exposures.n
 			}
@@ -204,7 +205,7 @@ func (e *evaluation) holds(c *condition) bool {
 		}
 	}
 	if c.listed {
-		return (v.kind == text && e.rules.lists[c.slot].contains(v.text)) == c.want
+		return (v.kind == text && e.rules.lists.at(c.slot).contains(v.text)) == c.want
 	}
 	return c.test.match(v)
 }

@@ -30,6 +30,9 @@ const sharedCondition = "shared"
 type parser struct {
 	reader
 	problem string // first wrong type in the current entity
+
+	rules      []Rule // of arrays not yet complete, so that each is made in its size
+	conditions []Condition
 }
 
 func (p *parser) specs() (s Specs) {
@@ -104,6 +107,9 @@ func resolveShared(specs []Spec, shared map[string]Condition) {
 // section reads an array of specs, or a map of them by name.
 func (p *parser) section(s *Specs, section Section) []Spec {
 	var out []Spec
+	if section != Layers {
+		out = make([]Spec, 0, len(p.data)/2048) // a guess that is seldom too big
+	}
 	add := func(name string) {
 		p.problem = ""
 		spec := p.spec(name)
@@ -153,7 +159,7 @@ func (p *parser) spec(name string) (s Spec) {
 		case "defaultValue":
 			s.DefaultValue = p.raw()
 		case "rules":
-			s.Rules = array(p, key, p.rule)
+			s.Rules = array(p, key, &p.rules, p.rule)
 		case "idType":
 			s.IDType = p.string(key)
 		case "entity":
@@ -197,7 +203,7 @@ func (p *parser) rule() (r Rule) {
 				r.Salt = new(p.string(key))
 			}
 		case "conditions":
-			r.Conditions = array(p, key, p.condition)
+			r.Conditions = array(p, key, &p.conditions, p.condition)
 		case "returnValue":
 			r.ReturnValue = p.raw()
 		case "idType":
@@ -311,22 +317,25 @@ func (p *parser) optionalFlag(key []byte) *bool {
 }
 
 func (p *parser) texts(key []byte) []string {
-	return array(p, key, func() string { return p.string(key) })
+	var scratch []string
+	return array(p, key, &scratch, func() string { return p.string(key) })
 }
 
-func array[T any](p *parser, key []byte, element func() T) []T {
-	switch p.peek() {
-	case '[':
-	default:
+// array reads an array; a missing one is nil. Elements are gathered in scratch.
+func array[T any](p *parser, key []byte, scratch *[]T, element func() T) []T {
+	if p.peek() != '[' {
 		if !p.literal("null") {
 			p.mismatch(key, "an array")
 		}
 		return nil
 	}
-	out := []T{}
+	from := len(*scratch)
 	for ok := p.open('['); ok; ok = p.more(']') {
-		out = append(out, element())
+		v := element() // may use scratch itself
+		*scratch = append(*scratch, v)
 	}
+	out := append(make([]T, 0, len(*scratch)-from), (*scratch)[from:]...)
+	*scratch = (*scratch)[:from]
 	return out
 }
 

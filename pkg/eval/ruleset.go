@@ -27,7 +27,7 @@ type Ruleset struct {
 
 	sections   [sections]section
 	listSlots  names
-	lists      []*IDList
+	lists      table[*IDList]
 	layers     map[string][]string
 	layerOf    map[string]string   // experiment → layer
 	allow      map[string]*allowed // by hashed client key
@@ -40,9 +40,9 @@ type Ruleset struct {
 // all that refer to it by being put into its slot.
 type section struct {
 	names names
-	specs []*spec
-	order []int32  // slots of the known specs, by name
-	users [][]node // who refers to the slot's spec
+	specs table[*spec]
+	users table[[]node] // who refers to the slot's spec
+	order []int32       // slots of the known specs, by name
 }
 
 // names maps names to slots. New names go into a small map that is copied per
@@ -103,7 +103,7 @@ func (r *Ruleset) Names(s Section) iter.Seq[string] {
 			return
 		}
 		for _, slot := range r.sections[s].order {
-			if !yield(r.sections[s].specs[slot].name) {
+			if !yield(r.sections[s].specs.at(slot).name) {
 				return
 			}
 		}
@@ -114,7 +114,7 @@ func (r *Ruleset) Names(s Section) iter.Seq[string] {
 func (r *Ruleset) find(s Section, name string) *spec {
 	sec := &r.sections[s]
 	if i, ok := sec.names.slot(name); ok {
-		return sec.specs[i]
+		return sec.specs.at(i)
 	}
 	return nil
 }
@@ -151,9 +151,10 @@ func (r *Ruleset) IDListDependents(lists ...string) []Ref {
 			continue
 		}
 		for section := range r.sections {
-			for i, s := range r.sections[section].specs {
-				if slices.Contains(s.lists, slot) {
-					queue = append(queue, node{Section(section), int32(i)})
+			specs := &r.sections[section].specs
+			for i := range specs.n {
+				if slices.Contains(specs.at(i).lists, slot) {
+					queue = append(queue, node{Section(section), i})
 				}
 			}
 		}
@@ -173,8 +174,8 @@ func (r *Ruleset) closure(queue []node) []Ref {
 		}
 		seen[n] = true
 		sec := &r.sections[n.section]
-		out = append(out, sec.specs[n.slot].ref)
-		queue = append(queue, sec.users[n.slot]...)
+		out = append(out, sec.specs.at(n.slot).ref)
+		queue = append(queue, sec.users.at(n.slot)...)
 	}
 	return out
 }
