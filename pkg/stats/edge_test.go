@@ -245,7 +245,7 @@ func TestResultsOfCompareReadBackFromJSON(t *testing.T) {
 	if err := json.Unmarshal(raw, &again); err != nil {
 		t.Fatal(err)
 	}
-	if again.Interval != r.Interval || again.PValue != r.PValue || again.Lift != r.Lift {
+	if again.Interval != r.Interval || again.PValue != r.PValue || again.Lift != r.Lift || again.Tail != r.Tail {
 		t.Errorf("Unmarshal(Marshal(%+v)) = %+v, want the same numbers", r, again)
 	}
 }

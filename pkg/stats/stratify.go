@@ -16,8 +16,9 @@ func (s Stratum) comparable() bool {
 
 // PostStratify compares means within strata and averages the differences by the
 // strata's sizes, which removes the variance between strata. The sizes count as
-// multinomial, not as fixed. The lift has the delta method's interval only:
-// Lift.Interval is that one too, and Lift.Kind is empty.
+// multinomial, not as fixed. The lift is relative to the average of control's
+// means, weighted alike. The variances of the groups are those of all their units
+// together.
 //
 // A stratum with fewer than two units or without variance in a group is merged
 // into the largest one.
