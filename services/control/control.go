@@ -22,17 +22,20 @@ import (
 	"github.com/sluice-flags/sluice/internal/bus"
 	"github.com/sluice-flags/sluice/internal/bus/natslog"
 	"github.com/sluice-flags/sluice/internal/follow"
+	"github.com/sluice-flags/sluice/internal/warehouse"
 	"github.com/sluice-flags/sluice/pkg/events"
 	"github.com/sluice-flags/sluice/pkg/flags"
 	"github.com/sluice-flags/sluice/services/control/internal/api"
 	"github.com/sluice-flags/sluice/services/control/internal/command"
 	"github.com/sluice-flags/sluice/services/control/internal/project"
+	"github.com/sluice-flags/sluice/services/control/internal/results"
 )
 
 // Deps is what the service stands on. Bus and Followers are required.
 type Deps struct {
 	Bus        *bus.Conn
 	Followers  *follow.Set
+	Warehouse  func() *warehouse.DB  // returns nil while there is none; nil: there never is
 	Logger     *slog.Logger          // nil discards
 	Registerer prometheus.Registerer // nil registers nothing
 }
@@ -54,6 +57,7 @@ type Service struct {
 	deps     Deps
 	opts     Options
 	projects *project.Projects
+	results  *results.Service
 	api      *api.API
 }
 
@@ -65,31 +69,56 @@ func New(deps Deps, opts Options) (*Service, error) {
 	if deps.Logger == nil {
 		deps.Logger = slog.New(slog.DiscardHandler)
 	}
+	if deps.Warehouse == nil {
+		deps.Warehouse = func() *warehouse.DB { return nil }
+	}
 	s := &Service{deps: deps, opts: opts}
 	s.projects = project.New(project.Source{Log: s.openLog, Follower: s.follower, Provision: s.provision})
-	s.api = api.New(s.projects, auth.NewResolver(s.state), nil)
+	s.results = results.New(deps.Warehouse)
+	s.api = api.New(s.projects, auth.NewResolver(s.state), s.results)
 	return s, nil
 }
 
 // Register puts the service's routes on mux.
 func (s *Service) Register(mux *http.ServeMux) { mux.Handle(api.Prefix, s.api) }
 
-// Run keeps the organisation's state at hand until ctx is done: its keys open
-// every door, so they should not be the ones to wait.
+// mirrorEvery is how far the warehouse's copy of the definitions may be behind.
+const mirrorEvery = time.Second
+
+// Run keeps the organisation's state at hand, for its keys open every door, and
+// keeps the warehouse's copy of experiments and metrics current, for those who
+// ask it in SQL. It ends with ctx.
 func (s *Service) Run(ctx context.Context) error {
+	tick := time.NewTicker(mirrorEvery)
+	defer tick.Stop()
 	for {
-		_, err := s.projects.Get(ctx, bus.OrgProject)
-		if err == nil {
-			<-ctx.Done()
-			return nil
+		if err := s.mirror(ctx); err != nil && ctx.Err() == nil {
+			s.deps.Logger.DebugContext(ctx, "definitions not mirrored", slog.Any("error", err))
 		}
-		s.deps.Logger.DebugContext(ctx, "organisation not there yet", slog.Any("error", err))
 		select {
 		case <-ctx.Done():
 			return nil
-		case <-time.After(time.Second):
+		case <-tick.C:
 		}
 	}
+}
+
+// mirror brings the definitions of all projects to the warehouse. What is there
+// already costs a comparison.
+func (s *Service) mirror(ctx context.Context) error {
+	org, err := s.state(ctx, bus.OrgProject)
+	if err != nil || s.deps.Warehouse() == nil {
+		return err
+	}
+	var errs []error
+	for e := range org.All(flags.KindProject) {
+		state, err := s.state(ctx, e.Name)
+		if err == nil {
+			err = s.results.Mirror(ctx, state)
+		}
+		errs = append(errs, err)
+	}
+	return errors.Join(errs...)
 }
 
 // Ready is nil when the service can answer, and otherwise says why it cannot.

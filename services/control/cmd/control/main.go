@@ -5,8 +5,11 @@ package main
 import (
 	"context"
 	"fmt"
+	"log/slog"
 	"net/http"
 	"os"
+	"sync/atomic"
+	"time"
 
 	"github.com/sluice-flags/sluice/internal/bus"
 	"github.com/sluice-flags/sluice/internal/bus/natslog"
@@ -14,6 +17,7 @@ import (
 	"github.com/sluice-flags/sluice/internal/follow"
 	"github.com/sluice-flags/sluice/internal/lifecycle"
 	"github.com/sluice-flags/sluice/internal/telemetry"
+	"github.com/sluice-flags/sluice/internal/warehouse"
 	"github.com/sluice-flags/sluice/internal/web"
 	"github.com/sluice-flags/sluice/pkg/events"
 	"github.com/sluice-flags/sluice/services/control"
@@ -29,6 +33,10 @@ type settings struct {
 	Replicas        int           `help:"Copies of each new stream: 1, or 3 on a cluster." default:"1"`
 	HeadDir         string        `help:"Folder for each log's head, outside NATS." placeholder:"DIR"`
 	AdminKey        config.Secret `help:"A key of the organisation that is let in, console-_org-…; @FILE reads it from a file." placeholder:"KEY"`
+	ClickHouse      string        `name:"clickhouse" help:"Address of ClickHouse's native port; empty for no results." placeholder:"HOST:PORT"`
+	ClickHouseUser  string        `name:"clickhouse-user" help:"ClickHouse user." default:"sluice"`
+	ClickHousePass  config.Secret `name:"clickhouse-password" help:"ClickHouse password; @FILE reads it from a file."`
+	ClickHouseDB    string        `name:"clickhouse-database" help:"ClickHouse database." default:"sluice"`
 	FixedProjects   bool          `help:"Make no streams: somebody with other credentials does."`
 }
 
@@ -56,8 +64,9 @@ func run(ctx context.Context, cfg *settings) error {
 		},
 		Follower: follow.Options{Logger: lg, Registerer: reg},
 	})
+	var db atomic.Pointer[warehouse.DB]
 	service, err := control.New(
-		control.Deps{Bus: conn, Followers: followers, Logger: lg, Registerer: reg},
+		control.Deps{Bus: conn, Followers: followers, Warehouse: db.Load, Logger: lg, Registerer: reg},
 		control.Options{HeadDir: cfg.HeadDir, Limits: bus.Limits{Replicas: cfg.Replicas}, FixedProjects: cfg.FixedProjects},
 	)
 	if err != nil {
@@ -75,6 +84,9 @@ func run(ctx context.Context, cfg *settings) error {
 		{Name: "admin", Run: admin(conn, service, cfg)},
 		{Name: "control", Run: service.Run},
 		{Name: "http", Run: front.Run},
+	}
+	if cfg.ClickHouse != "" {
+		parts = append(parts, lifecycle.Part{Name: "warehouse", Run: openWarehouse(cfg, &db, lg)})
 	}
 	if cfg.Ops != "" {
 		parts = append(parts, lifecycle.Part{Name: "ops", Run: ops.Run})
@@ -106,5 +118,27 @@ func admin(conn *bus.Conn, service *control.Service, cfg *settings) func(context
 		}
 		<-ctx.Done()
 		return nil
+	}
+}
+
+// openWarehouse connects to ClickHouse as soon as it answers. Until then there
+// are no results, and everything else goes on.
+func openWarehouse(cfg *settings, into *atomic.Pointer[warehouse.DB], lg *slog.Logger) func(context.Context) error {
+	where := warehouse.Config{Addr: cfg.ClickHouse, User: cfg.ClickHouseUser, Password: cfg.ClickHousePass.Reveal(), Database: cfg.ClickHouseDB}
+	return func(ctx context.Context) error {
+		for {
+			db, err := warehouse.Open(ctx, where)
+			if err == nil {
+				into.Store(db)
+				<-ctx.Done()
+				return db.Close()
+			}
+			lg.WarnContext(ctx, "warehouse not reached", slog.Any("error", err))
+			select {
+			case <-ctx.Done():
+				return nil
+			case <-time.After(5 * time.Second):
+			}
+		}
 	}
 }

@@ -21,14 +21,15 @@ import (
 	"github.com/sluice-flags/sluice/pkg/flags"
 	"github.com/sluice-flags/sluice/services/control/internal/command"
 	"github.com/sluice-flags/sluice/services/control/internal/project"
+	"github.com/sluice-flags/sluice/services/control/internal/results"
 )
 
 // Prefix is where the interface lives.
 const Prefix = "/api/v1/"
 
-// Results answers what an experiment has shown so far.
+// Results answers what an experiment has shown so far; [results.Service] does.
 type Results interface {
-	Experiment(ctx context.Context, s *flags.State, e *flags.Experiment, q url.Values) (any, error)
+	Experiment(ctx context.Context, s *flags.State, name string) (results.Report, error)
 }
 
 // An API is the management interface.
@@ -40,10 +41,9 @@ type API struct {
 	routes   []route
 }
 
-// New returns the interface over projects. Results may be nil: then there are
-// none to ask for yet.
-func New(projects *project.Projects, resolver *auth.Resolver, results Results) *API {
-	a := &API{projects: projects, resolver: resolver, results: results, mux: http.NewServeMux()}
+// New returns the interface over projects.
+func New(projects *project.Projects, resolver *auth.Resolver, reports Results) *API {
+	a := &API{projects: projects, resolver: resolver, results: reports, mux: http.NewServeMux()}
 	a.routes = a.table()
 	for _, r := range a.routes {
 		a.mux.Handle(r.method+" "+r.path, a.handle(r))
@@ -106,7 +106,7 @@ func (a *API) table() []route {
 		{"PATCH", one, edit, written, a.patchProject},
 		{"GET", one + "/changes", read, []string{"since", "until", "limit", "kind"}, a.listChanges},
 		{"GET", one + "/changes/{sequence}", read, nil, a.getChange},
-		{"GET", one + "/experiments/{name}/results", read, []string{"asOf", "environment", "from", "to"}, a.experimentResults},
+		{"GET", one + "/experiments/{name}/results", read, []string{"asOf"}, a.experimentResults},
 	}
 	for _, n := range nouns {
 		all, each := one+"/"+n.path, one+"/"+n.path+"/{name}"

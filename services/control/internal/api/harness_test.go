@@ -17,6 +17,7 @@ import (
 
 	"github.com/sluice-flags/sluice/internal/auth"
 	"github.com/sluice-flags/sluice/internal/bus"
+	"github.com/sluice-flags/sluice/internal/warehouse"
 	"github.com/sluice-flags/sluice/internal/web"
 	"github.com/sluice-flags/sluice/pkg/events"
 	"github.com/sluice-flags/sluice/pkg/events/memlog"
@@ -24,6 +25,7 @@ import (
 	"github.com/sluice-flags/sluice/services/control/internal/api"
 	"github.com/sluice-flags/sluice/services/control/internal/command"
 	"github.com/sluice-flags/sluice/services/control/internal/project"
+	"github.com/sluice-flags/sluice/services/control/internal/results"
 )
 
 // world is the interface over logs in memory, with one project and keys.
@@ -85,7 +87,7 @@ func (w *world) serve(projects *project.Projects) http.Handler {
 		return p.State(ctx)
 	})
 	logger := slog.New(slog.NewTextHandler(&locked{w: w.errors}, &slog.HandlerOptions{Level: slog.LevelError}))
-	return web.Middleware(logger, api.New(projects, resolver, nil))
+	return web.Middleware(logger, api.New(projects, resolver, results.New(func() *warehouse.DB { return nil })))
 }
 
 // locked lets several requests log at once.

@@ -1,14 +1,17 @@
 package api
 
 import (
+	"errors"
 	"fmt"
 	"net/http"
+	"time"
 
 	"github.com/sluice-flags/sluice/internal/bus"
 	"github.com/sluice-flags/sluice/internal/web"
 	"github.com/sluice-flags/sluice/pkg/flags"
 	"github.com/sluice-flags/sluice/services/control/internal/command"
 	"github.com/sluice-flags/sluice/services/control/internal/project"
+	"github.com/sluice-flags/sluice/services/control/internal/results"
 )
 
 // listProjects serves the organisation's list; a project's own key sees itself.
@@ -122,15 +125,13 @@ func (a *API) experimentResults(c *call) error {
 	if err != nil {
 		return err
 	}
-	e, ok := s.Find(flags.KindExperiment, name)
-	if !ok {
+	report, err := a.results.Experiment(c.ctx, s, name)
+	switch {
+	case errors.Is(err, results.ErrUnknownExperiment):
 		return web.Errorf(web.CodeNotFound, "there is no experiment %q", name)
-	}
-	if a.results == nil {
-		return web.Errorf(web.CodeUnavailable, "there is no warehouse to ask for results")
-	}
-	report, err := a.results.Experiment(c.ctx, s, e.Doc.(*flags.Experiment), c.query)
-	if err != nil {
+	case errors.Is(err, results.ErrUnavailable):
+		return &web.Error{Code: web.CodeUnavailable, Message: "the warehouse does not answer just now", Err: err, RetryAfter: time.Second}
+	case err != nil:
 		return err
 	}
 	return web.Respond(c.w, http.StatusOK, report)
