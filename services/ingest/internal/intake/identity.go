@@ -3,8 +3,6 @@ package intake
 import (
 	"crypto/sha256"
 	"encoding/binary"
-	"hash"
-	"io"
 
 	"github.com/sluice-flags/sluice/pkg/events"
 )
@@ -24,28 +22,24 @@ type identifier struct {
 	sender [sha256.Size]byte
 	seen   map[events.FactID]uint64
 	salt   []byte // of this very delivery, for claims without a time
-	digest hash.Hash
+	buf    []byte // what is being hashed
 }
 
 // newIdentifier returns an identifier for a delivery by the holder of a key.
 // salt must differ between deliveries.
 func newIdentifier(keyHash, sessionID string, salt []byte) *identifier {
-	id := &identifier{seen: make(map[events.FactID]uint64), salt: salt, digest: sha256.New()}
+	id := &identifier{seen: make(map[events.FactID]uint64), salt: salt}
 	id.text(keyHash)
 	id.text(sessionID)
-	id.digest.Sum(id.sender[:0])
+	id.sender = sha256.Sum256(id.buf)
 	return id
 }
 
+func (id *identifier) number(n uint64) { id.buf = binary.BigEndian.AppendUint64(id.buf, n) }
+
 func (id *identifier) text(s string) {
 	id.number(uint64(len(s)))
-	_, _ = io.WriteString(id.digest, s) // a hash never fails
-}
-
-func (id *identifier) number(n uint64) {
-	var b [8]byte
-	binary.BigEndian.PutUint64(b[:], n)
-	id.digest.Write(b[:])
+	id.buf = append(id.buf, s...)
 }
 
 func (id *identifier) pairs(ps []events.Pair) {
@@ -58,13 +52,12 @@ func (id *identifier) pairs(ps []events.Pair) {
 
 // of returns the id of the next claim.
 func (id *identifier) of(c *Claim) events.FactID {
-	id.digest.Reset()
-	id.digest.Write(id.sender[:])
+	id.buf = append(id.buf[:0], id.sender[:]...)
 	id.number(uint64(c.Kind))
 	id.text(c.Name)
 	id.number(uint64(c.Time))
 	if c.Time == 0 {
-		id.digest.Write(id.salt)
+		id.buf = append(id.buf, id.salt...)
 	}
 	id.text(c.User.ID)
 	id.pairs(c.User.Others)
@@ -79,16 +72,14 @@ func (id *identifier) of(c *Claim) events.FactID {
 		id.text(c.Fault.Code)
 	}
 
-	var sum [sha256.Size]byte
-	id.digest.Sum(sum[:0])
+	sum := sha256.Sum256(id.buf)
 	fact := events.FactID(sum[:16])
 	n := id.seen[fact]
 	id.seen[fact] = n + 1
 	if n > 0 {
-		id.digest.Reset()
-		id.digest.Write(sum[:])
+		id.buf = append(id.buf[:0], sum[:]...)
 		id.number(n)
-		id.digest.Sum(sum[:0])
+		sum = sha256.Sum256(id.buf)
 		fact = events.FactID(sum[:16])
 	}
 	return fact

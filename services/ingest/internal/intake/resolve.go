@@ -40,6 +40,8 @@ type resolver struct {
 	delivery *Delivery
 	ids      *identifier
 
+	environments []string // of the key, by name; read once
+
 	batch  events.Batch
 	latest int64 // newest time of definitions that a claim with an unknown name or rule decided on
 }
@@ -47,6 +49,7 @@ type resolver struct {
 // all resolves every claim.
 func (r *resolver) all() {
 	r.batch = events.Batch{Project: r.state.Project()}
+	r.environments = r.scope()
 	for i := range r.delivery.Claims {
 		c := &r.delivery.Claims[i]
 		id := r.ids.of(c)
@@ -147,10 +150,11 @@ func (r *resolver) exposure(id events.FactID, at int64, c *Claim) {
 // find returns a live entity by its name, case and all, or by a hash of it.
 func find[D flags.Document](r *resolver, kind flags.Kind, name string) (doc D, ok bool) {
 	e, found := r.state.ByName(kind, name)
-	if !found || e.Name != name {
-		e, found = r.state.ByName(kind, r.names.original(r.state, name))
+	if !found || e.Name != name { // it is a hash, or nobody's
+		name = r.names.original(r.state, name)
+		e, found = r.state.ByName(kind, name)
 	}
-	if !found {
+	if !found || e.Name != name {
 		return doc, false
 	}
 	doc, ok = e.Doc.(D)
@@ -241,10 +245,8 @@ func (r *resolver) group(e *events.Exposure, x *flags.Experiment, index int) {
 	}
 }
 
-// environment decides which environment a claim belongs to: the one that the
-// client says, if the key is for it; else the key's only one; else production.
-func (r *resolver) environment(tier string) string {
-	var of []string
+// scope lists the environments that the key is for.
+func (r *resolver) scope() (of []string) {
 	for _, name := range r.key.Environments {
 		if e, ok := r.state.Find(flags.KindEnvironment, name); ok {
 			of = append(of, e.Name)
@@ -255,22 +257,27 @@ func (r *resolver) environment(tier string) string {
 			of = append(of, e.Name)
 		}
 	}
-	production := ""
-	for _, name := range of {
-		switch {
-		case tier != "" && strings.EqualFold(name, tier):
-			return name
-		case name == "production":
-			production = name
+	return of
+}
+
+// production is the environment of a client that does not say, as in SDKs.
+const production = "production"
+
+// environment decides which environment a claim belongs to: the one that the
+// client says, if the key is for it; else production, if the key is for it or
+// for none; else the key's first.
+func (r *resolver) environment(tier string) string {
+	if tier != "" {
+		for _, name := range r.environments {
+			if strings.EqualFold(name, tier) {
+				return name
+			}
 		}
 	}
-	switch {
-	case production != "":
+	if len(r.environments) == 0 || slices.Contains(r.environments, production) {
 		return production
-	case len(of) > 0:
-		return of[0]
 	}
-	return "production"
+	return r.environments[0]
 }
 
 func (r *resolver) dead(id events.FactID, c *Claim, fault *Fault) {
