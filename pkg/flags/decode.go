@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
-	"math"
 	"reflect"
 	"slices"
 	"strconv"
@@ -122,8 +121,8 @@ func (s shape) check(pointer string, n node, t reflect.Type) {
 		s.want(pointer, n, 't')
 	case t.Kind() == reflect.Int:
 		if s.want(pointer, n, '0') {
-			if v, err := strconv.ParseInt(string(n.raw), 10, 64); err != nil || v != int64(float64(v)) {
-				s.problems.add(pointer, CodeType, "want a whole number, got %s", n.raw)
+			if v, err := strconv.ParseInt(string(n.raw), 10, 64); err != nil || v > maxInteger || v < -maxInteger {
+				s.problems.add(pointer, CodeType, "want a whole number, got %s", clip(string(n.raw)))
 			}
 		}
 	case t.Kind() == reflect.Float64:
@@ -147,12 +146,12 @@ var typeNames = map[byte]string{
 }
 
 func (s shape) number(pointer string, n node) {
-	v, err := strconv.ParseFloat(string(n.raw), 64)
-	switch {
-	case err != nil || math.IsInf(v, 0):
-		s.problems.add(pointer, CodeTooLarge, "the number %s is too large", n.raw)
-	case !bytes.ContainsAny(n.raw, ".eE") && math.Abs(v) > maxInteger:
-		s.problems.add(pointer, CodeTooLarge, "the whole number %s is beyond 2^53: write it as a string", n.raw)
+	if _, err := strconv.ParseFloat(string(n.raw), 64); err != nil {
+		s.problems.add(pointer, CodeTooLarge, "the number %s is too large", clip(string(n.raw)))
+	} else if !bytes.ContainsAny(n.raw, ".eE") {
+		if v, err := strconv.ParseInt(string(n.raw), 10, 64); err != nil || v > maxInteger || v < -maxInteger {
+			s.problems.add(pointer, CodeTooLarge, "the whole number %s is beyond 2^53: write it as a string", clip(string(n.raw)))
+		}
 	}
 }
 

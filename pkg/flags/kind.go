@@ -38,8 +38,8 @@ var kinds = []struct {
 	{KindGate, "gate_", "gate", func() Document { return new(Gate) }},
 	{KindConfig, "cfg_", "config", func() Document { return new(Config) }},
 	{KindLayer, "lay_", "layer", func() Document { return new(Layer) }},
-	{KindExperiment, "exp_", "config", func() Document { return new(Experiment) }},
 	{KindMetric, "met_", "metric", func() Document { return new(Metric) }},
+	{KindExperiment, "exp_", "config", func() Document { return new(Experiment) }},
 }
 
 // Kinds lists every kind, each after those that it may refer to.
