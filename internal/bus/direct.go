@@ -41,6 +41,10 @@ type Page struct {
 // answers for at once: 1,024.
 var ErrTooManySubjects = errors.New("too many subjects in one query")
 
+// ErrUnreadable reports that a stream's store broke off in the middle of an
+// answer: it has lost or damaged what it knows it holds.
+var ErrUnreadable = errors.New("the store cannot read what it holds")
+
 // Get asks q of a stream and calls each for every message of the answer.
 func (c *Conn) Get(ctx context.Context, stream string, q Query, each func(Message) error) (Page, error) {
 	body, err := json.Marshal(q)
@@ -66,7 +70,7 @@ func (c *Conn) Get(ctx context.Context, stream string, q Query, each func(Messag
 			return page, err
 		}
 		if status := reply.Header.Get("Status"); status != "" {
-			return end(page, status, reply.Header)
+			return end(q, page, status, reply.Header)
 		}
 		m, err := stored(reply)
 		if err != nil {
@@ -90,12 +94,17 @@ func nextWithin(ctx context.Context, sub *nats.Subscription, wait time.Duration)
 	return m, err
 }
 
-func end(page Page, status string, h nats.Header) (Page, error) {
+func end(q Query, page Page, status string, h nats.Header) (Page, error) {
 	switch status {
 	case "204": // end of batch
 		page.Pending, _ = strconv.ParseUint(h.Get("Nats-Num-Pending"), 10, 64)
 		return page, nil
-	case "404": // nothing matches
+	case "404":
+		// Nothing matches; or what matches could not be read, which of the two
+		// kinds of query says in its own way.
+		if page.Count > 0 || len(q.MultiLast) > 0 && h.Get("Description") != "No Results" {
+			return page, fmt.Errorf("%w: %s", ErrUnreadable, h.Get("Description"))
+		}
 		return page, nil
 	case "413":
 		return page, ErrTooManySubjects

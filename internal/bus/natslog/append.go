@@ -12,8 +12,8 @@ import (
 	"github.com/sluice-flags/sluice/pkg/events"
 )
 
-// appendWithin bounds an append, its retries and its resolution. A caller that
-// goes away does not cut it short: what was sent is seen through.
+// appendWithin bounds an append and its retries. A caller that goes away does
+// not cut it short: what was sent is seen through.
 const appendWithin = 8 * time.Second
 
 // writer is the one writer of a log in this process. All its fields are used by
@@ -22,6 +22,7 @@ type writer struct {
 	log      *Log
 	turn     chan struct{} // capacity 1: full while somebody writes
 	recorder *recorder
+	within   time.Duration // for an append and its retries
 
 	prepared bool
 	diverged error       // why nothing may be written, for good
@@ -48,6 +49,7 @@ func newWriter(l *Log) *writer {
 		log:      l,
 		turn:     make(chan struct{}, 1),
 		recorder: newRecorder(l),
+		within:   appendWithin,
 		commands: map[commandKey]span{},
 	}
 }
@@ -96,7 +98,7 @@ func (l *Log) Append(ctx context.Context, at events.Head, c events.Command) (eve
 		return events.Receipt{}, fmt.Errorf("appending to the log of %s: %w", l.project, err)
 	}
 	// Others may write while this one's head goes on record.
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), appendWithin)
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), w.within)
 	defer cancel()
 	if err := w.recorder.record(ctx, r.Last); err != nil {
 		l.metrics.unknown.Inc()
@@ -287,7 +289,7 @@ func (w *writer) append(ctx context.Context, at events.Head, c events.Command) (
 	if err != nil {
 		return events.Receipt{}, err
 	}
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), appendWithin)
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), w.within)
 	defer cancel()
 	o, err := p.publish(ctx)
 	switch o {

@@ -85,6 +85,9 @@ func (l *Log) found(ctx context.Context, err error) error {
 			return err
 		}
 	}
+	if errors.Is(err, bus.ErrUnreadable) {
+		return fmt.Errorf("%w: %w", events.ErrCorrupt, err)
+	}
 	if errors.Is(err, jetstream.ErrStreamNotFound) {
 		return fmt.Errorf("%w: stream %s is gone", events.ErrEpoch, l.stream)
 	}
@@ -133,16 +136,34 @@ func (l *Log) verified(ctx context.Context, from uint64, head events.Head, yield
 
 // Boot implements [events.Log].
 func (l *Log) Boot(ctx context.Context) (events.Boot, error) {
-	head, err := l.Head(ctx)
+	head, err := l.wholeHead(ctx)
 	if err != nil {
 		return events.Boot{}, err
 	}
 	return l.lastOfEach(ctx, head)
 }
 
+// wholeHead is the head of a log from which, by the server's own count, nothing
+// is missing. A boot sees the last envelopes only: were one of them lost, the one
+// before it would look like the last, and nothing else would show it.
+func (l *Log) wholeHead(ctx context.Context) (events.Head, error) {
+	head, err := l.Head(ctx)
+	if err != nil {
+		return events.Head{}, err
+	}
+	info, err := bus.FlagsInfo(ctx, l.conn, l.project)
+	if err != nil {
+		return events.Head{}, l.found(ctx, err)
+	}
+	if s := info.State; s.LastSeq > 0 && (s.FirstSeq != 1 || s.Msgs != s.LastSeq) {
+		return events.Head{}, fmt.Errorf("%w: stream %s holds %d messages from %d to %d", events.ErrGap, l.stream, s.Msgs, s.FirstSeq, s.LastSeq)
+	}
+	return head, nil
+}
+
 // AsOf implements [events.Log].
 func (l *Log) AsOf(ctx context.Context, p events.Point) (events.Boot, error) {
-	head, err := l.Head(ctx)
+	head, err := l.wholeHead(ctx)
 	if err != nil {
 		return events.Boot{}, err
 	}
@@ -213,11 +234,13 @@ func (l *Log) lastOfEach(ctx context.Context, head events.Head) (events.Boot, er
 	var short error
 	for attempt := range lagRetries {
 		entities, err := l.multiLast(ctx, head.Seq)
-		if err != nil {
+		if err != nil && !errors.Is(err, bus.ErrUnreadable) {
 			return events.Boot{}, err
 		}
 		slices.SortFunc(entities, func(a, b events.Envelope) int { return int(a.Seq) - int(b.Seq) })
-		if n := len(entities); n > 0 && entities[n-1].Hash == head.Hash {
+		if n := len(entities); err != nil {
+			short = err // another replica may be whole
+		} else if n > 0 && entities[n-1].Hash == head.Hash {
 			boot.Entities = entities
 			return boot, nil
 		} else if n > 0 && entities[n-1].Seq >= head.Seq {
