@@ -70,7 +70,7 @@ CREATE TABLE IF NOT EXISTS first_exposures (
     name        LowCardinality(String) COMMENT 'Name of the experiment, gate or config',
     unit_type   LowCardinality(String) COMMENT 'Type of the unit',
     unit_key    UInt64 COMMENT 'The unit, as in exposures',
-    first       SimpleAggregateFunction(min, UInt64) COMMENT 'Earliest exposure in a group: milliseconds * 512 + 256 if by override + group index',
+    first       SimpleAggregateFunction(min, UInt64) COMMENT 'Earliest exposure in a group: milliseconds * 512, plus 256 unless by override, plus group index',
     mask        SimpleAggregateFunction(groupBitOr, UInt64) COMMENT 'Groups that the unit was seen in: bit of the group index (bit 63 for 63 and above)'
 )
 ENGINE = AggregatingMergeTree
@@ -89,7 +89,7 @@ SELECT
     e.name AS name,
     e.unit_type AS unit_type,
     e.unit_key AS unit_key,
-    min(toUInt64(toUnixTimestamp64Milli(e.ts)) * 512 + e.override * 256 + e.group_index) AS first,
+    min(toUInt64(toUnixTimestamp64Milli(e.ts)) * 512 + (NOT e.override) * 256 + e.group_index) AS first,
     groupBitOr(bitShiftLeft(toUInt64(1), least(e.group_index, 63))) AS mask
 FROM exposures AS e
 WHERE e.group_index != 255
