@@ -188,6 +188,8 @@ func checkTarget(p *Problems, pointer string, want target, raw json.RawMessage) 
 		var s string
 		if json.Unmarshal(raw, &s) != nil || s == "" {
 			p.add(pointer, CodeType, "want a regular expression as a string")
+		} else if len(s) > maxPattern {
+			p.add(pointer, CodeTooLarge, "the regular expression has %d bytes; at most %d", len(s), maxPattern)
 		} else if problem := patternProblem(s); problem != "" {
 			p.add(pointer, CodeInvalid, "%s", problem)
 		}
@@ -267,9 +269,6 @@ var (
 // patternProblem says why a regular expression cannot be used, if so. Those that
 // can mean the same to every family of SDK.
 func patternProblem(s string) string {
-	if len(s) > maxPattern {
-		return "the regular expression has " + strconv.Itoa(len(s)) + " bytes; at most " + strconv.Itoa(maxPattern)
-	}
 	if _, err := regexp.Compile(s); err != nil {
 		return strings.TrimPrefix(err.Error(), "error parsing regexp: ")
 	}

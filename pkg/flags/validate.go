@@ -203,6 +203,8 @@ func (v *validation) percentage(pointer string, p float64, decimals int) {
 func (v *validation) unitType(pointer, unitType string) {
 	if !unitTypePattern.MatchString(unitType) {
 		v.add(pointer, CodeInvalid, "%q is no unit type, such as userID or stableID", clip(unitType))
+	} else if canonical := canonicalUnitType(unitType); canonical != unitType {
+		v.add(pointer, CodeDuplicate, "%q is another spelling of %q, which is given too", unitType, canonical)
 	}
 }
 
