@@ -1,0 +1,458 @@
+package loader
+
+import (
+	"context"
+	"encoding/binary"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"hash/fnv"
+	"os"
+	"os/exec"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/ClickHouse/clickhouse-go/v2"
+	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/sluice-flags/sluice/internal/bus"
+	natsembed "github.com/sluice-flags/sluice/internal/bus/embed"
+	"github.com/sluice-flags/sluice/internal/bus/facts"
+	"github.com/sluice-flags/sluice/internal/warehouse"
+	"github.com/sluice-flags/sluice/internal/warehouse/embed"
+	"github.com/sluice-flags/sluice/pkg/events"
+)
+
+// childVariable makes this binary a loader that dies; see [beChild].
+const childVariable = "SLUICE_TEST_LOADER"
+
+func TestMain(m *testing.M) {
+	embed.RunChildIfAsked()
+	if order := os.Getenv(childVariable); order != "" {
+		beChild(order)
+	}
+	code := m.Run()
+	if engine.running != nil {
+		engine.running.Stop(context.Background())
+		_ = os.RemoveAll(engine.dir)
+	}
+	os.Exit(code)
+}
+
+// engine is shared by the tests; they keep apart by project.
+var engine struct {
+	sync.Once
+	dir     string
+	running *embed.Engine
+	err     error
+}
+
+func needEngine(t *testing.T, err error) {
+	t.Helper()
+	if errors.Is(err, embed.ErrNoLibrary) && os.Getenv("REQUIRE_ENGINE") != "1" {
+		t.Skip(err)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+func config(t *testing.T) warehouse.Config {
+	t.Helper()
+	engine.Do(func() {
+		if engine.dir, engine.err = os.MkdirTemp("", "loader"); engine.err == nil {
+			engine.running, engine.err = embed.Start(context.Background(), embed.Options{Dir: engine.dir})
+		}
+	})
+	needEngine(t, engine.err)
+	return engine.running.Config()
+}
+
+func open(t *testing.T, c warehouse.Config) *warehouse.DB {
+	t.Helper()
+	db, err := warehouse.Open(t.Context(), c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = db.Close() })
+	if err := warehouse.Migrate(t.Context(), db); err != nil {
+		t.Fatal(err)
+	}
+	return db
+}
+
+// site is a stream with a publisher that keeps a ledger.
+type site struct {
+	t       *testing.T
+	project string
+	url     string
+	conn    *bus.Conn
+	pub     *facts.Publisher
+
+	next  atomic.Uint64
+	acked atomic.Int64 // exposures and events
+}
+
+func newSite(t *testing.T) *site {
+	t.Helper()
+	server, err := natsembed.Start(natsembed.Options{Dir: t.TempDir(), Listen: "127.0.0.1:0"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = server.Close() })
+	h := fnv.New32()
+	fmt.Fprint(h, t.Name(), time.Now().UnixNano())
+	s := &site{t: t, project: fmt.Sprintf("p%d", h.Sum32()), url: server.URL()}
+	s.conn = connect(t, s.url)
+	if err := bus.EnsureShared(t.Context(), s.conn, bus.Limits{}); err != nil {
+		t.Fatal(err)
+	}
+	s.pub = facts.NewPublisher(s.conn, facts.Options{Window: facts.NewWindow(0, 0)})
+	ctx, cancel := context.WithCancel(context.WithoutCancel(t.Context()))
+	done := make(chan error, 1)
+	go func() { done <- s.pub.Run(ctx) }()
+	t.Cleanup(func() { cancel(); <-done })
+	return s
+}
+
+func connect(t *testing.T, url string) *bus.Conn {
+	t.Helper()
+	c, err := bus.Connect(t.Context(), bus.Config{URL: url, Name: t.Name()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(c.Close)
+	if err := c.Wait(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	return c
+}
+
+// publish stores n exposures and n events of n new units.
+func (s *site) publish(n int) {
+	s.t.Helper()
+	b := events.Batch{Project: s.project}
+	now := time.Now().UnixMilli()
+	for range n {
+		unit := s.next.Add(1)
+		x := events.Exposure{Time: now, Received: now, Environment: "production", Kind: events.ExposureExperiment, Name: "e", RuleID: "g",
+			Group: uint8(unit % 3), UnitType: "userID", UnitID: fmt.Sprint(unit)}
+		binary.BigEndian.PutUint64(x.ID[:], unit)
+		x.ID[15] = 1
+		e := events.Event{Time: now, Received: now, Environment: "production", Name: "purchase", UnitType: "userID", UnitID: fmt.Sprint(unit),
+			UnitIDs: []events.Pair{{Name: "userID", Value: fmt.Sprint(unit)}}, Value: new(1.5), ValueText: "1.5"}
+		binary.BigEndian.PutUint64(e.ID[:], unit)
+		e.ID[15] = 2
+		b.Exposures, b.Events = append(b.Exposures, x), append(b.Events, e)
+	}
+	if _, err := s.pub.Publish(s.t.Context(), b); err != nil {
+		s.t.Fatal(err)
+	}
+	s.acked.Add(int64(b.Len()))
+}
+
+// run runs a loader until the test ends or stop is called.
+func (s *site) run(db func() *warehouse.DB, o Options) (l *Loader, stop func()) {
+	s.t.Helper()
+	if o.Linger == 0 {
+		o.Linger = 20 * time.Millisecond
+	}
+	l = New(connect(s.t, s.url), db, o)
+	ctx, cancel := context.WithCancel(context.WithoutCancel(s.t.Context()))
+	done := make(chan error, 1)
+	go func() { done <- l.Run(ctx) }()
+	var once sync.Once
+	stop = func() {
+		once.Do(func() {
+			cancel()
+			if err := <-done; err != nil {
+				s.t.Errorf("Run() = %v", err)
+			}
+		})
+	}
+	s.t.Cleanup(stop)
+	return l, stop
+}
+
+// counts of the project's rows.
+type counts struct{ Exposures, UniqueExposures, Events, UniqueEvents, First, Dead uint64 }
+
+func (s *site) count(db *warehouse.DB) (c counts) {
+	s.t.Helper()
+	row := db.Conn().QueryRow(s.t.Context(), `SELECT
+		(SELECT count() FROM exposures WHERE project = {p:String}), (SELECT uniqExact(event_id) FROM exposures WHERE project = {p:String}),
+		(SELECT count() FROM events WHERE project = {p:String}), (SELECT uniqExact(event_id) FROM events WHERE project = {p:String}),
+		(SELECT count() FROM (SELECT unit_key FROM first_exposures WHERE project = {p:String} GROUP BY unit_key)),
+		(SELECT count() FROM dead_letters WHERE project = {p:String})`, clickhouse.Named("p", s.project))
+	if err := row.Scan(&c.Exposures, &c.UniqueExposures, &c.Events, &c.UniqueEvents, &c.First, &c.Dead); err != nil {
+		s.t.Fatal(err)
+	}
+	return c
+}
+
+// settle waits until every acknowledged fact is a row, then checks that each is
+// one row.
+func (s *site) settle(db *warehouse.DB) {
+	s.t.Helper()
+	half := uint64(s.acked.Load() / 2)
+	want := counts{Exposures: half, UniqueExposures: half, Events: half, UniqueEvents: half, First: half}
+	var got counts
+	for deadline := time.Now().Add(time.Minute); time.Now().Before(deadline); time.Sleep(20 * time.Millisecond) {
+		if got = s.count(db); got.Events >= half && got.Exposures >= half {
+			break
+		}
+	}
+	if got != want {
+		s.t.Errorf("the tables have %+v after %d facts were acknowledged, want %+v", got, s.acked.Load(), want)
+	}
+}
+
+func always(db *warehouse.DB) func() *warehouse.DB { return func() *warehouse.DB { return db } }
+
+func TestEveryAcknowledgedFactIsOneRow(t *testing.T) {
+	db := open(t, config(t))
+	s := newSite(t)
+	l, _ := s.run(always(db), Options{})
+	var wg sync.WaitGroup
+	for range 4 {
+		wg.Go(func() {
+			for range 25 {
+				s.publish(10)
+			}
+		})
+	}
+	wg.Wait()
+	s.settle(db)
+	if err := l.Ready(); err != nil {
+		t.Errorf("Ready() = %v after everything was loaded", err)
+	}
+}
+
+func TestNoKillLosesOrDoubles(t *testing.T) {
+	c := config(t)
+	db := open(t, c)
+	for _, where := range []string{"planned:1", "exposures:1", "inserted:1", "done:1", "planned:2", "exposures:3", "inserted:2", "inserted:3", "done:3"} {
+		t.Run(where, func(t *testing.T) {
+			s := newSite(t)
+			for range 30 {
+				s.publish(5)
+			}
+			if ended := s.loadUntilKilled(c, where); !ended {
+				t.Fatal("the loader was not killed")
+			}
+			s.publish(5)
+			s.run(always(db), Options{Linger: 5 * time.Millisecond})
+			s.settle(db)
+		})
+	}
+}
+
+// order tells a child what to load, and where to die.
+type order struct {
+	URL       string
+	Warehouse warehouse.Config
+	Where     string
+	Times     int
+}
+
+// loadUntilKilled runs a loader in a process of its own, which kills itself the
+// n-th time that it comes to a checkpoint.
+func (s *site) loadUntilKilled(c warehouse.Config, where string) bool {
+	s.t.Helper()
+	name, times, _ := strings.Cut(where, ":")
+	o := order{URL: s.url, Warehouse: c, Where: name}
+	if _, err := fmt.Sscan(times, &o.Times); err != nil {
+		s.t.Fatal(err)
+	}
+	text, err := json.Marshal(o)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	ctx, cancel := context.WithTimeout(s.t.Context(), time.Minute)
+	defer cancel()
+	cmd := exec.CommandContext(ctx, os.Args[0])
+	cmd.Env = append(os.Environ(), childVariable+"="+string(text))
+	cmd.Stderr = os.Stderr
+	err = cmd.Run()
+	exit, ok := errors.AsType[*exec.ExitError](err)
+	if !ok {
+		return false
+	}
+	status, ok := exit.Sys().(syscall.WaitStatus)
+	return ok && ctx.Err() == nil && status.Signaled() && status.Signal() == syscall.SIGKILL
+}
+
+func beChild(text string) {
+	var o order
+	if err := json.Unmarshal([]byte(text), &o); err != nil {
+		panic(err)
+	}
+	ctx := context.Background()
+	conn, err := bus.Connect(ctx, bus.Config{URL: o.URL, Name: "child"})
+	if err != nil {
+		panic(err)
+	}
+	if err := conn.Wait(ctx); err != nil {
+		panic(err)
+	}
+	db, err := warehouse.Open(ctx, o.Warehouse)
+	if err != nil {
+		panic(err)
+	}
+	// Small batches, so that there are many points to die at.
+	l := New(conn, always(db), Options{Linger: time.Millisecond, MaxRows: 100})
+	l.checkpoint = func(name string) {
+		if name != o.Where {
+			return
+		}
+		if o.Times--; o.Times == 0 {
+			_ = syscall.Kill(os.Getpid(), syscall.SIGKILL)
+			select {}
+		}
+	}
+	panic(fmt.Sprint("the loader ended: ", l.Run(ctx)))
+}
+
+func TestTwoLoadersOfOnePartitionCountOnce(t *testing.T) {
+	c := config(t)
+	one, two := open(t, c), open(t, c)
+	s := newSite(t)
+	s.run(always(one), Options{Linger: 5 * time.Millisecond, MaxRows: 50})
+	s.run(always(two), Options{Linger: 5 * time.Millisecond, MaxRows: 50})
+	for range 60 {
+		s.publish(5)
+	}
+	s.settle(one)
+}
+
+func TestFactsWaitForAnEngineThatIsAway(t *testing.T) {
+	dir := t.TempDir()
+	start := func() (*embed.Engine, *warehouse.DB) {
+		t.Helper()
+		e, err := embed.Start(t.Context(), embed.Options{Dir: dir})
+		needEngine(t, err)
+		t.Cleanup(func() { e.Stop(context.Background()) })
+		return e, open(t, e.Config())
+	}
+	var db atomic.Pointer[warehouse.DB]
+	s := newSite(t)
+	l, _ := s.run(db.Load, Options{})
+	s.publish(10) // there is none yet
+	first, opened := start()
+	db.Store(opened)
+	s.settle(opened)
+
+	for round := range 3 { // it dies while facts come
+		s.publish(10)
+		proc, err := os.FindProcess(first.PID())
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := proc.Kill(); err != nil {
+			t.Fatal(err)
+		}
+		<-first.Done()
+		for range 10 {
+			s.publish(5)
+		}
+		for deadline := time.Now().Add(30 * time.Second); l.Ready() == nil && time.Now().Before(deadline); time.Sleep(10 * time.Millisecond) {
+		}
+		if l.Ready() == nil {
+			t.Errorf("round %d: Ready() = nil without an engine", round)
+		}
+		first, opened = start()
+		db.Store(opened)
+		s.settle(opened)
+	}
+}
+
+func TestALostPositionLoadsTheSameBatchesAgain(t *testing.T) {
+	db := open(t, config(t))
+	s := newSite(t)
+	_, stop := s.run(always(db), Options{Linger: 2 * time.Millisecond})
+	for range 20 {
+		s.publish(5)
+	}
+	s.settle(db)
+	stop()
+	r, err := facts.NewReader(t.Context(), s.conn, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx := t.Context()
+	if err := db.Conn().Exec(ctx, "DELETE FROM load_progress WHERE stream = ?", r.StreamID()); err != nil {
+		t.Fatal(err)
+	}
+	if p, err := db.ReadProgress(ctx, r.StreamID(), 0); err != nil || p.Plan != 0 {
+		t.Fatalf("ReadProgress() = %+v, %v; want nothing", p, err)
+	}
+	s.run(always(db), Options{})
+	s.publish(5)
+	s.settle(db)
+}
+
+func TestAMessageThatDoesNotDecodeIsSetAside(t *testing.T) {
+	db := open(t, config(t))
+	s := newSite(t)
+	s.publish(3)
+	bad := []byte("\x01 this is no batch")
+	if _, err := s.conn.JetStream().Publish(t.Context(), bus.FactsSubject(s.project, "batch", 0), bad); err != nil {
+		t.Fatal(err)
+	}
+	s.publish(3)
+	s.run(always(db), Options{})
+	half := uint64(s.acked.Load() / 2)
+	want := counts{Exposures: half, UniqueExposures: half, Events: half, UniqueEvents: half, First: half, Dead: 1}
+	var got counts
+	for deadline := time.Now().Add(time.Minute); got != want && time.Now().Before(deadline); time.Sleep(20 * time.Millisecond) {
+		got = s.count(db)
+	}
+	if got != want {
+		t.Errorf("the tables have %+v, want %+v", got, want)
+	}
+	msg, err := s.conn.Last(t.Context(), bus.DeadFactsStream, bus.DeadFactsSubject(s.project, "undecodable"))
+	if err != nil || string(msg.Data) != string(bad) || msg.Header.Get("Sluice-Reason") == "" {
+		t.Errorf("the stream of dead facts has %q with header %v, %v; want the message and the reason", msg.Data, msg.Header, err)
+	}
+}
+
+func TestPlansCoverTheStreamWithoutHoles(t *testing.T) {
+	db := open(t, config(t))
+	s := newSite(t)
+	s.run(always(db), Options{Linger: time.Millisecond, MaxRows: 20})
+	for range 50 {
+		s.publish(2)
+	}
+	s.settle(db)
+	r, err := facts.NewReader(t.Context(), s.conn, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	plans, err := facts.OpenPlans(t.Context(), s.conn, r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	all, end, err := plans.After(t.Context(), 0, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	next := uint64(1)
+	for i, p := range all {
+		if p.First != next || p.Last < p.First || p.Number != uint64(i+1) {
+			t.Fatalf("plan %d is %+v, want it to begin at %d", i+1, p, next)
+		}
+		next = p.Last + 1
+	}
+	stream, err := s.conn.JetStream().Stream(t.Context(), bus.FactsStream)
+	if err != nil {
+		t.Fatal(err)
+	}
+	info, err := stream.Info(t.Context(), jetstream.WithSubjectFilter("facts.>"))
+	if err != nil || end.Plan.Last != info.State.LastSeq {
+		t.Errorf("plans end at %d, the stream at %d, %v", end.Plan.Last, info.State.LastSeq, err)
+	}
+}
