@@ -12,10 +12,10 @@ import (
 	"github.com/sluice-flags/sluice/pkg/stats"
 )
 
-// manyInputs is how many random inputs a property is asked about; -short asks
-// fewer.
+// manyInputs is how many random inputs a property is asked about; -short and the
+// race detector, which has nothing to find here, ask fewer.
 func manyInputs() int {
-	if testing.Short() {
+	if testing.Short() || raceEnabled {
 		return 20_000
 	}
 	return 1_000_000
