@@ -1,0 +1,222 @@
+package exposure_test
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/sluice-flags/sluice/pkg/eval"
+	"github.com/sluice-flags/sluice/pkg/events"
+	"github.com/sluice-flags/sluice/pkg/flags"
+	"github.com/sluice-flags/sluice/services/edge/internal/edgetest"
+	"github.com/sluice-flags/sluice/services/edge/internal/exposure"
+)
+
+// shelf is a facts stream that can be full.
+type shelf struct {
+	mu   sync.Mutex
+	full bool
+	got  []events.Exposure
+}
+
+func (s *shelf) Publish(_ context.Context, b events.Batch) (int, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.full {
+		return 0, errors.New("full")
+	}
+	s.got = append(s.got, b.Exposures...)
+	return 0, nil
+}
+
+func (s *shelf) set(full bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.full = full
+}
+
+func decision(p *edgetest.Project, unit, name string) exposure.Decision {
+	return exposure.Decision{
+		Project: "shop", State: p.State(), User: &eval.User{UserID: unit}, Kind: events.ExposureGate,
+		Result: eval.Result{Name: name, Found: true, Pass: true, RuleID: "r", IDType: "userID", Reason: eval.ReasonRule, Sequence: 7},
+	}
+}
+
+// record runs a recorder while f tells it things, in a bubble of its own time.
+func record(t *testing.T, o exposure.Options, f func(r *exposure.Recorder, s *shelf)) []events.Exposure {
+	t.Helper()
+	s := &shelf{}
+	r := exposure.New(s, o)
+	ctx, cancel := context.WithCancel(t.Context())
+	var running sync.WaitGroup
+	running.Go(func() {
+		if err := r.Run(ctx); err != nil {
+			t.Errorf("Run() = %v", err)
+		}
+	})
+	f(r, s)
+	synctest.Wait()
+	cancel()
+	running.Wait()
+	return s.got
+}
+
+func TestEqualDecisionsAreOneFactAnHour(t *testing.T) {
+	p := edgetest.New(t, "shop")
+	synctest.Test(t, func(t *testing.T) {
+		got := record(t, exposure.Options{}, func(r *exposure.Recorder, _ *shelf) {
+			for range 10 {
+				r.Record(decision(p, "u1", "a"))
+				r.Record(decision(p, "u2", "a"))
+				r.Record(decision(p, "u1", "b"))
+			}
+			synctest.Wait()
+			time.Sleep(time.Hour) // of the bubble
+			r.Record(decision(p, "u1", "a"))
+		})
+		counts := map[string]int{}
+		ids := map[events.FactID]bool{}
+		for _, e := range got {
+			counts[e.UnitID+e.Name]++
+			ids[e.ID] = true
+		}
+		if diff := cmp.Diff(map[string]int{"u1a": 2, "u2a": 1, "u1b": 1}, counts); diff != "" || len(ids) != 4 {
+			t.Errorf("facts, %d ids (-want +got):\n%s", len(ids), diff)
+		}
+	})
+}
+
+func TestTwoEdgesGiveOneDecisionTheSameID(t *testing.T) {
+	p := edgetest.New(t, "shop")
+	synctest.Test(t, func(t *testing.T) {
+		one := record(t, exposure.Options{}, func(r *exposure.Recorder, _ *shelf) { r.Record(decision(p, "u1", "a")) })
+		time.Sleep(time.Minute) // of the bubble
+		two := record(t, exposure.Options{}, func(r *exposure.Recorder, _ *shelf) { r.Record(decision(p, "u1", "a")) })
+		if len(one) != 1 || len(two) != 1 || one[0].ID != two[0].ID || one[0].Time == two[0].Time {
+			t.Errorf("facts %+v and %+v, want the same id at two times", one, two)
+		}
+	})
+}
+
+func TestADecisionThatCouldNotBeStoredIsTriedAgainNextTime(t *testing.T) {
+	p := edgetest.New(t, "shop")
+	synctest.Test(t, func(t *testing.T) {
+		reg := prometheus.NewRegistry()
+		got := record(t, exposure.Options{Registerer: reg}, func(r *exposure.Recorder, s *shelf) {
+			s.set(true)
+			r.Record(decision(p, "u1", "a"))
+			synctest.Wait()
+			s.set(false)
+			r.Record(decision(p, "u1", "a"))
+		})
+		if len(got) != 1 {
+			t.Errorf("%d facts, want the second attempt's", len(got))
+		}
+		if dropped := counter(t, reg, "edge_exposures_dropped_total"); dropped != 1 {
+			t.Errorf("%v counted as dropped, want 1", dropped)
+		}
+	})
+}
+
+func TestRecordingNeverWaits(t *testing.T) {
+	p := edgetest.New(t, "shop")
+	reg := prometheus.NewRegistry()
+	r := exposure.New(&shelf{}, exposure.Options{Queue: 3, Registerer: reg}) // and nobody runs it
+	for i := range 10 {
+		r.Record(decision(p, fmt.Sprint(i), "a"))
+	}
+	if dropped := counter(t, reg, "edge_exposures_dropped_total"); dropped != 7 {
+		t.Errorf("%v of 10 decisions dropped with room for 3, want 7", dropped)
+	}
+}
+
+func counter(t *testing.T, reg *prometheus.Registry, name string) float64 {
+	t.Helper()
+	families, err := reg.Gather()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, f := range families {
+		if f.GetName() == name {
+			return f.Metric[0].GetCounter().GetValue()
+		}
+	}
+	t.Fatalf("no metric %s", name)
+	return 0
+}
+
+func TestWhatAFactSays(t *testing.T) {
+	p := edgetest.New(t, "shop")
+	p.Put(t, &flags.Experiment{
+		Name: "price", Groups: []flags.Group{
+			{ID: "low", Name: "low", Share: 50, Parameters: json.RawMessage(`{}`)},
+			{ID: "high", Name: "high", Share: 50, Parameters: json.RawMessage(`{}`)},
+		},
+	})
+	key := func(environments ...string) *flags.Key { return &flags.Key{Environments: environments} }
+	result := func(name, rule, group string) eval.Result {
+		return eval.Result{Name: name, Found: true, RuleID: rule, GroupName: group, IDType: "userID", Reason: eval.ReasonRule, Sequence: 9}
+	}
+	layer := result("home", "high", "high")
+	layer.AllocatedExperiment = "price"
+	off := result("gate", "default", "")
+	device := result("gate", "r", "")
+	device.IDType = "stableID"
+	unknown := result("gone", "", "")
+	unknown.Found = false
+	u := &eval.User{UserID: "u1", CustomIDs: map[string]string{"stableID": "s1"}}
+	tests := []struct {
+		name string
+		d    exposure.Decision
+		want events.Exposure // none if Kind is empty
+	}{
+		{"a gate that fails", exposure.Decision{Kind: events.ExposureGate, Result: off, User: u, Key: key("staging")},
+			events.Exposure{Environment: "staging", Kind: "gate", Name: "gate", RuleID: "default", Group: events.NoGroup, UnitType: "userID", UnitID: "u1", Value: "false"}},
+		{"a gate on devices, several environments", exposure.Decision{Kind: events.ExposureGate, Result: device, User: u, Key: key("staging", "production")},
+			events.Exposure{Environment: "production", Kind: "gate", Name: "gate", RuleID: "r", Group: events.NoGroup, UnitType: "stableID", UnitID: "s1", Value: "false"}},
+		{"the user's own tier", exposure.Decision{Kind: events.ExposureGate, Result: off, Key: key(),
+			User: &eval.User{UserID: "u1", StatsigEnvironment: map[string]string{"tier": "development"}}},
+			events.Exposure{Environment: "development", Kind: "gate", Name: "gate", RuleID: "default", Group: events.NoGroup, UnitType: "userID", UnitID: "u1", Value: "false"}},
+		{"a config", exposure.Decision{Kind: events.ExposureConfig, Result: result("banner", "r1", ""), User: u, Key: key("production")},
+			events.Exposure{Environment: "production", Kind: "config", Name: "banner", RuleID: "r1", Group: events.NoGroup, UnitType: "userID", UnitID: "u1"}},
+		{"an experiment's second group", exposure.Decision{Kind: events.ExposureConfig, Result: result("price", "high", "high"), User: u, Key: key("production")},
+			events.Exposure{Environment: "production", Kind: "experiment", Name: "price", RuleID: "high", Group: 1, UnitType: "userID", UnitID: "u1", Value: "high"}},
+		{"an override", exposure.Decision{Kind: events.ExposureConfig, Result: result("price", "low:userID:id_override", "low"), User: u, Key: key("production")},
+			events.Exposure{Environment: "production", Kind: "experiment", Name: "price", RuleID: "low:userID:id_override", Group: 0, Override: true, UnitType: "userID", UnitID: "u1", Value: "low"}},
+		{"not in the experiment", exposure.Decision{Kind: events.ExposureConfig, Result: result("price", "layerAssignment", ""), User: u, Key: key("production")},
+			events.Exposure{Environment: "production", Kind: "experiment", Name: "price", RuleID: "layerAssignment", Group: events.NoGroup, UnitType: "userID", UnitID: "u1"}},
+		{"a layer that an experiment decides", exposure.Decision{Kind: events.ExposureLayer, Result: layer, User: u, Key: key("production")},
+			events.Exposure{Environment: "production", Kind: "experiment", Name: "price", Layer: "home", RuleID: "high", Group: 1, UnitType: "userID", UnitID: "u1", Value: "high"}},
+		{"a layer that nothing decides", exposure.Decision{Kind: events.ExposureLayer, Result: result("home", "default", ""), User: u, Key: key("production")},
+			events.Exposure{Environment: "production", Kind: "layer", Name: "home", RuleID: "default", Group: events.NoGroup, UnitType: "userID", UnitID: "u1"}},
+		{"an unknown name", exposure.Decision{Kind: events.ExposureGate, Result: unknown, User: u, Key: key()}, events.Exposure{}},
+		{"nobody", exposure.Decision{Kind: events.ExposureGate, Result: off, User: &eval.User{}, Key: key()}, events.Exposure{}},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			tt.d.Project, tt.d.State, tt.d.SDK, tt.d.SDKVersion = "shop", p.State(), "sdk", "1"
+			synctest.Test(t, func(t *testing.T) {
+				got := record(t, exposure.Options{}, func(r *exposure.Recorder, _ *shelf) { r.Record(tt.d) })
+				if tt.want.Kind == "" {
+					if len(got) != 0 {
+						t.Errorf("recorded %+v, want nothing", got)
+					}
+					return
+				}
+				tt.want.Sequence, tt.want.SDKType, tt.want.SDKVersion, tt.want.Reason = 9, "sdk", "1", "Rule"
+				if diff := cmp.Diff([]events.Exposure{tt.want}, got, cmpopts.IgnoreFields(events.Exposure{}, "ID", "Time", "Received")); diff != "" {
+					t.Errorf("fact (-want +got):\n%s", diff)
+				}
+			})
+		})
+	}
+}
