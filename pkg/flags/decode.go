@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 )
 
@@ -260,8 +261,14 @@ type field struct {
 	required bool
 }
 
+// known holds the fields of the types that were asked for: a few, for ever.
+var known sync.Map // reflect.Type to []field
+
 // fieldsOf lists the members of a type, embedded ones in their place.
 func fieldsOf(t reflect.Type) []field {
+	if out, ok := known.Load(t); ok {
+		return out.([]field)
+	}
 	var out []field
 	for i := range t.NumField() {
 		f := t.Field(i)
@@ -272,5 +279,6 @@ func fieldsOf(t reflect.Type) []field {
 		name, _, _ := strings.Cut(f.Tag.Get("json"), ",")
 		out = append(out, field{name, f.Type, f.Tag.Get("flags") == "required"})
 	}
+	known.Store(t, out)
 	return out
 }

@@ -1,9 +1,6 @@
 package flags
 
-import (
-	"maps"
-	"slices"
-)
+import "maps"
 
 // Put returns the state with one entity more, or another version of it, at the
 // entity's own position. See [State.With].
@@ -23,14 +20,13 @@ func (s *State) With(at Position, entities ...Entity) *State {
 		return &next
 	}
 	c := change{
-		entities:   s.entities.edit(),
-		live:       s.live,
-		names:      s.names.edit(),
-		retired:    s.retired.edit(),
-		dependents: s.dependents.edit(),
-		keys:       s.keys.edit(),
-		came:       map[Kind][]named{},
-		went:       map[Kind]map[named]bool{},
+		entities: s.entities.edit(),
+		live:     s.live,
+		names:    s.names.edit(),
+		retired:  s.retired.edit(),
+		keys:     s.keys.edit(),
+		byName:   map[Kind]*listEdit[named]{},
+		links:    map[mentionKey]*listEdit[Ref]{},
 	}
 	for _, e := range entities {
 		c.put(e)
@@ -40,20 +36,27 @@ func (s *State) With(at Position, entities ...Entity) *State {
 		entities: c.entities.table, live: c.live,
 		names: c.names.table, retired: c.retired.table,
 		byName:     c.order(s.byName),
-		dependents: c.dependents.table, keys: c.keys.table,
+		dependents: c.graph(s.dependents), keys: c.keys.table,
 	}
 }
 
 // change is a state in the making: all its indexes, under change.
 type change struct {
-	entities   *tableEdit[Ref, Entity]
-	live       int
-	names      *tableEdit[nameKey, Ref]
-	retired    *tableEdit[nameKey, Ref]
-	dependents *tableEdit[mentionKey, []Ref]
-	keys       *tableEdit[[32]byte, Ref]
-	came       map[Kind][]named
-	went       map[Kind]map[named]bool
+	entities *tableEdit[Ref, Entity]
+	live     int
+	names    *tableEdit[nameKey, Ref]
+	retired  *tableEdit[nameKey, Ref]
+	keys     *tableEdit[[32]byte, Ref]
+	byName   map[Kind]*listEdit[named]
+	links    map[mentionKey]*listEdit[Ref]
+}
+
+// editOf returns the entry of a map of edits.
+func editOf[K, T comparable](edits map[K]*listEdit[T], key K) *listEdit[T] {
+	if edits[key] == nil {
+		edits[key] = new(listEdit[T])
+	}
+	return edits[key]
 }
 
 func (c *change) put(e Entity) {
@@ -69,7 +72,7 @@ func (c *change) put(e Entity) {
 	}
 	if isLive && (!wasLive || old.Name != e.Name) {
 		c.names.set(nameOf(e.Ref.Kind, e.Name), e.Ref)
-		c.came[e.Ref.Kind] = append(c.came[e.Ref.Kind], named{fold(e.Name), e.Ref})
+		editOf(c.byName, e.Ref.Kind).add(named{fold(e.Name), e.Ref})
 	}
 	switch {
 	case isLive && !wasLive:
@@ -88,40 +91,20 @@ func (c *change) forgetName(old Entity) {
 	if holder, ok := c.names.get(key); ok && holder == old.Ref {
 		c.names.remove(key)
 	}
-	kind, entry := old.Ref.Kind, named{fold(old.Name), old.Ref}
-	if i := slices.Index(c.came[kind], entry); i >= 0 {
-		c.came[kind] = slices.Delete(c.came[kind], i, i+1)
-		return
-	}
-	if c.went[kind] == nil {
-		c.went[kind] = map[named]bool{}
-	}
-	c.went[kind][entry] = true
+	editOf(c.byName, old.Ref.Kind).remove(named{fold(old.Name), old.Ref})
 }
 
 // relink moves the entity's entries in the graph and among the keys.
 func (c *change) relink(before, after Document, ref Ref) {
 	was, is := mentionKeys(before), mentionKeys(after)
 	for key := range was {
-		if is[key] {
-			continue
-		}
-		refs, _ := c.dependents.get(key)
-		if i, ok := slices.BinarySearchFunc(refs, ref, Ref.compare); ok {
-			if len(refs) == 1 {
-				c.dependents.remove(key)
-			} else {
-				c.dependents.set(key, slices.Delete(slices.Clone(refs), i, i+1))
-			}
+		if !is[key] {
+			editOf(c.links, key).remove(ref)
 		}
 	}
 	for key := range is {
-		if was[key] {
-			continue
-		}
-		refs, _ := c.dependents.get(key)
-		if i, ok := slices.BinarySearchFunc(refs, ref, Ref.compare); !ok {
-			c.dependents.set(key, slices.Insert(slices.Clone(refs), i, ref))
+		if !was[key] {
+			editOf(c.links, key).add(ref)
 		}
 	}
 	if k, ok := before.(*Key); ok {
@@ -151,33 +134,29 @@ func mentionKeys(d Document) map[mentionKey]bool {
 	return out
 }
 
-// order merges the names that came into the order by name, and leaves out those
-// that went.
+// order is the order by name after the change.
 func (c *change) order(old map[Kind][]named) map[Kind][]named {
-	if len(c.came) == 0 && len(c.went) == 0 {
+	if len(c.byName) == 0 {
 		return old
 	}
-	out := maps.Clone(old)
-	if out == nil {
-		out = map[Kind][]named{}
-	}
-	for _, kind := range Kinds() {
-		came, went := c.came[kind], c.went[kind]
-		if len(came) == 0 && len(went) == 0 {
-			continue
-		}
-		slices.SortFunc(came, named.compare)
-		merged := make([]named, 0, len(old[kind])+len(came))
-		for _, entry := range old[kind] {
-			if went[entry] {
-				continue
-			}
-			for len(came) > 0 && came[0].compare(entry) < 0 {
-				merged, came = append(merged, came[0]), came[1:]
-			}
-			merged = append(merged, entry)
-		}
-		out[kind] = append(merged, came...)
+	out := make(map[Kind][]named, len(kinds))
+	maps.Copy(out, old)
+	for kind, edit := range c.byName {
+		out[kind] = edit.apply(old[kind], named.compare)
 	}
 	return out
+}
+
+// graph is the graph of references after the change.
+func (c *change) graph(old table[mentionKey, []Ref]) table[mentionKey, []Ref] {
+	next := old.edit()
+	for key, edit := range c.links {
+		before, _ := old.get(key)
+		if refs := edit.apply(before, Ref.compare); len(refs) > 0 {
+			next.set(key, refs)
+		} else {
+			next.remove(key)
+		}
+	}
+	return next.table
 }

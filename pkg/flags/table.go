@@ -3,6 +3,7 @@ package flags
 import (
 	"hash/maphash"
 	"maps"
+	"slices"
 )
 
 // shards is how many parts a table has. Changing one entry copies one part: with
@@ -45,18 +46,21 @@ func (t table[K, V]) all(yield func(K, V) bool) {
 // touches it, and the table that it came from stays as it was.
 type tableEdit[K comparable, V any] struct {
 	table[K, V]
-	owned [shards]bool
+	touched bool // parts is a copy
+	owned   [shards]bool
 }
 
-func (t table[K, V]) edit() *tableEdit[K, V] {
-	e := &tableEdit[K, V]{table: table[K, V]{parts: new([shards]map[K]V), size: t.size}}
-	if t.parts != nil {
-		*e.parts = *t.parts
-	}
-	return e
-}
+func (t table[K, V]) edit() *tableEdit[K, V] { return &tableEdit[K, V]{table: t} }
 
+// part returns the part that the key belongs to, for writing.
 func (e *tableEdit[K, V]) part(key K) map[K]V {
+	if !e.touched {
+		parts := new([shards]map[K]V)
+		if e.parts != nil {
+			*parts = *e.parts
+		}
+		e.parts, e.touched = parts, true
+	}
 	i := maphash.Comparable(seed, key) % shards
 	if !e.owned[i] {
 		e.owned[i] = true
@@ -81,4 +85,46 @@ func (e *tableEdit[K, V]) remove(key K) {
 		delete(e.part(key), key)
 		e.size--
 	}
+}
+
+// A listEdit is what comes into a sorted list and what goes out of it, merged in
+// one pass however much it is.
+type listEdit[T comparable] struct {
+	came []T
+	went map[T]bool
+}
+
+func (e *listEdit[T]) add(x T) {
+	if e.went[x] {
+		delete(e.went, x)
+		return
+	}
+	e.came = append(e.came, x)
+}
+
+func (e *listEdit[T]) remove(x T) {
+	if i := slices.Index(e.came, x); i >= 0 {
+		e.came = slices.Delete(e.came, i, i+1)
+		return
+	}
+	if e.went == nil {
+		e.went = map[T]bool{}
+	}
+	e.went[x] = true
+}
+
+// apply returns the list that old becomes; old stays as it was.
+func (e *listEdit[T]) apply(old []T, compare func(a, b T) int) []T {
+	came := e.came
+	slices.SortFunc(came, compare)
+	out := make([]T, 0, len(old)+len(came))
+	for _, x := range old {
+		for len(came) > 0 && compare(came[0], x) < 0 {
+			out, came = append(out, came[0]), came[1:]
+		}
+		if !e.went[x] {
+			out = append(out, x)
+		}
+	}
+	return append(out, came...)
 }
