@@ -255,15 +255,13 @@ func newPattern(target any) (test, error) {
 }
 
 func (p pattern) match(v value) bool {
-	var buf numberText
-	s, b, ok := v.asText(buf[:0])
-	switch {
-	case !ok || len(s) > maxSubject:
-		return false
-	case v.kind == text:
-		return p.re.MatchString(s)
+	switch v.kind {
+	case text:
+		return len(v.text) <= maxSubject && p.re.MatchString(v.text)
+	case number, boolean:
+		return p.re.MatchString(v.string())
 	}
-	return p.re.Match(b)
+	return false
 }
 
 func (p pattern) matchList(list items) bool { return p.match(textValue(joined(list))) }

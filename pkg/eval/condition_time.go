@@ -67,7 +67,7 @@ func (v value) millis() (int64, bool) {
 	case number:
 		return scaled(v.num)
 	case text:
-		if n, err := strconv.ParseInt(v.text, 10, 64); err == nil {
+		if n, ok := parseInteger(v.text); ok {
 			return scaled(float64(n))
 		}
 		layout := time.RFC3339
@@ -80,6 +80,19 @@ func (v value) millis() (int64, bool) {
 		return at.UnixMilli(), err == nil
 	}
 	return 0, false
+}
+
+// parseInteger spares the error that strconv would make of a date.
+func parseInteger(s string) (int64, bool) {
+	start := 0
+	if s != "" && (s[0] == '+' || s[0] == '-') {
+		start = 1
+	}
+	if end := digits(s, start); end == start || end < len(s) {
+		return 0, false
+	}
+	n, err := strconv.ParseInt(s, 10, 64)
+	return n, err == nil
 }
 
 // scaled converts whole seconds or milliseconds; fractions do not count.

@@ -92,10 +92,11 @@ func (x *exposures) at(i int32) *outcome {
 	return x.more[i-inlineExposures]
 }
 
-// add appends a gate's outcome, unless the same was added before.
+// add appends a gate's outcome, unless the gate was consulted before: within one
+// evaluation it answers the same each time.
 func (x *exposures) add(o *outcome) {
 	for i := range x.n {
-		if p := x.at(i); p == o || p.spec == o.spec && p.pass == o.pass && p.ruleID == o.ruleID {
+		if x.at(i) == o {
 			return
 		}
 	}
