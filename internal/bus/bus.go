@@ -157,6 +157,31 @@ func (c *Conn) Wait(ctx context.Context) error {
 	return nil
 }
 
+// ErrLost ends what was asked over a connection that is gone: no answer will
+// come, though a server may have heard the question.
+var ErrLost = errors.New("the connection was lost")
+
+// UntilLost is a context that also ends, with cause [ErrLost], when the
+// connection that is there now is lost. Stop must be called.
+func (c *Conn) UntilLost(ctx context.Context) (_ context.Context, stop func()) {
+	ctx, cancel := context.WithCancelCause(ctx)
+	lost := c.nc.StatusChanged(nats.RECONNECTING, nats.CLOSED)
+	watched := make(chan struct{})
+	go func() { // ends with ctx, which stop ends
+		defer close(watched)
+		select {
+		case <-ctx.Done():
+		case <-lost:
+			cancel(ErrLost)
+		}
+	}()
+	return ctx, func() {
+		cancel(nil)
+		<-watched
+		c.nc.RemoveStatusListener(lost)
+	}
+}
+
 // Drain lets what is under way leave, and closes the connection.
 func (c *Conn) Drain(ctx context.Context) error {
 	closed := c.nc.StatusChanged(nats.CLOSED)
@@ -174,6 +199,13 @@ func (c *Conn) Drain(ctx context.Context) error {
 		}
 	}
 	return nil
+}
+
+// Run holds the connection until ctx is done and then drains it: as a part of a
+// process it starts first and stops last.
+func (c *Conn) Run(ctx context.Context) error {
+	<-ctx.Done()
+	return c.Drain(context.WithoutCancel(ctx))
 }
 
 // Close closes the connection at once.

@@ -64,3 +64,15 @@ func openMigrated(ctx context.Context, c Config) (*DB, error) {
 	}
 	return db, nil
 }
+
+// Runner returns a part that keeps the warehouse at c, or nothing at all where c
+// has no address.
+func (k *Keeper) Runner(c Config) func(context.Context) error {
+	return func(ctx context.Context) error {
+		if c.Addr == "" {
+			<-ctx.Done()
+			return nil
+		}
+		return k.Run(ctx, c)
+	}
+}

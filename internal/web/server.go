@@ -47,6 +47,19 @@ func (s *Server) Listen() error {
 	return nil
 }
 
+// Listen opens the addresses of several servers; those without one are left out.
+func Listen(servers ...*Server) error {
+	for _, s := range servers {
+		if s.Addr == "" {
+			continue
+		}
+		if err := s.Listen(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // Address returns the address that is really listened on, "" before Listen.
 func (s *Server) Address() string {
 	s.mu.Lock()
@@ -57,8 +70,13 @@ func (s *Server) Address() string {
 	return s.listener.Addr().String()
 }
 
-// Run serves until ctx is done, then lets the requests that have begun end.
+// Run serves until ctx is done, then lets the requests that have begun end. A
+// server without an address serves nobody.
 func (s *Server) Run(ctx context.Context) error {
+	if s.Addr == "" {
+		<-ctx.Done()
+		return nil
+	}
 	if err := s.Listen(); err != nil {
 		return err
 	}

@@ -67,12 +67,12 @@ func (f *Facts) ensureProject(ctx context.Context, api client) error {
 			body["environments"] = []string{"production"}
 		}
 		var made struct {
-			Token string `json:"token"`
+			Text string `json:"key"`
 		}
 		if _, err := api.call(ctx, http.MethodPost, projectPath+"/keys", "", body, &made); err != nil {
 			return err
 		}
-		*key.text = made.Token
+		*key.text = made.Text
 	}
 	for _, d := range definitions() {
 		if err := create(ctx, api, projectPath+"/"+d.collection, d.body); err != nil {

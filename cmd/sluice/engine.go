@@ -1,0 +1,100 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"path/filepath"
+	"sync/atomic"
+	"time"
+
+	"github.com/sluice-flags/sluice/internal/warehouse"
+	"github.com/sluice-flags/sluice/internal/warehouse/embed"
+)
+
+// An engine is ClickHouse for this process: the embedded one as a child that is
+// started again when it dies, or an outside one that the settings name.
+type engine struct {
+	settings *runSettings
+	keeper   *warehouse.Keeper
+	logger   *slog.Logger
+	current  atomic.Pointer[embed.Engine]
+	first    chan error // how the first start went
+}
+
+func newEngine(s *runSettings, logger *slog.Logger) *engine {
+	return &engine{settings: s, keeper: warehouse.NewKeeper(logger), logger: logger, first: make(chan error, 1)}
+}
+
+// restartAfter is how long a dead engine stays down, so that one that cannot
+// live does not take the machine with it.
+const restartAfter = time.Second
+
+// Run keeps an engine running, and its warehouse open, until ctx is done.
+func (e *engine) Run(ctx context.Context) error {
+	if e.settings.ClickHouse.Addr != "" {
+		e.first <- nil
+		return e.keeper.Run(ctx, e.settings.ClickHouse.Config())
+	}
+	for started := false; ; started = true {
+		child, err := embed.Start(ctx, embed.Options{
+			Dir: filepath.Join(e.settings.Data, "clickhouse"), Library: e.settings.Engine, Logger: e.logger,
+		})
+		if !started {
+			e.first <- err
+			if err != nil {
+				return err
+			}
+		}
+		if err != nil {
+			e.logger.ErrorContext(ctx, "clickhouse engine did not start; facts wait in the stream", slog.Any("error", err))
+		} else if err := e.watch(ctx, child); err != nil {
+			e.logger.ErrorContext(ctx, "clickhouse engine died; starting it again", slog.Any("error", err))
+		}
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-time.After(restartAfter):
+		}
+	}
+}
+
+// watch keeps the warehouse of one child open until the child dies, or until
+// ctx is done and it has been stopped in order.
+func (e *engine) watch(ctx context.Context, child *embed.Engine) error {
+	e.current.Store(child)
+	open, shut := context.WithCancel(ctx)
+	defer shut()
+	closed := make(chan error, 1)
+	go func() { closed <- e.keeper.Run(open, child.Config()) }() // ends with open
+
+	select {
+	case err := <-child.Done():
+		shut()
+		<-closed // a pool without a server has nothing left to say
+		return fmt.Errorf("pid %d: %w", child.PID(), err)
+	case <-ctx.Done():
+		shut()
+		err := <-closed // the pool first: the engine waits for open connections
+		child.Stop(context.WithoutCancel(ctx))
+		return err
+	}
+}
+
+// Ready returns once the engine has started for the first time, or cannot.
+func (e *engine) Ready(ctx context.Context) error {
+	select {
+	case err := <-e.first:
+		return err
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// address is how to reach ClickHouse now.
+func (e *engine) address() (native warehouse.Config, http string) {
+	if child := e.current.Load(); child != nil {
+		return child.Config(), child.HTTPAddr()
+	}
+	return e.settings.ClickHouse.Config(), ""
+}

@@ -1,0 +1,59 @@
+// Command sluice is the whole platform in one program: `sluice run` brings up
+// every part on an embedded broker and an embedded ClickHouse engine; `sluice
+// control`, `sluice edge` and `sluice ingest` are the services alone, for those
+// who run NATS and ClickHouse themselves.
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+
+	"github.com/alecthomas/kong"
+
+	"github.com/sluice-flags/sluice/internal/config"
+	"github.com/sluice-flags/sluice/internal/warehouse/embed"
+	"github.com/sluice-flags/sluice/services/control"
+	"github.com/sluice-flags/sluice/services/edge"
+	"github.com/sluice-flags/sluice/services/ingest"
+)
+
+// commands are what the program can be told to do.
+type commands struct {
+	Run     runSettings      `cmd:"" help:"The whole platform in this process, on embedded parts."`
+	Control control.Settings `cmd:"" help:"The control service alone, against NATS and ClickHouse that others run."`
+	Edge    edge.Settings    `cmd:"" help:"An edge alone, against NATS that others run."`
+	Ingest  ingest.Settings  `cmd:"" help:"The ingest service alone, against NATS and ClickHouse that others run."`
+	Version kong.VersionFlag `help:"Print which build this is, and exit."`
+}
+
+func main() {
+	embed.RunChildIfAsked() // the engine's host is this same binary
+
+	var c commands
+	parser, err := config.New("sluice", "Feature flags and experiments on an event log.", &c)
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "sluice:", err)
+		os.Exit(2)
+	}
+	chosen, err := parser.Parse(os.Args[1:])
+	parser.FatalIfErrorf(err)
+
+	ctx, stop := config.Signals(context.Background())
+	defer stop()
+	switch chosen.Command() {
+	case "run":
+		err = run(ctx, &c.Run)
+	case "control":
+		err = control.Main(ctx, &c.Control)
+	case "edge":
+		err = edge.Main(ctx, &c.Edge)
+	case "ingest":
+		err = ingest.Main(ctx, &c.Ingest)
+	}
+	if err != nil && !errors.Is(err, context.Canceled) {
+		fmt.Fprintln(os.Stderr, "sluice:", err)
+		os.Exit(1)
+	}
+}

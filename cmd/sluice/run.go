@@ -1,0 +1,254 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/sluice-flags/sluice/cmd/sluice/demo"
+	"github.com/sluice-flags/sluice/internal/bus"
+	natsembed "github.com/sluice-flags/sluice/internal/bus/embed"
+	"github.com/sluice-flags/sluice/internal/bus/natslog"
+	"github.com/sluice-flags/sluice/internal/config"
+	"github.com/sluice-flags/sluice/internal/follow"
+	"github.com/sluice-flags/sluice/internal/lifecycle"
+	"github.com/sluice-flags/sluice/internal/lookup"
+	"github.com/sluice-flags/sluice/internal/telemetry"
+	"github.com/sluice-flags/sluice/internal/warehouse"
+	"github.com/sluice-flags/sluice/internal/web"
+	"github.com/sluice-flags/sluice/pkg/events"
+	"github.com/sluice-flags/sluice/pkg/flags"
+	"github.com/sluice-flags/sluice/services/control"
+	"github.com/sluice-flags/sluice/services/edge"
+	"github.com/sluice-flags/sluice/services/ingest"
+)
+
+// runSettings are the flags of `sluice run`.
+type runSettings struct {
+	config.Common
+
+	Data       string `help:"Folder that holds everything." default:"data" type:"path" placeholder:"DIR"`
+	Listen     string `help:"Address of every endpoint." default:"127.0.0.1:8080" placeholder:"HOST:PORT"`
+	Ops        string `help:"Address of metrics, health and profiles; empty for none." default:"127.0.0.1:9080" placeholder:"HOST:PORT"`
+	NATSListen string `name:"nats-listen" help:"Address on which other processes may join the embedded NATS; empty for none." placeholder:"HOST:PORT"`
+	GeoIP      string `name:"geoip" help:"Country table in MaxMind's format; without one, rules see only the country that users state." type:"existingfile" placeholder:"FILE"`
+
+	ClickHouse warehouse.Settings `embed:"" prefix:"clickhouse-"`
+	Engine     string             `help:"Shared library of the embedded ClickHouse engine; found under node_modules if empty." type:"path" placeholder:"FILE"`
+
+	Demo     bool   `help:"Make a demo project and send it traffic with known effects."`
+	DemoSeed uint64 `help:"Decides who the demo's visitors are." default:"1" placeholder:"N"`
+}
+
+// A platform is every part in one process.
+//
+//	nats ─▶ bus ─▶ followers ─▶ control, edge, ingest ─▶ http
+//	engine ─▶ warehouse ───────────┘              demo ─▶ http
+type platform struct {
+	settings *runSettings
+	logger   *slog.Logger
+	registry *prometheus.Registry
+
+	nats      *natsembed.Server
+	bus       *bus.Conn
+	followers *follow.Set
+	engine    *engine
+	control   *control.Service
+	edge      *edge.Service
+	ingest    *ingest.Service
+	front     *web.Server
+	ops       *web.Server
+	mux       *http.ServeMux
+}
+
+// run starts the platform and blocks until ctx is done or a part fails.
+func run(ctx context.Context, s *runSettings) error {
+	p := &platform{settings: s, logger: s.Logger(os.Stderr), registry: telemetry.NewRegistry(), mux: http.NewServeMux()}
+	// What a person can do something about is tried first, the slow parts last.
+	if err := p.listen(); err != nil {
+		return err
+	}
+	if err := os.MkdirAll(s.Data, 0o700); err != nil {
+		return fmt.Errorf("the data folder cannot be made (%w): choose another with --data", err)
+	}
+	if err := p.connect(ctx); err != nil {
+		return err
+	}
+	defer p.bus.Close()
+	if err := p.assemble(); err != nil {
+		return errors.Join(err, p.nats.Close())
+	}
+	return lifecycle.Run(ctx, s.Drain, p.parts()...)
+}
+
+// listen opens the addresses, so that one in use is known before anything else
+// has begun.
+func (p *platform) listen() error {
+	p.front = &web.Server{Addr: p.settings.Listen, Handler: web.Middleware(p.logger, p.mux), Drain: p.settings.Drain / 2, Logger: p.logger}
+	p.ops = &web.Server{Addr: p.settings.Ops, Handler: telemetry.Ops(p.registry, p.ready), Logger: p.logger}
+	return web.Listen(p.front, p.ops)
+}
+
+// connect starts the embedded broker and connects to it.
+func (p *platform) connect(ctx context.Context) (err error) {
+	p.nats, err = natsembed.Start(natsembed.Options{
+		Dir: filepath.Join(p.settings.Data, "nats"), Listen: p.settings.NATSListen, Logger: p.logger,
+	})
+	if err != nil {
+		return err
+	}
+	p.bus, err = bus.Connect(ctx, bus.Config{InProcess: p.nats, Name: "sluice", Logger: p.logger})
+	if err != nil {
+		return errors.Join(err, p.nats.Close())
+	}
+	return nil
+}
+
+// assemble makes the services and joins them on one listener.
+func (p *platform) assemble() (err error) {
+	snapshots, err := follow.NewSnapshotStore(filepath.Join(p.settings.Data, "edge"))
+	if err != nil {
+		return err
+	}
+	p.followers = follow.NewSet(follow.SetOptions{
+		Open: func(ctx context.Context, project string) (events.Log, error) {
+			return natslog.Open(ctx, p.bus, project, natslog.Options{ReadOnly: true, Logger: p.logger})
+		},
+		OnChange: func(project string, before, after *flags.State, changed []flags.Ref) {
+			p.edge.Changed(project, before, after, changed)
+		},
+		Follower: follow.Options{Logger: p.logger, Registerer: p.registry, Snapshots: snapshots},
+	})
+	p.engine = newEngine(p.settings, p.logger)
+
+	p.control, err = control.New(
+		control.Deps{Bus: p.bus, Followers: p.followers, Warehouse: p.engine.keeper.DB, Logger: p.logger, Registerer: p.registry},
+		control.Options{HeadDir: filepath.Join(p.settings.Data, "heads")})
+	if err != nil {
+		return err
+	}
+	deps := edge.Deps{Bus: p.bus, Followers: p.followers, Logger: p.logger, Registerer: p.registry}
+	if p.settings.GeoIP != "" {
+		if deps.Country, err = lookup.OpenCountries(p.settings.GeoIP); err != nil {
+			return err
+		}
+	}
+	if p.edge, err = edge.New(deps, edge.Options{}); err != nil {
+		return err
+	}
+	p.ingest, err = ingest.New(
+		ingest.Deps{Bus: p.bus, Followers: p.followers, Warehouse: p.engine.keeper.DB, Logger: p.logger, Registerer: p.registry},
+		ingest.Options{})
+	if err != nil {
+		return err
+	}
+	p.control.Register(p.mux)
+	p.edge.Register(p.mux)
+	p.ingest.Register(p.mux)
+	p.mux.Handle("/", web.NotFound())
+	return nil
+}
+
+// parts are started in this order and stopped in reverse: listeners drain while
+// state still flows, and the broker goes last so that pending acknowledgements
+// can leave.
+func (p *platform) parts() []lifecycle.Part {
+	return []lifecycle.Part{
+		{Name: "ops", Run: p.ops.Run},
+		{Name: "nats", Run: p.runNATS},
+		{Name: "bus", Run: p.bus.Run},
+		{Name: "engine", Run: p.engine.Run, Ready: p.engine.Ready},
+		{Name: "followers", Run: p.followers.Run},
+		{Name: "admin", Run: p.runAdmin},
+		{Name: "control", Run: p.control.Run},
+		{Name: "edge", Run: p.edge.Run},
+		{Name: "ingest", Run: p.ingest.Run},
+		{Name: "http", Run: p.front.Run},
+		{Name: "hello", Run: p.runHello},
+	}
+}
+
+func (p *platform) runNATS(ctx context.Context) error {
+	<-ctx.Done()
+	return p.nats.Close()
+}
+
+// ready is nil when every part that answers requests can.
+func (p *platform) ready() error {
+	if p.control == nil || p.edge == nil || p.ingest == nil {
+		return errors.New("starting")
+	}
+	return errors.Join(p.control.Ready(), p.edge.Ready(), p.ingest.Ready())
+}
+
+const adminFile = "admin.key"
+
+// runAdmin makes the organisation's key at the first start and keeps it in a
+// file that only its owner can read: it is shown nowhere else.
+func (p *platform) runAdmin(ctx context.Context) error {
+	made, err := p.control.EnsureAdmin(ctx, "")
+	if err != nil {
+		return fmt.Errorf("making the admin key: %w", err)
+	}
+	if made != "" {
+		if err := os.WriteFile(p.adminPath(), []byte(made+"\n"), 0o600); err != nil {
+			return fmt.Errorf("keeping the admin key: %w", err)
+		}
+	}
+	<-ctx.Done()
+	return nil
+}
+
+func (p *platform) adminPath() string { return filepath.Join(p.settings.Data, adminFile) }
+
+// adminKey reads the key that may do everything.
+func (p *platform) adminKey() (string, error) {
+	raw, err := os.ReadFile(p.adminPath())
+	if errors.Is(err, fs.ErrNotExist) {
+		return "", fmt.Errorf("%s is missing, and a key is shown only once: start on an empty folder, or put the key back", p.adminPath())
+	}
+	return strings.TrimSpace(string(raw)), err
+}
+
+// runHello waits until the platform answers, says where things are, and runs the
+// demo if that is wanted.
+func (p *platform) runHello(ctx context.Context) error {
+	for p.ready() != nil {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-time.After(10 * time.Millisecond):
+		}
+	}
+	at := p.addresses()
+	if err := at.save(p.settings.Data); err != nil {
+		return err
+	}
+	if !p.settings.Demo {
+		at.print(os.Stdout, p.settings.Data)
+		<-ctx.Done()
+		return nil
+	}
+	admin, err := p.adminKey()
+	if err != nil {
+		return err
+	}
+	facts, err := demo.Prepare(ctx, p.settings.Data, admin, demo.Addresses{HTTP: at.HTTP, Live: at.Live, ClickHouse: at.ClickHouse.Addr}, p.settings.DemoSeed)
+	if err != nil {
+		return err
+	}
+	p.mux.Handle("/demo", demo.Page(facts))
+	p.mux.Handle("/demo/", demo.Page(facts))
+	at.print(os.Stdout, p.settings.Data)
+	facts.Print(os.Stdout)
+	return demo.Run(ctx, facts, p.settings.Data, os.Stdout, p.logger)
+}

@@ -1,0 +1,113 @@
+package edge
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"net/netip"
+	"os"
+	"time"
+
+	"github.com/sluice-flags/sluice/internal/bus"
+	"github.com/sluice-flags/sluice/internal/bus/natslog"
+	"github.com/sluice-flags/sluice/internal/config"
+	"github.com/sluice-flags/sluice/internal/follow"
+	"github.com/sluice-flags/sluice/internal/lifecycle"
+	"github.com/sluice-flags/sluice/internal/lookup"
+	"github.com/sluice-flags/sluice/internal/telemetry"
+	"github.com/sluice-flags/sluice/internal/web"
+	"github.com/sluice-flags/sluice/pkg/events"
+	"github.com/sluice-flags/sluice/pkg/flags"
+)
+
+// Settings are the flags of the program; their help is its reference.
+type Settings struct {
+	config.Common
+
+	Listen string `help:"Address that SDKs and live clients connect to." default:"127.0.0.1:8082" placeholder:"HOST:PORT"`
+	Ops    string `help:"Address of metrics, health and profiles, never a public one; empty for none." default:"127.0.0.1:9082" placeholder:"HOST:PORT"`
+
+	NATS bus.Settings `embed:"" prefix:"nats-"`
+
+	Data    string   `help:"Folder for the last state of each project, so that a restart can serve while NATS is away; empty for none." type:"path" placeholder:"DIR"`
+	GeoIP   string   `name:"geoip" help:"Country table in MaxMind's format; without one, rules see only the country that users state." type:"existingfile" placeholder:"FILE"`
+	Proxies []string `help:"Networks of proxies whose X-Forwarded-For is believed." placeholder:"CIDR"`
+
+	MaxConnections int           `help:"Live connections that are held at once; more are refused." default:"50000"`
+	Handshakes     int           `help:"New live connections that are taken in one second." default:"500"`
+	Spread         time.Duration `help:"Time over which live clients are asked to come back after a restart." default:"30s"`
+}
+
+// Options is what the settings say about the service itself.
+func (s *Settings) options() (Options, error) {
+	o := Options{MaxConnections: s.MaxConnections, Handshakes: s.Handshakes, Spread: s.Spread}
+	for _, text := range s.Proxies {
+		network, err := netip.ParsePrefix(text)
+		if err != nil {
+			return Options{}, fmt.Errorf("--proxies: %q is not a network such as 10.0.0.0/8", text)
+		}
+		o.Proxies = append(o.Proxies, network)
+	}
+	return o, nil
+}
+
+// Main runs the service alone, against a NATS that others run, until ctx is
+// done.
+func Main(ctx context.Context, cfg *Settings) error {
+	lg := cfg.Logger(os.Stderr)
+	reg := telemetry.NewRegistry()
+	options, err := cfg.options()
+	if err != nil {
+		return err
+	}
+	deps := Deps{Logger: lg, Registerer: reg}
+	if cfg.GeoIP != "" {
+		countries, err := lookup.OpenCountries(cfg.GeoIP)
+		if err != nil {
+			return err
+		}
+		defer countries.Close()
+		deps.Country = countries
+	}
+	following := follow.Options{Logger: lg, Registerer: reg}
+	if cfg.Data != "" {
+		if following.Snapshots, err = follow.NewSnapshotStore(cfg.Data); err != nil {
+			return err
+		}
+	}
+	if deps.Bus, err = bus.Connect(ctx, cfg.NATS.Config("sluice-edge", lg)); err != nil {
+		return err
+	}
+	defer deps.Bus.Close()
+
+	var service *Service // known before anybody asks for a project
+	deps.Followers = follow.NewSet(follow.SetOptions{
+		Open: func(ctx context.Context, project string) (events.Log, error) {
+			return natslog.Open(ctx, deps.Bus, project, natslog.Options{ReadOnly: true, Logger: lg})
+		},
+		OnChange: func(project string, before, after *flags.State, changed []flags.Ref) {
+			service.Changed(project, before, after, changed)
+		},
+		Follower: following,
+	})
+	if service, err = New(deps, options); err != nil {
+		return err
+	}
+	mux := http.NewServeMux()
+	service.Register(mux)
+	mux.Handle("/", web.NotFound())
+	front := &web.Server{Addr: cfg.Listen, Handler: web.Middleware(lg, mux), Drain: cfg.Drain / 2, Logger: lg}
+	ops := &web.Server{Addr: cfg.Ops, Handler: telemetry.Ops(reg, service.Ready), Logger: lg}
+	if err := web.Listen(front, ops); err != nil {
+		return err
+	}
+	lg.InfoContext(ctx, "edge listens", slog.String("address", front.Address()), slog.String("ops", ops.Address()))
+	return lifecycle.Run(ctx, cfg.Drain,
+		lifecycle.Part{Name: "ops", Run: ops.Run},
+		lifecycle.Part{Name: "bus", Run: deps.Bus.Run},
+		lifecycle.Part{Name: "followers", Run: deps.Followers.Run},
+		lifecycle.Part{Name: "edge", Run: service.Run},
+		lifecycle.Part{Name: "http", Run: front.Run},
+	)
+}
