@@ -1,6 +1,7 @@
 package eval
 
 import (
+	"bytes"
 	"encoding/json"
 	"fmt"
 	"slices"
@@ -341,12 +342,21 @@ func (d *draft) value(raw json.RawMessage, what string) (json.RawMessage, error)
 	if r.peek() != '{' {
 		return nil, fmt.Errorf("%s is not an object", what)
 	}
-	v := slices.Clone(r.raw())
+	v := compacted(r.raw())
 	if r.end(); r.err != nil {
 		return nil, fmt.Errorf("%s: %w", what, r.err)
 	}
 	b.values[string(raw)] = v
 	return v, nil
+}
+
+// compacted returns a copy of JSON text without white space between its tokens.
+func compacted(raw json.RawMessage) json.RawMessage {
+	var out bytes.Buffer
+	if bytes.ContainsAny(raw, " \t\r\n") && json.Compact(&out, raw) == nil {
+		return slices.Clip(out.Bytes())
+	}
+	return slices.Clone(raw)
 }
 
 // layerDefault returns the default value of the layer that an experiment is in.
