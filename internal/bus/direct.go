@@ -51,6 +51,8 @@ func (c *Conn) Get(ctx context.Context, stream string, q Query, each func(Messag
 	if err != nil {
 		return Page{}, err
 	}
+	ctx, stop := c.UntilLost(ctx)
+	defer stop()
 	inbox := c.nc.NewInbox()
 	sub, err := c.nc.SubscribeSync(inbox)
 	if err != nil {

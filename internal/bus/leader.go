@@ -43,6 +43,8 @@ func (c *Conn) get(ctx context.Context, stream string, request any) (Message, er
 	}
 	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
 	defer cancel()
+	ctx, stop := c.UntilLost(ctx)
+	defer stop()
 	reply, err := c.nc.RequestWithContext(ctx, "$JS.API.STREAM.MSG.GET."+stream, body)
 	if err != nil {
 		return Message{}, err

@@ -8,7 +8,6 @@ import (
 	"log/slog"
 	"time"
 
-	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/sluice-flags/sluice/internal/bus"
@@ -75,25 +74,10 @@ func (f *following) run(ctx context.Context) error {
 	if err := f.prove(ctx); err != nil {
 		return err
 	}
-	ctx, cancel := context.WithCancelCause(ctx)
-	defer cancel(nil)
-
 	// A connection that was lost and came back may be with a server that does
 	// not know the consumer.
-	again := l.conn.NATS().StatusChanged(nats.RECONNECTING, nats.CLOSED)
-	defer l.conn.NATS().RemoveStatusListener(again)
-	watched := make(chan struct{})
-	defer func() { <-watched }()
-	defer cancel(nil)
-	go func() { // ends with ctx, which ends with run
-		defer close(watched)
-		select {
-		case <-ctx.Done():
-		case <-again:
-			cancel(fmt.Errorf("%w: the connection was lost", events.ErrUnavailable))
-		}
-	}()
-
+	ctx, stop := l.conn.UntilLost(ctx)
+	defer stop()
 	consumer, err := l.conn.JetStream().CreateConsumer(ctx, l.stream, jetstream.ConsumerConfig{
 		DeliverPolicy:     jetstream.DeliverByStartSequencePolicy,
 		OptStartSeq:       f.at.Seq + 1,

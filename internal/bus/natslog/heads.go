@@ -61,13 +61,27 @@ func (r *recorder) record(ctx context.Context, h events.Head) error {
 	var wg sync.WaitGroup
 	var fileErr error
 	wg.Go(func() { fileErr = r.writeFile(newest) })
-	streamErr := bus.RecordHead(ctx, r.log.conn, r.log.project, newest)
+	streamErr := r.writeStream(ctx, newest)
 	wg.Wait()
 	if err := errors.Join(fileErr, streamErr); err != nil {
 		return err
 	}
 	r.recorded = newest
 	return nil
+}
+
+// writeStream puts a head into HEADS, however often it takes while ctx lasts.
+func (r *recorder) writeStream(ctx context.Context, h events.Head) error {
+	for attempt := 0; ; attempt++ {
+		once, stop := r.log.conn.UntilLost(ctx)
+		once, cancel := context.WithTimeout(once, attemptWithin)
+		err := bus.RecordHead(once, r.log.conn, r.log.project, h)
+		cancel()
+		stop()
+		if err == nil || pause(ctx, attempt) != nil {
+			return err
+		}
+	}
 }
 
 // resume goes on from the heads that were found on record to the log's own.

@@ -162,8 +162,10 @@ func (l *Log) History(ctx context.Context, ref flags.Ref) iter.Seq2[events.Envel
 
 // unavailable tells "cannot be asked" from what was asked and found.
 func unavailable(ctx context.Context, c *bus.Conn, err error) error {
-	if cause := context.Cause(ctx); cause != nil {
+	if cause := context.Cause(ctx); cause != nil && !errors.Is(cause, bus.ErrLost) {
 		return cause
+	} else if cause != nil {
+		return fmt.Errorf("%w: %w", events.ErrUnavailable, cause)
 	}
 	if errors.Is(err, nats.ErrTimeout) || errors.Is(err, context.DeadlineExceeded) {
 		// A refused permission looks like silence.

@@ -118,6 +118,8 @@ func (p *publication) publish(ctx context.Context) (outcome, error) {
 func (p *publication) attempt(ctx context.Context) (outcome, error) {
 	ctx, cancel := context.WithTimeout(ctx, attemptWithin)
 	defer cancel()
+	ctx, stop := p.conn.UntilLost(ctx)
+	defer stop()
 	if !p.conn.Connected() {
 		return unsent, p.conn.Status()
 	}

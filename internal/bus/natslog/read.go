@@ -1,6 +1,7 @@
 package natslog
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -94,17 +95,38 @@ func (l *Log) found(ctx context.Context, err error) error {
 	return unavailable(ctx, l.conn, err)
 }
 
-// Read implements [events.Log].
+// Read implements [events.Log]. A log that ends before its head on record is
+// read as far as it goes, and then reported.
 func (l *Log) Read(ctx context.Context, from uint64) iter.Seq2[events.Envelope, error] {
 	return func(yield func(events.Envelope, error) bool) {
-		head, err := l.Head(ctx)
+		head, short, err := l.recordedHead(ctx)
 		if err == nil {
 			err = l.verified(ctx, max(from, 1), head, func(e events.Envelope) bool { return yield(e, nil) })
+		}
+		if err == nil {
+			err = short
 		}
 		if err != nil && !errors.Is(err, errStopped) {
 			yield(events.Envelope{}, err)
 		}
 	}
+}
+
+// recordedHead is the log's head, and [events.ErrGap] if the head on record is
+// beyond it: a store that lost everything looks new.
+func (l *Log) recordedHead(ctx context.Context) (head events.Head, short, err error) {
+	// The record first: it is never ahead of a log that is whole.
+	record, recorded, err := bus.RecordedHead(ctx, l.conn, l.project)
+	if err != nil {
+		return events.Head{}, nil, l.found(ctx, err)
+	}
+	if head, err = l.Head(ctx); err != nil {
+		return events.Head{}, nil, err
+	}
+	if recorded && record.LogID == l.id && record.Seq > head.Seq {
+		short = fmt.Errorf("%w: on record is %s, the log ends at %s", events.ErrGap, record, head)
+	}
+	return head, short, nil
 }
 
 // verified scans the whole log from a sequence to a head and proves the chain on
@@ -143,12 +165,13 @@ func (l *Log) Boot(ctx context.Context) (events.Boot, error) {
 	return l.lastOfEach(ctx, head)
 }
 
-// wholeHead is the head of a log from which, by the server's own count, nothing
-// is missing. A boot sees the last envelopes only: were one of them lost, the one
-// before it would look like the last, and nothing else would show it.
+// wholeHead is the head of a log from which nothing is missing, by the head on
+// record and by the server's own count. Damage to a store shows itself as
+// absence: a boot sees the last envelopes only, so were one of them lost, the one
+// before it would look like the last.
 func (l *Log) wholeHead(ctx context.Context) (events.Head, error) {
-	head, err := l.Head(ctx)
-	if err != nil {
+	head, short, err := l.recordedHead(ctx)
+	if err = cmp.Or(err, short); err != nil {
 		return events.Head{}, err
 	}
 	info, err := bus.FlagsInfo(ctx, l.conn, l.project)
@@ -237,7 +260,7 @@ func (l *Log) lastOfEach(ctx context.Context, head events.Head) (events.Boot, er
 		if err != nil && !errors.Is(err, bus.ErrUnreadable) {
 			return events.Boot{}, err
 		}
-		slices.SortFunc(entities, func(a, b events.Envelope) int { return int(a.Seq) - int(b.Seq) })
+		slices.SortFunc(entities, func(a, b events.Envelope) int { return cmp.Compare(a.Seq, b.Seq) })
 		if n := len(entities); err != nil {
 			short = err // another replica may be whole
 		} else if n > 0 && entities[n-1].Hash == head.Hash {
