@@ -178,5 +178,5 @@ func (c *conn) send(m *message, kind string) {
 		c.fail(err)
 		return
 	}
-	c.hub.metrics.frames.WithLabelValues(kind).Inc()
+	c.hub.metrics.frames[kind].Inc()
 }
