@@ -43,19 +43,19 @@ type node struct {
 // Conditions on gates are all asked, in order, since asking is what exposes
 // them; all others stop at the first that fails, which nobody can observe.
 type rule struct {
-	id          string
-	gates       []*condition
 	conditions  []conditionRef
+	gates       []*condition
 	unsupported bool
 	delegate    int32 // slot of the experiment that decides instead, -1 if none
 
-	unit      unit
-	salt      string   // with both salts and both dots
-	threshold float64  // buckets below pass
 	pass      *outcome // what everybody who matches gets, if fail is nil
 	fail      *outcome
+	threshold float64 // buckets below pass
+	salt      string  // with both salts and both dots
+	unit      unit
 
-	asked []*condition // all conditions in order, for traces
+	id    string       // for traces, as are
+	asked []*condition // all conditions in order
 }
 
 // A conditionRef is a condition with its number within the spec as a bit, so

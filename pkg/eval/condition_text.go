@@ -104,24 +104,27 @@ func (t *textList) relates(s string) bool {
 }
 
 func (t *textList) relatesToSome(s string) bool {
-	for _, e := range t.elements {
-		if len(s) < len(e) {
-			continue
-		}
-		switch t.op {
-		case equals:
+	switch t.op {
+	case equals:
+		for _, e := range t.elements {
 			if len(s) == len(e) && t.same(s, e) {
 				return true
 			}
-		case startsWith:
-			if t.same(s[:len(e)], e) {
+		}
+	case startsWith:
+		for _, e := range t.elements {
+			if len(s) >= len(e) && t.same(s[:len(e)], e) {
 				return true
 			}
-		case endsWith:
-			if t.same(s[len(s)-len(e):], e) {
+		}
+	case endsWith:
+		for _, e := range t.elements {
+			if len(s) >= len(e) && t.same(s[len(s)-len(e):], e) {
 				return true
 			}
-		case contains:
+		}
+	case contains:
+		for _, e := range t.elements {
 			for i := 0; i+len(e) <= len(s); i++ {
 				if t.same(s[i:i+len(e)], e) {
 					return true
@@ -133,15 +136,20 @@ func (t *textList) relatesToSome(s string) bool {
 }
 
 // same compares texts of equal length, e being lower-cased if case is ignored.
+// Most pairs differ in their first letter, whatever its case.
 func (t *textList) same(s, e string) bool {
-	if s == e {
+	if e == "" {
 		return true
 	}
-	if !t.fold {
+	if s[0]|0x20 != e[0]|0x20 {
 		return false
 	}
-	for i := range len(e) {
-		if c := s[i]; c != e[i] && (c < 'A' || c > 'Z' || c|0x20 != e[i]) {
+	return s == e || t.fold && sameFolded(s, e)
+}
+
+func sameFolded(s, lowered string) bool {
+	for i := range len(lowered) {
+		if c := s[i]; c != lowered[i] && (c < 'A' || c > 'Z' || c|0x20 != lowered[i]) {
 			return false
 		}
 	}

@@ -64,13 +64,13 @@ type SecondaryExposure struct {
 }
 
 // SecondaryExposures returns the gates consulted, nested ones first, each once.
-func (r *Result) SecondaryExposures() []SecondaryExposure {
+func (r Result) SecondaryExposures() []SecondaryExposure {
 	return r.exposures.list(r.exposures.n)
 }
 
 // UndelegatedSecondaryExposures returns the gates that a layer itself consulted,
 // without those of the experiment it delegated to.
-func (r *Result) UndelegatedSecondaryExposures() []SecondaryExposure {
+func (r Result) UndelegatedSecondaryExposures() []SecondaryExposure {
 	return r.exposures.list(r.exposures.undelegated)
 }
 
