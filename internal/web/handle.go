@@ -107,6 +107,7 @@ type exchange struct {
 	logger *slog.Logger
 	writer *writer
 	err    error
+	stack  []byte // of a panic
 }
 
 type exchangeKey struct{}

@@ -9,6 +9,7 @@ import (
 	"net"
 	"net/http"
 	"runtime/debug"
+	"strings"
 	"time"
 )
 
@@ -35,7 +36,8 @@ func Middleware(logger *slog.Logger, next http.Handler) http.Handler {
 				if p == http.ErrAbortHandler {
 					panic(p)
 				}
-				Fail(ex.writer, r, fmt.Errorf("panic: %v\n%s", p, debug.Stack()))
+				ex.stack = debug.Stack()
+				Fail(ex.writer, r, fmt.Errorf("panic: %v", p))
 			}
 			ex.log(r, time.Since(began))
 		}()
@@ -98,13 +100,16 @@ func (ex *exchange) log(r *http.Request, took time.Duration) {
 	if ex.err != nil {
 		attrs = append(attrs, slog.String("error", clip(ex.err.Error())))
 	}
+	if ex.stack != nil {
+		attrs = append(attrs, slog.String("stack", string(ex.stack)))
+	}
 	ex.logger.LogAttrs(r.Context(), level, "request served", attrs...)
 }
 
-// clip cuts a text for the log; a stack trace deserves more room than a value.
+// clip cuts a text for the log.
 func clip(s string) string {
-	if len(s) > 8*maxLogged {
-		return s[:8*maxLogged] + "…"
+	if len(s) > maxLogged {
+		return strings.ToValidUTF8(s[:maxLogged], "") + "…"
 	}
 	return s
 }

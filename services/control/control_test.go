@@ -42,7 +42,7 @@ func start(t testing.TB, nats *embed.Server, headDir string) *node {
 	followers := follow.NewSet(follow.SetOptions{Open: func(ctx context.Context, id string) (events.Log, error) {
 		return natslog.Open(ctx, conn, id, natslog.Options{ReadOnly: true})
 	}})
-	service, err := control.New(control.Deps{Bus: conn, Followers: followers}, control.Options{HeadDir: headDir, Limits: bus.Limits{FlagsBytes: 4 << 20}})
+	service, err := control.New(control.Deps{Bus: conn, Followers: followers}, control.Options{HeadDir: headDir, Limits: bus.Limits{FlagsBytes: 64 << 20}})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -59,11 +59,12 @@ func (a *API) ServeHTTP(w http.ResponseWriter, r *http.Request) { a.mux.ServeHTT
 type access string
 
 const (
-	open  access = ""      // anybody
-	read  access = "read"  // a console key that may read
-	edit  access = "write" // a console key that may write
-	stop  access = "kill"  // a console key that may write, or only stop things
-	admin access = "admin" // a console key of the organisation
+	open  access = ""                 // anybody
+	read  access = command.ScopeRead  // a console key that may read
+	edit  access = command.ScopeWrite // a console key that may write
+	stop  access = command.ScopeKill  // a console key that may write, or only stop things
+	force access = command.ScopeForce // asked for by If-Match: *
+	admin access = "admin"            // a console key of the organisation, with the scope write
 )
 
 // route is one line of the table of routes.
@@ -178,8 +179,11 @@ func (a *API) admit(c *call, needed access) (err error) {
 	if c.who.Key.Kind != flags.KeyConsole {
 		return web.Errorf(web.CodeForbidden, "this needs a console key; a %s key only reads evaluations", c.who.Key.Kind)
 	}
-	if needed == admin && !c.who.Admin() {
-		return web.Errorf(web.CodeForbidden, "this needs a key of the organisation")
+	if needed == admin {
+		if !c.who.Admin() {
+			return web.Errorf(web.CodeForbidden, "this needs a key of the organisation")
+		}
+		needed = edit
 	}
 	if !c.may(needed) {
 		return &web.Error{Code: web.CodeForbidden, Message: "the key lacks the scope " + string(needed), Extra: map[string]any{"missing": needed}}

@@ -185,7 +185,7 @@ func TestAKeyIsShownOnce(t *testing.T) {
 	if got := w.do("PATCH", keys+"/web", w.shop, `{"revoked":false}`, "If-Match", revoked.header.Get("ETag")); got.status != 400 || got.pointers() != "/revoked" {
 		t.Errorf("taking a revocation back = %v, want 400", got)
 	}
-	for _, body := range []string{`{"name":"x","kind":"root"}`, `{"name":"x","kind":5}`, `{"name":"x"}`, `{"name":"x","kind":"server","hash":"00"}`} {
+	for _, body := range []string{`{"name":"x","kind":"root"}`, `{"name":"x","kind":5}`, `{"name":"x"}`, `{"name":"x","kind":"server","hash":"00"}`, `{"name":"x","kind":"console","scopes":["raed"]}`} {
 		if got := w.do("POST", keys, w.shop, body); got.status != 400 {
 			t.Errorf("POST %s = %v, want 400", body, got)
 		}

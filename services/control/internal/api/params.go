@@ -104,8 +104,8 @@ func (c *call) match() (command.Match, error) {
 		return command.Match{}, err
 	}
 	if text == "*" {
-		if !c.may("force") {
-			return command.Match{}, &web.Error{Code: web.CodeForbidden, Message: "the key lacks the scope force, which If-Match: * needs", Extra: map[string]any{"missing": "force"}}
+		if !c.may(force) {
+			return command.Match{}, &web.Error{Code: web.CodeForbidden, Message: "the key lacks the scope force, which If-Match: * needs", Extra: map[string]any{"missing": force}}
 		}
 		return command.Match{Any: true}, nil
 	}

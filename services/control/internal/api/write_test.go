@@ -195,7 +195,7 @@ func TestWritersThatRaceLoseNoUpdate(t *testing.T) {
 		})
 	}
 	wg.Wait()
-	final := w.do("GET", gates+"/g", w.shop, "")
+	final := w.do("GET", gates+"/g", w.shop, "", "Min-Sequence", strconv.FormatUint(w.head("shop"), 10))
 	if final.body["description"] != strconv.Itoa(writers*each) || final.body["version"] != float64(writers*each+1) || w.head("shop") != before+writers*each {
 		t.Errorf("after %d acknowledged increments the gate is %v at %d; want each counted once, gapless from %d", acked.Load(), final, w.head("shop"), before)
 	}

@@ -57,7 +57,7 @@ func (d Decision) Operations() []flags.Operation {
 // server's to choose, and validates the whole.
 func write(s *flags.State, env Env, current flags.Entity, doc flags.Document) (Decision, error) {
 	flags.Advance(s, doc, env.Now, env.NewID)
-	if problems := flags.Validate(s, doc); len(problems) > 0 {
+	if problems := append(flags.Validate(s, doc), checkScopes(doc)...); len(problems) > 0 {
 		return Decision{}, problems
 	}
 	d := Decision{Ref: doc.Ref(), Current: current, After: doc}
