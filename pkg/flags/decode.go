@@ -261,12 +261,12 @@ type field struct {
 	required bool
 }
 
-// known holds the fields of the types that were asked for: a few, for ever.
-var known sync.Map // reflect.Type to []field
+// fieldCache holds the fields of the types that were asked for: a few, for ever.
+var fieldCache sync.Map // reflect.Type to []field
 
 // fieldsOf lists the members of a type, embedded ones in their place.
 func fieldsOf(t reflect.Type) []field {
-	if out, ok := known.Load(t); ok {
+	if out, ok := fieldCache.Load(t); ok {
 		return out.([]field)
 	}
 	var out []field
@@ -279,6 +279,6 @@ func fieldsOf(t reflect.Type) []field {
 		name, _, _ := strings.Cut(f.Tag.Get("json"), ",")
 		out = append(out, field{name, f.Type, f.Tag.Get("flags") == "required"})
 	}
-	known.Store(t, out)
+	fieldCache.Store(t, out)
 	return out
 }

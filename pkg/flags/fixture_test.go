@@ -2,6 +2,7 @@ package flags_test
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"testing"
 	"time"
@@ -45,8 +46,8 @@ func (p *project) try(kind flags.Kind, document string) (flags.Document, flags.P
 	p.t.Helper()
 	d, err := flags.Decode(kind, []byte(document))
 	if err != nil {
-		problems, ok := err.(flags.Problems)
-		if !ok {
+		var problems flags.Problems
+		if !errors.As(err, &problems) {
 			p.t.Fatalf("Decode(%s, %s) = %v; want Problems", kind, document, err)
 		}
 		return nil, problems

@@ -158,8 +158,9 @@ func (l *lowering) gate(e Entity, g *Gate) eval.Spec {
 		Salt: orID(g.Salt, g.ID), IDType: g.UnitType, DefaultValue: no,
 		Version: int64(e.Version), TargetAppIDs: g.TargetApps,
 	}
-	if l.scope.Kind == KeyClient && g.ClientVisible != nil && !*g.ClientVisible {
-		// No client is told of a holdout, yet rules can ask it.
+	if g.ClientVisible != nil && !*g.ClientVisible {
+		// Whoever makes a client's payload, we or a server's SDK, leaves holdouts
+		// out of it; rules and servers can ask them like any gate.
 		spec.Entity = eval.EntityHoldout
 	}
 	w := writer{spec: &spec}

@@ -391,13 +391,18 @@ func TestClientsAreNotToldOfWhatIsHiddenFromThem(t *testing.T) {
 	p.put(flags.KindGate, `{"name":"inner","clientVisible":false,"rules":[{"environments":null,"passPercentage":100,"conditions":[{"type":"public"}]}]}`)
 	p.put(flags.KindGate, when("outer", `{"type":"passes_gate","targetValue":"inner"}`))
 	p.put(flags.KindConfig, `{"name":"secret","clientVisible":false,"defaultValue":{},"rules":[]}`)
-	r := eval.Compile(flags.Lower(p.state, flags.Scope{Kind: flags.KeyClient}), eval.Options{})
-	body := string(r.AppendClient(nil, user("u"), eval.ClientOptions{}))
-	if strings.Contains(body, `"secret"`) || strings.Contains(body, `"inner":`) {
-		t.Errorf("AppendClient() = %s; want neither inner nor secret", body)
-	}
-	if !r.Gate(user("u"), "outer").Pass {
-		t.Error("outer does not pass; want it to ask inner all the same")
+	for _, kind := range []flags.KeyKind{flags.KeyClient, flags.KeyServer} {
+		r := eval.Compile(flags.Lower(p.state, flags.Scope{Kind: kind}), eval.Options{})
+		body := string(r.AppendClient(nil, user("u"), eval.ClientOptions{}))
+		if strings.Contains(body, `"inner":`) || kind == flags.KeyClient && strings.Contains(body, `"secret"`) {
+			t.Errorf("%s key: AppendClient() = %s; want it without what is hidden", kind, body)
+		}
+		if !r.Gate(user("u"), "outer").Pass {
+			t.Errorf("%s key: outer does not pass; want it to ask inner all the same", kind)
+		}
+		if server := kind == flags.KeyServer; r.Config(user("u"), "secret").Found != server {
+			t.Errorf("%s key: config secret found = %v; want %v", kind, !server, server)
+		}
 	}
 }
 

@@ -52,14 +52,6 @@ func (p Problems) Error() string {
 	return b.String()
 }
 
-// err is p as an error, nil if there is nothing wrong.
-func (p Problems) err() error {
-	if len(p) == 0 {
-		return nil
-	}
-	return p
-}
-
 func (p *Problems) add(pointer, code, format string, args ...any) {
 	*p = append(*p, Problem{Pointer: pointer, Code: code, Message: fmt.Sprintf(format, args...)})
 }

@@ -30,7 +30,7 @@ type Rule struct {
 
 // A Condition compares one attribute of the user, or of the surroundings, with a
 // target. Which operators a type knows, and what target each wants, is the table
-// in conditions.go.
+// in condition.go.
 type Condition struct {
 	Type        string          `json:"type" flags:"required"`
 	Operator    string          `json:"operator,omitempty"`
