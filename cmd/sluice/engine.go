@@ -81,14 +81,25 @@ func (e *engine) watch(ctx context.Context, child *embed.Engine) error {
 	}
 }
 
-// Ready returns once the engine has started for the first time, or cannot.
+// Ready returns once the embedded engine's warehouse is open, or cannot be. An
+// outside one is not waited for: nothing that answers requests needs it.
 func (e *engine) Ready(ctx context.Context) error {
 	select {
 	case err := <-e.first:
-		return err
+		if err != nil || e.settings.ClickHouse.Addr != "" {
+			return err
+		}
 	case <-ctx.Done():
 		return ctx.Err()
 	}
+	for e.keeper.DB() == nil {
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-time.After(10 * time.Millisecond):
+		}
+	}
+	return nil
 }
 
 // address is how to reach ClickHouse now.

@@ -15,6 +15,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/sluice-flags/sluice/cmd/sluice/demo"
+	"github.com/sluice-flags/sluice/internal/auth"
 	"github.com/sluice-flags/sluice/internal/bus"
 	natsembed "github.com/sluice-flags/sluice/internal/bus/embed"
 	"github.com/sluice-flags/sluice/internal/bus/natslog"
@@ -68,11 +69,12 @@ type platform struct {
 	front     *web.Server
 	ops       *web.Server
 	mux       *http.ServeMux
+	admitted  chan struct{} // closed when the admin key is in its file
 }
 
 // run starts the platform and blocks until ctx is done or a part fails.
 func run(ctx context.Context, s *runSettings) error {
-	p := &platform{settings: s, logger: s.Logger(os.Stderr), registry: telemetry.NewRegistry(), mux: http.NewServeMux()}
+	p := &platform{settings: s, logger: s.Logger(os.Stderr), registry: telemetry.NewRegistry(), mux: http.NewServeMux(), admitted: make(chan struct{})}
 	// What a person can do something about is tried first, the slow parts last.
 	if err := p.listen(); err != nil {
 		return err
@@ -168,7 +170,7 @@ func (p *platform) parts() []lifecycle.Part {
 		{Name: "bus", Run: p.bus.Run},
 		{Name: "engine", Run: p.engine.Run, Ready: p.engine.Ready},
 		{Name: "followers", Run: p.followers.Run},
-		{Name: "admin", Run: p.runAdmin},
+		{Name: "admin", Run: p.runAdmin, Ready: p.awaitAdmin},
 		{Name: "control", Run: p.control.Run},
 		{Name: "edge", Run: p.edge.Run},
 		{Name: "ingest", Run: p.ingest.Run},
@@ -192,20 +194,33 @@ func (p *platform) ready() error {
 
 const adminFile = "admin.key"
 
-// runAdmin makes the organisation's key at the first start and keeps it in a
-// file that only its owner can read: it is shown nowhere else.
+// runAdmin lets the key in admin.key in. The first start makes one, and so does
+// one after the file was lost: who owns the folder owns the organisation. The
+// file comes first, so that no crash leaves a key that nobody knows.
 func (p *platform) runAdmin(ctx context.Context) error {
-	made, err := p.control.EnsureAdmin(ctx, "")
+	key, err := p.adminKey()
+	if errors.Is(err, fs.ErrNotExist) {
+		key, _ = auth.Generate(flags.KeyConsole, bus.OrgProject)
+		err = os.WriteFile(p.adminPath(), []byte(key+"\n"), 0o600)
+	}
 	if err != nil {
-		return fmt.Errorf("making the admin key: %w", err)
+		return fmt.Errorf("keeping the admin key: %w", err)
 	}
-	if made != "" {
-		if err := os.WriteFile(p.adminPath(), []byte(made+"\n"), 0o600); err != nil {
-			return fmt.Errorf("keeping the admin key: %w", err)
-		}
+	if _, err := p.control.EnsureAdmin(ctx, key); err != nil {
+		return err
 	}
+	close(p.admitted)
 	<-ctx.Done()
 	return nil
+}
+
+func (p *platform) awaitAdmin(ctx context.Context) error {
+	select {
+	case <-p.admitted:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
 }
 
 func (p *platform) adminPath() string { return filepath.Join(p.settings.Data, adminFile) }
@@ -213,9 +228,6 @@ func (p *platform) adminPath() string { return filepath.Join(p.settings.Data, ad
 // adminKey reads the key that may do everything.
 func (p *platform) adminKey() (string, error) {
 	raw, err := os.ReadFile(p.adminPath())
-	if errors.Is(err, fs.ErrNotExist) {
-		return "", fmt.Errorf("%s is missing, and a key is shown only once: start on an empty folder, or put the key back", p.adminPath())
-	}
 	return strings.TrimSpace(string(raw)), err
 }
 

@@ -50,7 +50,7 @@ func definitions() []struct {
 
 // ensureProject creates what is not there yet and leaves alone what is.
 func (f *Facts) ensureProject(ctx context.Context, api client) error {
-	if err := create(ctx, api, "/api/v1/projects", document{"id": projectID, "name": "Demo"}); err != nil {
+	if err := create(ctx, api, "/api/v1/projects", document{"name": projectID, "displayName": "Demo"}); err != nil {
 		return err
 	}
 	for _, key := range []struct {

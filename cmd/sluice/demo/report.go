@@ -16,34 +16,37 @@ import (
 
 // Print tells a person what the demo holds and what to try.
 func (f Facts) Print(w io.Writer) {
-	gate := f.Addresses.HTTP + projectPath + "/gates/" + f.Gate
-	config := f.Addresses.HTTP + projectPath + "/configs/" + f.Config
 	fmt.Fprintf(w, `
   demo page    %[1]s   (open it, then run the lines below)
   server key   %[2]s
   client key   %[3]s
   console key  %[4]s
 
-Turn the gate %[5]s on for everyone:
-  curl -X PATCH %[6]s -H 'Authorization: Bearer %[4]s' -H 'Content-Type: application/json' \
-    -H "If-Match: $(curl -sI -X GET %[6]s -H 'Authorization: Bearer %[4]s' | tr -d '\r' | sed -n 's/^[Ee][Tt]ag: //p')" \
+Try this in another terminal:
+
+  SLUICE=%[5]s
+  KEY=%[4]s
+
+  # turn the gate %[6]s on for everyone
+  curl -X PATCH $SLUICE%[7]s/gates/%[6]s -H "Authorization: Bearer $KEY" \
+    -H 'If-Match: *' -H 'Content-Type: application/json' \
     -d '{"rules":[{"name":"Everyone","passPercentage":100,"conditions":[{"type":"public"}]}]}'
 
-Change the config %[7]s:
-  curl -X PATCH %[8]s -H 'Authorization: Bearer %[4]s' -H 'Content-Type: application/json' \
-    -H "If-Match: $(curl -sI -X GET %[8]s -H 'Authorization: Bearer %[4]s' | tr -d '\r' | sed -n 's/^[Ee][Tt]ag: //p')" \
+  # change the config %[8]s
+  curl -X PATCH $SLUICE%[7]s/configs/%[8]s -H "Authorization: Bearer $KEY" \
+    -H 'If-Match: *' -H 'Content-Type: application/json' \
     -d '{"defaultValue":{"text":"Free delivery today","colour":"green"}}'
 
-Ask as a service would:
-  curl '%[9]s/features/gate/%[5]s?user_id=user_123' -H 'statsig-api-key: %[2]s'
+  # ask what a user gets, as a service would
+  curl "$SLUICE/features/gate/%[6]s?user_id=user_123" -H 'statsig-api-key: %[2]s'
 
-Ask what the experiment %[10]s shows so far:
-  curl %[11]s -H 'Authorization: Bearer %[4]s'
+  # ask what the experiment shows so far
+  curl $SLUICE%[7]s/experiments/%[9]s/results -H "Authorization: Bearer $KEY"
 
 The demo's visitors have begun to come; in a minute their lift is printed here.
 `,
-		f.Addresses.Page, f.Keys.Server, f.Keys.Client, f.Keys.Console, f.Gate, gate, f.Config, config,
-		f.Addresses.HTTP, f.Experiment, f.Addresses.Results)
+		f.Addresses.Page, f.Keys.Server, f.Keys.Client, f.Keys.Console, f.Addresses.HTTP,
+		f.Gate, projectPath, f.Config, f.Experiment)
 }
 
 // report is the part of an experiment's results that is printed.

@@ -23,6 +23,7 @@ import (
 	"fmt"
 	"iter"
 	"log/slog"
+	"os"
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
@@ -77,6 +78,11 @@ func Open(ctx context.Context, c *bus.Conn, project string, o Options) (*Log, er
 	id, err := bus.LogID(info)
 	if err != nil {
 		return nil, fmt.Errorf("opening the log of %s: %w: %w", project, events.ErrUnavailable, err)
+	}
+	if o.HeadDir != "" {
+		if err := os.MkdirAll(o.HeadDir, 0o700); err != nil {
+			return nil, fmt.Errorf("opening the log of %s: the folder of heads: %w", project, err)
+		}
 	}
 	l := &Log{
 		conn:    c,
