@@ -62,6 +62,11 @@ FROM seen
 COMMENT 'Units of an experiment: group and time of the first exposure, and why a unit is excluded (empty = it is not)';
 
 -- What they did: one row per metric and unit with at least one event that counts.
+--
+-- Metrics that take every event of a name, to the end, share one pass over the
+-- facts; each of the others has its own conditions looked at event by event. The
+-- ids of an event are read only for experiments on other units than users, since
+-- an event that names a user has the user as its primary unit.
 CREATE OR REPLACE VIEW experiment_unit_values AS
 WITH
     (
@@ -75,25 +80,37 @@ WITH
         WHERE e.project = {project:String} AND e.name = {experiment:String}
     ) AS study,
     measured AS (
-        SELECT m.name AS metric, m.type AS type, m.event AS event, m.value_key AS value_key, m.filters AS filters, m.window_ms AS window_ms
+        SELECT
+            m.name AS metric, m.type AS type, m.event AS event, m.value_key AS value_key, m.filters AS filters, m.window_ms AS window_ms,
+            value_key = '' AND empty(filters) AND window_ms = 0 AS plain
         FROM metrics AS m FINAL
         WHERE m.project = {project:String} AND has(study.4, m.metric_id)
     ),
-    happened AS (
-        SELECT
-            e.event AS event,
-            if(e.unit_type = study.2, e.unit_key, xxHash64(concat(study.2, '\x1f', e.unit_ids[study.2]))) AS unit_key,
-            e.ts AS ts,
-            e.value AS value,
-            e.metadata AS metadata
-        FROM events AS e FINAL
-        WHERE e.project = {project:String}
-          AND e.event IN (SELECT event FROM measured)
-          AND e.environment = study.1
-          AND (e.unit_type = study.2 OR e.unit_ids[study.2] != '')
-          AND e.ts < fromUnixTimestamp64Milli(toInt64(study.3), 'UTC')
+    units AS (
+        SELECT unit_key, group_index, first_exposure
+        FROM experiment_units(project = {project:String}, experiment = {experiment:String})
+        WHERE excluded = ''
     ),
-    per_unit AS (
+    plain_values AS (
+        SELECT h.event AS event, h.unit_key AS unit_key, any(u.group_index) AS group_index, count() AS events, count(h.value) AS values, sum(h.value) AS total
+        FROM (
+            SELECT
+                e.event AS event,
+                if(study.2 = 'userID', e.unit_key, if(e.unit_type = study.2, e.unit_key, xxHash64(concat(study.2, '\x1f', e.unit_ids[study.2])))) AS unit_key,
+                e.ts AS ts,
+                e.value AS value
+            FROM events AS e FINAL
+            WHERE e.project = {project:String}
+              AND e.event IN (SELECT event FROM measured WHERE plain)
+              AND e.environment = study.1
+              AND if(study.2 = 'userID', e.unit_type = 'userID', e.unit_type = study.2 OR e.unit_ids[study.2] != '')
+              AND e.ts < fromUnixTimestamp64Milli(toInt64(study.3), 'UTC')
+        ) AS h
+        INNER JOIN units AS u ON h.unit_key = u.unit_key
+        WHERE h.ts >= u.first_exposure
+        GROUP BY event, unit_key
+    ),
+    picked_values AS (
         SELECT
             m.metric AS metric,
             m.type AS type,
@@ -102,17 +119,34 @@ WITH
             count() AS events,
             countIf(isNotNull(if(m.value_key = '', h.value, toFloat64OrNull(h.metadata[m.value_key])) AS v)) AS values,
             sum(v) AS total
-        FROM happened AS h
-        INNER JOIN measured AS m ON h.event = m.event
-        INNER JOIN (
-            SELECT unit_key, group_index, first_exposure
-            FROM experiment_units(project = {project:String}, experiment = {experiment:String})
-            WHERE excluded = ''
-        ) AS u ON h.unit_key = u.unit_key
+        FROM (
+            SELECT
+                e.event AS event,
+                if(study.2 = 'userID', e.unit_key, if(e.unit_type = study.2, e.unit_key, xxHash64(concat(study.2, '\x1f', e.unit_ids[study.2])))) AS unit_key,
+                e.ts AS ts,
+                e.value AS value,
+                e.metadata AS metadata
+            FROM events AS e FINAL
+            WHERE e.project = {project:String}
+              AND e.event IN (SELECT event FROM measured WHERE NOT plain)
+              AND e.environment = study.1
+              AND if(study.2 = 'userID', e.unit_type = 'userID', e.unit_type = study.2 OR e.unit_ids[study.2] != '')
+              AND e.ts < fromUnixTimestamp64Milli(toInt64(study.3), 'UTC')
+        ) AS h
+        INNER JOIN units AS u ON h.unit_key = u.unit_key
+        INNER JOIN (SELECT * FROM measured WHERE NOT plain) AS m ON h.event = m.event
         WHERE h.ts >= u.first_exposure
           AND (m.window_ms = 0 OR h.ts < u.first_exposure + toIntervalMillisecond(m.window_ms))
           AND arrayAll(f -> has(f.values, h.metadata[f.key]) != f.negate, m.filters)
         GROUP BY metric, type, unit_key
+    ),
+    per_unit AS (
+        SELECT m.metric AS metric, m.type AS type, p.unit_key AS unit_key, p.group_index AS group_index, p.events AS events, p.values AS values, p.total AS total
+        FROM plain_values AS p
+        INNER JOIN (SELECT * FROM measured WHERE plain) AS m ON p.event = m.event
+        UNION ALL
+        SELECT metric, type, unit_key, group_index, events, values, total
+        FROM picked_values
     )
 SELECT
     metric,
