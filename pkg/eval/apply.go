@@ -48,7 +48,7 @@ func (s *Specs) appIDs() AppIDs {
 
 // A Change is what differs between two rulesets.
 type Change struct {
-	Time     int64
+	Time     int64 // 0: unchanged, as is a zero Sequence
 	Sequence uint64
 
 	Set    []Spec // new or changed entities, whole
@@ -74,7 +74,7 @@ type AppIDs struct {
 // whoever evaluates by it is not disturbed.
 func (r *Ruleset) Apply(c Change) *Ruleset {
 	b := newBuilder(r)
-	b.time, b.sequence = c.Time, c.Sequence
+	b.time, b.sequence = cmp.Or(c.Time, b.time), cmp.Or(c.Sequence, b.sequence)
 	if c.AppIDs != nil {
 		b.setApps(*c.AppIDs)
 	}
@@ -163,8 +163,7 @@ func (b *builder) slot(section Section, name string) int32 {
 	i := sec.specs.push(nil)
 	sec.users.push(nil)
 	sec.names.add(name, i, &b.ownNames[section])
-	b.mentioned = append(b.mentioned, node{section, i})
-	b.names = append(b.names, name)
+	b.mentioned = append(b.mentioned, mention{node{section, i}, name})
 	return i
 }
 
@@ -278,9 +277,9 @@ func (b *builder) setList(name string, l *IDList) { *b.lists.edit(b.listSlot(nam
 
 // finish completes the indexes that are cheaper to make once.
 func (b *builder) finish() *Ruleset {
-	for i, n := range b.mentioned {
-		if b.sections[n.section].specs.at(n.slot) == nil {
-			b.put(b.undefined(n.section, b.names[i]))
+	for _, m := range b.mentioned {
+		if b.sections[m.section].specs.at(m.slot) == nil {
+			b.put(b.undefined(m.section, m.name))
 		}
 	}
 	if b.bulk {

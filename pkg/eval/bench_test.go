@@ -94,21 +94,25 @@ func BenchmarkLoad(b *testing.B) {
 		if err != nil {
 			b.Fatal(err)
 		}
-		b.Run(fmt.Sprint(n), func(b *testing.B) {
-			b.ReportAllocs()
-			b.SetBytes(int64(len(body)))
-			for b.Loop() {
-				load(b, body)
-			}
-			b.StopTimer()
-			b.ReportMetric(retained(b, body)/float64(n), "heap-B/flag")
-		})
-		b.Run(fmt.Sprint(n)+"/parse", func(b *testing.B) {
-			b.SetBytes(int64(len(body)))
-			for b.Loop() {
-				if _, err := eval.ParseSpecs(body); err != nil {
-					b.Fatal(err)
+		loading := func(name string, f func() error) {
+			b.Run(fmt.Sprintf("%d/%s", n, name), func(b *testing.B) {
+				b.ReportAllocs()
+				b.SetBytes(int64(len(body)))
+				start := cpuTime()
+				for range b.N {
+					if err := f(); err != nil {
+						b.Fatal(err)
+					}
 				}
+				b.ReportMetric(float64(cpuTime()-start)/float64(b.N)/1e6, "cpu-ms/op")
+			})
+		}
+		loading("parse and compile", func() error { load(b, body); return nil })
+		loading("parse", func() error { _, err := eval.ParseSpecs(body); return err })
+		loading("encoding json alone", func() error { var s eval.Specs; return json.Unmarshal(body, &s) })
+		b.Run(fmt.Sprintf("%d/heap", n), func(b *testing.B) {
+			for range b.N {
+				b.ReportMetric(retained(b, body)/float64(n), "B/flag")
 			}
 		})
 	}

@@ -29,7 +29,7 @@ type spec struct {
 	boundaries []int64 // instants at which a current_time condition changes its answer
 
 	client clientSpec
-	shared *Spec // experiments with shared parameters: their source, see builder.layered
+	shared *Spec // experiments with shared parameters: what to compile again when their layer changes
 }
 
 // A node is the place of a spec in its section.
@@ -88,14 +88,19 @@ type builder struct {
 	ownNames        [sections]bool // private copies already
 	ownOrder        [sections]bool
 	ownListNames    bool
-	mentioned       []node // slots made for names, which may stay undefined
-	names           []string
+	mentioned       []mention
 	staleBoundaries bool
 
 	conditions map[string]*condition // by everything that is asked
 	values     map[string]json.RawMessage
 	lastBucket *bucket
 	key        []byte
+}
+
+// A mention is a slot that was made for a name, which may stay undefined.
+type mention struct {
+	node
+	name string
 }
 
 // define compiles a spec into its slot. What cannot be compiled is quarantined:
