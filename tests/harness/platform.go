@@ -43,6 +43,7 @@ type Platform struct {
 
 	opts   Options
 	listen string
+	ops    string
 	cmd    *exec.Cmd
 	done   chan struct{} // closed when the process has ended
 	out    *lockedBuffer
@@ -68,7 +69,7 @@ func Start(t testing.TB, opts Options) *Platform {
 	if opts.Data == "" {
 		opts.Data = t.TempDir()
 	}
-	p := &Platform{T: t, Data: opts.Data, opts: opts, listen: freeAddress(t)}
+	p := &Platform{T: t, Data: opts.Data, opts: opts, listen: freeAddress(t), ops: freeAddress(t)}
 	p.HTTP = "http://" + p.listen
 	t.Cleanup(p.Kill)
 	p.Restart()
@@ -79,7 +80,7 @@ func Start(t testing.TB, opts Options) *Platform {
 // until it is ready.
 func (p *Platform) Restart() {
 	p.T.Helper()
-	args := append([]string{"run", "--data", p.Data, "--listen", p.listen}, p.opts.Args...)
+	args := append([]string{"run", "--data", p.Data, "--listen", p.listen, "--ops", p.ops}, p.opts.Args...)
 	p.out = &lockedBuffer{}
 	p.cmd = exec.Command(Binary(p.T), args...)
 	p.cmd.Env = append(os.Environ(), p.opts.Env...)
@@ -99,7 +100,7 @@ func (p *Platform) waitReady() {
 	p.T.Helper()
 	deadline := time.Now().Add(startLimit)
 	for {
-		res, err := http.Get(p.HTTP + "/readyz")
+		res, err := http.Get("http://" + p.ops + "/readyz")
 		if err == nil {
 			_, _ = io.Copy(io.Discard, res.Body)
 			res.Body.Close()
