@@ -118,8 +118,15 @@ func New(d Deps, o Options) (*Service, error) {
 func (s *Service) Register(mux *http.ServeMux) {
 	s.statsig.Register(mux)
 	s.features.Register(mux)
-	mux.Handle("GET "+wire.Path, s.hub)
+	for _, method := range []string{"GET ", "POST ", "OPTIONS "} {
+		mux.Handle(method+wire.Path, s.hub)
+	}
 }
+
+// Goodbye tells live clients when to come back. Call it when the listener begins
+// to drain (OnShutdown of the web server): a listener waits for requests to
+// end, and event streams end with this. Run does it at the latest.
+func (s *Service) Goodbye() { s.hub.Goodbye() }
 
 // Changed takes a change of a project's state; it is [follow.SetOptions.OnChange].
 func (s *Service) Changed(_ string, before, after *flags.State, changed []flags.Ref) {

@@ -97,7 +97,9 @@ func Main(ctx context.Context, cfg *Settings) error {
 	mux := http.NewServeMux()
 	service.Register(mux)
 	mux.Handle("/", web.NotFound())
-	front := &web.Server{Addr: cfg.Listen, Handler: web.Middleware(lg, mux), Drain: cfg.Drain / 2, Logger: lg}
+	front := &web.Server{
+		Addr: cfg.Listen, Handler: web.Middleware(lg, mux), Drain: cfg.Drain / 2, OnShutdown: service.Goodbye, Logger: lg,
+	}
 	ops := &web.Server{Addr: cfg.Ops, Handler: telemetry.Ops(reg, service.Ready), Logger: lg}
 	if err := web.Listen(front, ops); err != nil {
 		return err

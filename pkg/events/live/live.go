@@ -145,6 +145,13 @@ type Goodbye struct {
 	Reason  string `json:"reason,omitempty"`
 }
 
+// Closed is the last frame of an event stream, which has no close codes of its
+// own. On a WebSocket the code is in the close frame.
+type Closed struct {
+	Code   CloseCode `json:"code"`
+	Reason string    `json:"reason,omitempty"`
+}
+
 // Type implements [Frame].
 func (Hello) Type() string { return "hello" }
 
@@ -168,6 +175,9 @@ func (Ping) Type() string { return "ping" }
 
 // Type implements [Frame].
 func (Goodbye) Type() string { return "goodbye" }
+
+// Type implements [Frame].
+func (Closed) Type() string { return "closed" }
 
 // ErrUnknownFrame reports a frame whose type this version does not know. A
 // client ignores such a frame; an edge closes with [CloseBadFrame].
@@ -218,7 +228,7 @@ func DecodeClient(text []byte) (Frame, error) {
 }
 
 // DecodeServer reads a frame that an edge sent: [Answer], [Full], [Change],
-// [Ping] or [Goodbye].
+// [Ping], [Goodbye] or [Closed].
 func DecodeServer(text []byte) (Frame, error) {
 	typ, err := frameType(text)
 	if err != nil {
@@ -235,6 +245,8 @@ func DecodeServer(text []byte) (Frame, error) {
 		return decode[Ping](text, nil)
 	case Goodbye{}.Type():
 		return decode[Goodbye](text, nil)
+	case Closed{}.Type():
+		return decode[Closed](text, nil)
 	}
 	return nil, fmt.Errorf("%w %q", ErrUnknownFrame, typ)
 }

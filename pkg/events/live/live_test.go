@@ -49,6 +49,7 @@ var golden = map[string]live.Frame{
 	},
 	"server/change_empty.json": live.Change{Prev: 46, Seq: 46, Time: 1764000000001},
 	"server/ping.json":         live.Ping{Seq: 46, Stale: true},
+	"server/closed.json":       live.Closed{Code: live.CloseUnauthorized, Reason: "the key is no longer valid"},
 	"server/goodbye.json":      live.Goodbye{RetryMs: 2500, Reason: "restart"},
 }
 

@@ -6,15 +6,11 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
-	"net"
 	"net/http"
 	"slices"
 	"strconv"
 	"sync"
 	"time"
-
-	"github.com/gorilla/websocket"
 
 	"github.com/sluice-flags/sluice/internal/auth"
 	"github.com/sluice-flags/sluice/internal/web"
@@ -35,21 +31,31 @@ const (
 	lingering = time.Second
 )
 
-// A conn is one client. Its reader goroutine handles what the client sends; what
-// it is sent is written under mu by whoever has news.
+// A sink is how frames reach a client. Its methods do not wait, but for end.
+type sink interface {
+	write(m *message) error
+	ping() error
+	// busy reports whether something is still on its way; conn.drained is called
+	// when it has gone.
+	busy() bool
+	// alive is called when the client gave a sign of life, or is expected to.
+	alive(until time.Time)
+	// end tells the client why, and brings the connection to its end soon.
+	end(code wire.CloseCode, reason string)
+	// cut ends the connection at once.
+	cut()
+}
+
+// A conn is one client. A goroutine handles what the client sends; what it is
+// sent is written under mu by whoever has news.
 type conn struct {
 	hub     *Hub
-	ws      *websocket.Conn
-	pipe    *pipe
+	sink    sink
 	origin  caller.Origin
 	request *http.Request // until the hello, whose key it may carry
 
 	slot  int // of the ping wheel
 	place int // in room.conns; guarded by room.mu
-
-	// Of the reader alone: frames counted in one second.
-	second int64
-	frames int
 
 	mu        sync.Mutex
 	principal auth.Principal
@@ -77,14 +83,8 @@ func closef(code wire.CloseCode, format string, args ...any) error {
 	return closing{code, fmt.Sprintf(format, args...)}
 }
 
-// read is the connection's own goroutine. It ends when the connection does.
-func (c *conn) read() {
-	defer c.hub.remove(c)
-	err := c.receive()
-	var end closing
-	if errors.As(err, &end) {
-		c.close(end.code, end.reason)
-	}
+// leave takes the connection out of its room; nothing is sent any more.
+func (c *conn) leave() {
 	c.mu.Lock()
 	room := c.room
 	c.room, c.closing = nil, true
@@ -92,111 +92,6 @@ func (c *conn) read() {
 	if room != nil {
 		c.hub.leave(c, room)
 	}
-	c.pipe.linger()
-}
-
-// receive reads frames until the connection ends, and says why it did.
-func (c *conn) receive() error {
-	greeted := false
-	c.ws.SetReadLimit(wire.MaxClientFrame)
-	c.ws.SetPingHandler(func(text string) error {
-		if c.flooding() {
-			return errFlood
-		}
-		if !c.extend() {
-			return errClosing
-		}
-		err := c.ws.WriteControl(websocket.PongMessage, []byte(text), time.Now().Add(time.Second))
-		if errors.Is(err, websocket.ErrCloseSent) {
-			return nil
-		}
-		return err
-	})
-	c.ws.SetPongHandler(func(string) error {
-		if c.flooding() {
-			return errFlood
-		}
-		if !c.extend() {
-			return errClosing
-		}
-		return nil
-	})
-	for {
-		kind, body, err := c.ws.NextReader()
-		if err != nil {
-			if timeout(err) && !greeted {
-				return closef(wire.CloseUnauthorized, "no hello within %s", c.hub.options.HelloTimeout)
-			}
-			return ended(err)
-		}
-		// A frame must end; pieces without end would keep the reader for ever.
-		_ = c.ws.SetReadDeadline(time.Now().Add(frameTime))
-		text, err := io.ReadAll(body)
-		if timeout(err) {
-			return closef(wire.CloseTooBig, "a frame did not end within %s", frameTime)
-		}
-		if err != nil {
-			return ended(err)
-		}
-		switch {
-		case c.flooding():
-			return errFlood
-		case kind != websocket.TextMessage:
-			return closef(wire.CloseBadFrame, "frames are text")
-		}
-		frame, err := wire.DecodeClient(text)
-		if err != nil {
-			return closef(wire.CloseBadFrame, "%s", clip(err.Error()))
-		}
-		switch f := frame.(type) {
-		case wire.Hello:
-			if greeted {
-				return closef(wire.CloseBadFrame, "a second hello")
-			}
-			if err := c.hello(f); err != nil {
-				return err
-			}
-			greeted = true
-		default:
-			if !greeted {
-				return closef(wire.CloseBadFrame, "the first frame must be a hello")
-			}
-			if err := c.handle(f); err != nil {
-				return err
-			}
-		}
-		if !c.extend() {
-			return errClosing
-		}
-	}
-}
-
-// errClosing ends the reader of a connection that was closed by someone else and
-// whose client goes on sending.
-var errClosing = errors.New("the connection is being closed")
-
-var errFlood = closing{wire.CloseFlood, "more than " + strconv.Itoa(maxFrames) + " frames in a second"}
-
-// ended turns what the library says of a lost connection into our terms.
-func ended(err error) error {
-	if errors.Is(err, websocket.ErrReadLimit) {
-		return closef(wire.CloseTooBig, "a frame is longer than %d bytes", wire.MaxClientFrame)
-	}
-	return err
-}
-
-func timeout(err error) bool {
-	var ne net.Error
-	return errors.As(err, &ne) && ne.Timeout()
-}
-
-// flooding counts a frame and reports whether it was one too many.
-func (c *conn) flooding() bool {
-	if now := time.Now().Unix(); now != c.second {
-		c.second, c.frames = now, 0
-	}
-	c.frames++
-	return c.frames > maxFrames
 }
 
 // extend lets the client be silent for a while, a little over two pings, and
@@ -208,7 +103,7 @@ func (c *conn) extend() bool {
 		return false
 	}
 	if c.room != nil {
-		_ = c.ws.SetReadDeadline(time.Now().Add(2*c.hub.options.Ping + frameTime))
+		c.sink.alive(time.Now().Add(2*c.hub.options.Ping + frameTime))
 	}
 	return true
 }
@@ -332,7 +227,7 @@ func (c *conn) handle(f wire.Frame) error {
 	case wire.Position:
 		held = f
 	}
-	if c.pipe.Busy() {
+	if c.sink.busy() {
 		c.again = true // one answer, with the newest of everything, when there is room
 		return nil
 	}
@@ -353,9 +248,7 @@ func (c *conn) closeLocked(code wire.CloseCode, reason string) {
 	}
 	c.closing = true
 	c.hub.metrics.closed.WithLabelValues(strconv.Itoa(int(code))).Inc()
-	text := websocket.FormatCloseMessage(int(code), reason[:min(len(reason), 120)])
-	_ = c.ws.WriteControl(websocket.CloseMessage, text, time.Now().Add(lingering)) // lost with the connection, if it is
-	_ = c.ws.SetReadDeadline(time.Now().Add(lingering))
+	c.sink.end(code, reason)
 }
 
 // goodbye closes a connection that should come back after a while.
@@ -365,7 +258,7 @@ func (c *conn) goodbye(retry time.Duration, reason string) {
 	if c.closing {
 		return
 	}
-	if c.room != nil && !c.pipe.Busy() {
+	if c.room != nil {
 		c.send(encode(wire.Goodbye{RetryMs: retry.Milliseconds(), Reason: reason}), "goodbye")
 	}
 	c.closeLocked(wire.CloseRestart, reason)
@@ -396,21 +289,7 @@ func (c *conn) fail(err error) {
 	if errors.Is(err, errSlow) || timeout(err) {
 		c.hub.metrics.slow.Inc()
 	}
-	_ = c.pipe.Close()
-}
-
-// linger closes the socket after the client had a chance to read the last frame:
-// closing with unread bytes would reset the connection and lose it.
-func (p *pipe) linger() {
-	defer p.Close()
-	if p.Busy() {
-		return
-	}
-	if half, ok := p.Conn.(interface{ CloseWrite() error }); ok && half.CloseWrite() != nil {
-		return
-	}
-	_ = p.Conn.SetReadDeadline(time.Now().Add(lingering))
-	_, _ = io.CopyN(io.Discard, p.Conn, 16*wire.MaxClientFrame)
+	c.sink.cut()
 }
 
 func clip(s string) string { return s[:min(len(s), 100)] }

@@ -15,9 +15,18 @@ import (
 	"github.com/sluice-flags/sluice/pkg/flags"
 )
 
-// ServeHTTP upgrades a request to a live connection. Whatever can be refused is
-// refused before the upgrade, with a status that any client understands.
+// ServeHTTP upgrades a GET to a WebSocket, and answers a POST of a hello frame
+// with an event stream. Whatever can be refused is refused before that, with a
+// status that any client understands.
 func (h *Hub) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	w.Header().Set("Access-Control-Allow-Origin", "*") // keys, not cookies, let clients in
+	if r.Method == http.MethodOptions {
+		w.Header().Set("Access-Control-Allow-Methods", "GET, POST, OPTIONS")
+		w.Header().Set("Access-Control-Allow-Headers", "authorization, content-type, statsig-api-key")
+		w.Header().Set("Access-Control-Max-Age", "86400")
+		w.WriteHeader(http.StatusNoContent)
+		return
+	}
 	if err := h.serve(w, r); err != nil {
 		web.Fail(w, r, err)
 	}
@@ -27,9 +36,10 @@ func (h *Hub) serve(w http.ResponseWriter, r *http.Request) error {
 	if err := noKeyInURL(r); err != nil {
 		return err
 	}
-	if !websocket.IsWebSocketUpgrade(r) {
+	upgrade := websocket.IsWebSocketUpgrade(r)
+	if !upgrade && r.Method != http.MethodPost {
 		w.Header().Set("Upgrade", "websocket")
-		return web.Errorf(web.CodeValidation, "this path speaks WebSocket: send an upgrade request")
+		return web.Errorf(web.CodeValidation, "this path speaks WebSocket: send an upgrade request, or POST a hello frame for an event stream")
 	}
 	if h.draining.Load() {
 		return h.refuse("draining", "this edge is going away")
@@ -50,6 +60,9 @@ func (h *Hub) serve(w http.ResponseWriter, r *http.Request) error {
 	if !h.reserve() {
 		return h.refuse("full", "this edge holds all the connections it can")
 	}
+	if !upgrade {
+		return h.stream(w, r)
+	}
 	hj := &hijacker{ResponseWriter: w, stall: h.options.Stall}
 	ws, err := h.upgrader.Upgrade(hj, r, nil) // answers by itself when it fails
 	if err != nil {
@@ -59,8 +72,9 @@ func (h *Hub) serve(w http.ResponseWriter, r *http.Request) error {
 		h.release()
 		return nil
 	}
-	c := &conn{hub: h, origin: h.options.Proxies.Of(r), ws: ws, pipe: hj.pipe}
-	c.pipe.drained, c.pipe.failed = c.drained, c.fail
+	s := &socket{ws: ws, pipe: hj.pipe}
+	c := &conn{hub: h, origin: h.options.Proxies.Of(r), sink: s}
+	s.pipe.drained, s.pipe.failed = c.drained, c.fail
 	// The request's context ends with this handler; the hello comes after it.
 	c.request = r.WithContext(context.WithoutCancel(r.Context()))
 	_ = ws.SetReadDeadline(time.Now().Add(h.options.HelloTimeout))
@@ -69,7 +83,7 @@ func (h *Hub) serve(w http.ResponseWriter, r *http.Request) error {
 	if !h.add(c) {
 		c.goodbye(rand.N(h.options.Spread), "restart")
 	}
-	go c.read() // ends with the connection; Run waits for it
+	go s.serve(c) // ends with the connection; Run waits for it
 	return nil
 }
 

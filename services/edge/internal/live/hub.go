@@ -159,15 +159,20 @@ func (h *Hub) ping(slot int) {
 	}
 }
 
-// drain tells every client when to come back, spread over time, and closes.
-func (h *Hub) drain() {
+// Goodbye admits nobody any more and tells every client when to come back,
+// spread over time. It does not wait for them to go.
+func (h *Hub) Goodbye() {
 	h.mu.Lock()
 	h.draining.Store(true) // under mu: who was admitted before is found below
 	h.mu.Unlock()
 	for _, c := range h.all() {
-		retry := rand.N(h.options.Spread)
-		c.goodbye(retry, "restart")
+		c.goodbye(rand.N(h.options.Spread), "restart")
 	}
+}
+
+// drain says goodbye and waits until everybody has gone.
+func (h *Hub) drain() {
+	h.Goodbye()
 	done := make(chan struct{})
 	go func() { // ends with the last reader; their deadlines see to that
 		h.readers.Wait()
@@ -177,7 +182,7 @@ func (h *Hub) drain() {
 	case <-done:
 	case <-time.After(2 * lingering):
 		for _, c := range h.all() {
-			_ = c.pipe.Close() // it had its time
+			c.sink.cut() // it had its time
 		}
 		<-done
 	}
@@ -254,10 +259,16 @@ func (h *Hub) add(c *conn) bool {
 	return !h.draining.Load()
 }
 
-func (h *Hub) remove(c *conn) {
+// drop takes a connection off the ping wheel.
+func (h *Hub) drop(c *conn) {
 	h.mu.Lock()
 	delete(h.slots[c.slot], c)
 	h.mu.Unlock()
+}
+
+// remove is drop and release: the end of a socket.
+func (h *Hub) remove(c *conn) {
+	h.drop(c)
 	h.release()
 }
 

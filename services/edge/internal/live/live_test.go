@@ -1,6 +1,7 @@
 package live_test
 
 import (
+	"bufio"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -876,5 +877,123 @@ func TestStaleEdgesSaySo(t *testing.T) {
 	c := w.greet(t, wire.Hello{Key: w.Key(t, flags.KeyClient), User: user("u1")})
 	if a := expect[wire.Answer](c); !a.Stale {
 		t.Errorf("answer = %+v, want it marked stale", a)
+	}
+}
+
+// events is a client without WebSockets.
+type events struct {
+	t    *testing.T
+	body *bufio.Reader
+}
+
+func (w *world) post(t *testing.T, hello string, header http.Header) *http.Response {
+	t.Helper()
+	r, err := http.NewRequestWithContext(t.Context(), http.MethodPost, w.server.URL+wire.Path, strings.NewReader(hello))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, values := range header {
+		r.Header[name] = values
+	}
+	res, err := http.DefaultTransport.RoundTrip(r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { res.Body.Close() })
+	return res
+}
+
+func (e *events) next() wire.Frame {
+	e.t.Helper()
+	for {
+		line, err := e.body.ReadString('\n')
+		if err != nil {
+			e.t.Fatalf("waiting for an event: %v", err)
+		}
+		text, ok := strings.CutPrefix(line, "data: ")
+		if !ok {
+			continue
+		}
+		f, err := wire.DecodeServer([]byte(text))
+		if err != nil {
+			e.t.Fatal(err)
+		}
+		return f
+	}
+}
+
+func TestAClientWithoutWebSocketsGetsTheSameFrames(t *testing.T) {
+	w := newWorld(t, live.Options{})
+	w.Put(t, w.Gate("a", edgetest.Nobody()))
+	key := w.Key(t, flags.KeyClient)
+	res := w.post(t, `{"type":"hello","protocol":1,"user":{"userID":"u1"}}`, http.Header{"Authorization": {"Bearer " + key}, "Origin": {"https://shop.example"}})
+	if res.StatusCode != 200 || res.Header.Get("Content-Type") != "text/event-stream" || res.Header.Get("Access-Control-Allow-Origin") != "*" {
+		t.Fatalf("answer = %d %v", res.StatusCode, res.Header)
+	}
+	e := &events{t, bufio.NewReader(res.Body)}
+	if a, ok := e.next().(wire.Answer); !ok || a.Intent != wire.IntentFull {
+		t.Errorf("first event = %+v, want the intent full", a)
+	}
+	full, ok := e.next().(wire.Full)
+	if !ok || read(t, full.Payload).FeatureGates["a"].Value {
+		t.Errorf("second event = %+v, want the full state with a off", full)
+	}
+	seq := w.Put(t, w.Gate("a", edgetest.Everyone()))
+	if ch, ok := e.next().(wire.Change); !ok || ch.Seq != seq || len(ch.Entries) != 1 {
+		t.Errorf("third event = %+v, want the change to %d", ch, seq)
+	}
+	doc := w.KeyOf(t, key)
+	doc.Revoked = true
+	w.Put(t, doc)
+	if f, ok := e.next().(wire.Closed); !ok || f.Code != wire.CloseUnauthorized {
+		t.Errorf("after the revocation = %+v, want closed with %d", f, wire.CloseUnauthorized)
+	}
+	if _, err := e.body.ReadString('\n'); err == nil {
+		if _, err = io.ReadAll(e.body); err != nil {
+			t.Errorf("the stream did not end cleanly: %v", err)
+		}
+	}
+}
+
+func TestEventStreamsEndWithAGoodbye(t *testing.T) {
+	w := newWorld(t, live.Options{})
+	key := w.Key(t, flags.KeyServer)
+	res := w.post(t, `{"type":"hello","protocol":1,"key":"`+key+`"}`, nil)
+	e := &events{t, bufio.NewReader(res.Body)}
+	e.next()
+	e.next()
+	w.hub.Goodbye()
+	if g, ok := e.next().(wire.Goodbye); !ok {
+		t.Errorf("got %+v, want goodbye", g)
+	}
+	if f, ok := e.next().(wire.Closed); !ok || f.Code != wire.CloseRestart {
+		t.Errorf("got %+v, want closed with %d", f, wire.CloseRestart)
+	}
+	if res := w.post(t, `{"type":"hello","protocol":1,"key":"`+key+`"}`, nil); res.StatusCode != http.StatusServiceUnavailable {
+		t.Errorf("a stream after the goodbye is answered %d, want 503", res.StatusCode)
+	}
+}
+
+func TestHellosThatGetNoEventStream(t *testing.T) {
+	w := newWorld(t, live.Options{})
+	client := w.Key(t, flags.KeyClient)
+	for _, tt := range []struct {
+		name, hello string
+		want        int
+	}{
+		{"nothing", ``, 400},
+		{"nonsense", `nonsense`, 400},
+		{"another frame", `{"type":"user","user":{}}`, 400},
+		{"no key", `{"type":"hello","protocol":1}`, 401},
+		{"a malformed key", `{"type":"hello","protocol":1,"key":"x"}`, 401},
+		{"rules with a client key", `{"type":"hello","protocol":1,"mode":"rules","key":"` + client + `"}`, 403},
+		{"another protocol", `{"type":"hello","protocol":2,"key":"` + client + `"}`, 400},
+		{"too large", `{"type":"hello","protocol":1,"user":{"userID":"` + strings.Repeat("x", 65<<10) + `"}}`, 413},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			if res := w.post(t, tt.hello, nil); res.StatusCode != tt.want {
+				t.Errorf("POST %.80s = %d, want %d", tt.hello, res.StatusCode, tt.want)
+			}
+		})
 	}
 }

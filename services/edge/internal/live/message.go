@@ -13,14 +13,17 @@ import (
 )
 
 // A message is one text frame, laid out once for everybody who gets it.
-type message = websocket.PreparedMessage
+type message struct {
+	text     []byte
+	prepared *websocket.PreparedMessage
+}
 
 func newMessage(text []byte) *message {
 	m, err := websocket.NewPreparedMessage(websocket.TextMessage, text)
 	if err != nil {
 		panic(fmt.Sprintf("preparing a text message: %v", err)) // cannot fail for a data frame
 	}
-	return m
+	return &message{text, m}
 }
 
 func encode(f wire.Frame) *message {

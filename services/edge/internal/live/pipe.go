@@ -2,9 +2,12 @@ package live
 
 import (
 	"errors"
+	"io"
 	"net"
 	"sync"
 	"time"
+
+	wire "github.com/sluice-flags/sluice/pkg/events/live"
 )
 
 // errSlow ends a connection that does not take what it is sent.
@@ -113,3 +116,17 @@ func (p *pipe) SetWriteDeadline(time.Time) error { return nil }
 
 // SetDeadline sets the read deadline only; see [pipe.SetWriteDeadline].
 func (p *pipe) SetDeadline(t time.Time) error { return p.Conn.SetReadDeadline(t) }
+
+// linger closes the socket after the client had a chance to read the last frame:
+// closing with unread bytes would reset the connection and lose it.
+func (p *pipe) linger() {
+	defer p.Close()
+	if p.Busy() {
+		return
+	}
+	if half, ok := p.Conn.(interface{ CloseWrite() error }); ok && half.CloseWrite() != nil {
+		return
+	}
+	_ = p.Conn.SetReadDeadline(time.Now().Add(lingering))
+	_, _ = io.CopyN(io.Discard, p.Conn, 16*wire.MaxClientFrame)
+}

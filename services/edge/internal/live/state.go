@@ -3,8 +3,6 @@ package live
 import (
 	"time"
 
-	"github.com/gorilla/websocket"
-
 	"github.com/sluice-flags/sluice/pkg/eval"
 	wire "github.com/sluice-flags/sluice/pkg/events/live"
 	"github.com/sluice-flags/sluice/services/edge/internal/follower"
@@ -20,19 +18,19 @@ func (c *conn) offer(s *sweep) {
 		return
 	case c.have.Epoch == s.to.Epoch && c.have.Gen >= s.to.Gen:
 		return
-	case c.pipe.Busy():
+	case c.sink.busy():
 		c.behind = true // drained, which waits for mu, will see it
 		return
 	}
 	c.advance(s)
 }
 
-// drained is the pipe's word that everything is through: what was left waiting
+// drained is the sink's word that everything is through: what was left waiting
 // goes out now.
 func (c *conn) drained() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.room == nil || c.closing || c.pipe.Busy() {
+	if c.room == nil || c.closing || c.sink.busy() {
 		return // busy again: this will be called again
 	}
 	switch {
@@ -151,7 +149,7 @@ func (c *conn) ping(now time.Time, messages map[wire.Ping]*message) {
 		c.closeLocked(wire.CloseUnauthorized, "the key has expired")
 		return
 	}
-	if c.pipe.Busy() {
+	if c.sink.busy() {
 		return
 	}
 	if v := c.room.scope.Current(); v.Epoch == c.have.Epoch && v.Gen == c.have.Gen {
@@ -164,7 +162,7 @@ func (c *conn) ping(now time.Time, messages map[wire.Ping]*message) {
 		messages[frame] = m
 	}
 	c.send(m, "ping")
-	if err := c.ws.WriteControl(websocket.PingMessage, nil, now.Add(time.Second)); err != nil {
+	if err := c.sink.ping(); err != nil {
 		c.fail(err)
 	}
 }
@@ -174,7 +172,7 @@ func (c *conn) send(m *message, kind string) {
 	if c.closing {
 		return
 	}
-	if err := c.ws.WritePreparedMessage(m); err != nil {
+	if err := c.sink.write(m); err != nil {
 		c.fail(err)
 		return
 	}
