@@ -155,6 +155,7 @@ func (p *platform) assemble() (err error) {
 	}
 	p.control.Register(p.mux)
 	p.edge.Register(p.mux)
+	p.front.OnShutdown = p.edge.Goodbye
 	p.ingest.Register(p.mux)
 	p.mux.Handle("/", web.NotFound())
 	return nil
