@@ -199,6 +199,37 @@ func TestMigrateTwiceChangesNothing(t *testing.T) {
 	}
 }
 
+// Services that start together all migrate.
+func TestManyMayMigrateAtOnce(t *testing.T) {
+	warehousetest.Need(t)
+	engine, err := embed.Start(t.Context(), embed.Options{Dir: t.TempDir(), Logger: slog.New(slog.DiscardHandler)})
+	must(t, err)
+	t.Cleanup(func() { engine.Stop(context.Background()) })
+	var all sync.WaitGroup
+	for i := range 4 {
+		all.Go(func() {
+			db, err := warehouse.Open(t.Context(), engine.Config())
+			if err != nil {
+				t.Errorf("Open of %d = %v", i, err)
+				return
+			}
+			defer db.Close()
+			if err := warehouse.Migrate(t.Context(), db); err != nil {
+				t.Errorf("Migrate of %d = %v", i, err)
+			}
+		})
+	}
+	all.Wait()
+	db, err := warehouse.Open(t.Context(), engine.Config())
+	must(t, err)
+	defer db.Close()
+	must(t, warehouse.Migrate(t.Context(), db))
+	must(t, db.InsertExposures(t.Context(), "after", many("p", 0, 10, exposure)))
+	if got := number(t, db, "SELECT count() FROM first_exposures"); got != 10 {
+		t.Errorf("%d rows in first_exposures; want 10", got)
+	}
+}
+
 func TestEveryTableIsDurableAndDocumented(t *testing.T) {
 	db := warehousetest.Open(t)
 	rows, err := db.Conn().Query(t.Context(), `SELECT name, engine, create_table_query, comment FROM system.tables
