@@ -161,6 +161,14 @@ func (f *Follower) Status() Status {
 	return f.status
 }
 
+// Changed returns a channel that is closed when the state or the phase changes
+// next. Take it before looking, and nothing is missed.
+func (f *Follower) Changed() <-chan struct{} {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.moved
+}
+
 // Wait returns once the state has reached a sequence and OnChange has seen it,
 // or with the context's error. Sequence 0 waits for any state at all.
 func (f *Follower) Wait(ctx context.Context, seq uint64) error {
