@@ -64,4 +64,10 @@ func TestPayloadsAllocateNothingIntoABufferThatIsLargeEnough(t *testing.T) {
 	}); n != 0 {
 		t.Errorf("AppendClient allocates %v times, want 0", n)
 	}
+	ref := eval.Ref{Section: eval.Gates, Name: "flag_00012_checkout"}
+	if n := testing.AllocsPerRun(100, func() {
+		rules.AppendClientEntry(buffer, &users[0], ref, eval.ClientOptions{})
+	}); n != 0 {
+		t.Errorf("AppendClientEntry allocates %v times, want 0", n)
+	}
 }

@@ -197,9 +197,13 @@ func (r *Ruleset) AppendClientEntry(dst []byte, u *User, ref Ref, o ClientOption
 	if s == nil || !s.known || !c.sees(s) {
 		return dst, HashName(c.mode, ref.Name), false
 	}
-	head := s.client.heads[c.mode]
-	dst = append(dst, head[len(s.client.quotedName(c.mode))+1:]...)
-	return c.appendEntry(dst, s), HashName(c.mode, s.name), true
+	quoted := s.client.quotedName(c.mode)
+	hashedName = quoted[1 : len(quoted)-1] // hashes need no escapes
+	if c.mode == HashNone {
+		hashedName = s.name
+	}
+	dst = append(dst, s.client.heads[c.mode][len(quoted)+1:]...)
+	return c.appendEntry(dst, s), hashedName, true
 }
 
 // appendEntry decides s and appends what follows the name in its entry.

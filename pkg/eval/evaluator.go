@@ -128,7 +128,7 @@ next:
 			}
 		}
 		for _, c := range r.conditions {
-			if c.bit == 0 || known&c.bit == 0 {
+			if known&c.bit == 0 { // always so for conditions without a bit
 				known |= c.bit
 				if !e.holds(c.condition) {
 					continue next

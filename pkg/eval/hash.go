@@ -4,6 +4,7 @@ import (
 	"crypto/sha256"
 	"encoding/base64"
 	"strconv"
+	"unicode"
 	"unicode/utf16"
 )
 
@@ -40,7 +41,8 @@ func ParseHashMode(s string) HashMode {
 	return HashDJB2
 }
 
-// HashName returns name as a payload of the mode spells it.
+// HashName returns name as a payload of the mode spells it. djb2 runs over UTF-16,
+// as in browsers.
 func HashName(mode HashMode, name string) string {
 	switch mode {
 	case HashNone:
@@ -50,7 +52,10 @@ func HashName(mode HashMode, name string) string {
 		return base64.StdEncoding.EncodeToString(sum[:])
 	}
 	var h uint32
-	for _, c := range utf16.Encode([]rune(name)) {
+	for _, c := range name {
+		if high, low := utf16.EncodeRune(c); high != unicode.ReplacementChar {
+			h, c = h*31+uint32(high), low
+		}
 		h = h*31 + uint32(c)
 	}
 	return strconv.FormatUint(uint64(h), 10)

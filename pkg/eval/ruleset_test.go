@@ -288,6 +288,23 @@ func TestClientsSeeTheirAppAndTheirListOnly(t *testing.T) {
 	}
 }
 
+func TestNamesAreHashedAsBrowsersHashThem(t *testing.T) {
+	for _, test := range []struct {
+		mode       eval.HashMode
+		name, want string
+	}{
+		{eval.HashNone, "a gate", "a gate"},
+		{eval.HashDJB2, "", "0"},
+		{eval.HashDJB2, "vip", "116765"},
+		{eval.HashDJB2, "é😀", "1996812"},
+		{eval.HashSHA256, "vip", "+VBac5qPuOhRlCw/lz1Luy1MR0OmtjMJCr8vK+A11XI="},
+	} {
+		if got := eval.HashName(test.mode, test.name); got != test.want {
+			t.Errorf("HashName(%v, %q) = %s, want %s", test.mode, test.name, got, test.want)
+		}
+	}
+}
+
 func TestPayloadsEchoUsersWithoutPrivateAttributes(t *testing.T) {
 	u := eval.User{
 		UserID: "ü\"\x01", Email: "a@b", Custom: map[string]any{"b": 1.5, "a": []any{"x", nil, true}, "c": map[string]any{"d": "e"}},
