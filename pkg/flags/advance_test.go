@@ -16,7 +16,7 @@ func TestAdvanceKnowsARuleAgainWithoutItsID(t *testing.T) {
 	}
 	first := gate(`{"id":"gate_1","name":"g","salt":"old","rules":[
 		{"name":"Staff","environments":null,"passPercentage":100,"conditions":[{"type":"email","operator":"non_null"}]},
-		{"environments":null,"passPercentage":10,"conditions":[{"type":"public"}]}]}`)
+		{"environments":null,"passPercentage":10,"salt":"drawn","conditions":[{"type":"public"}]}]}`)
 	if first.Rules[0].ID == "" || first.Rules[0].ID == first.Rules[1].ID || first.Rules[0].Step != 1 {
 		t.Fatalf("rules %+v; want ids of their own and step 1", first.Rules)
 	}
@@ -34,8 +34,8 @@ func TestAdvanceKnowsARuleAgainWithoutItsID(t *testing.T) {
 	if id := second.Rules[2].ID; id == first.Rules[0].ID || id == first.Rules[1].ID {
 		t.Errorf("a third rule took the id %s of another", id)
 	}
-	if second.Salt != "old" {
-		t.Errorf("the salt became %q; want it kept", second.Salt)
+	if second.Salt != "old" || second.Rules[0].Salt != "drawn" {
+		t.Errorf("the salts became %q and %q; want them kept", second.Salt, second.Rules[0].Salt)
 	}
 	// What the author says of steps does not count.
 	third := gate(`{"id":"gate_1","name":"g","rules":[{"id":"` + second.Rules[0].ID + `","environments":null,"passPercentage":20,"step":77,"conditions":[{"type":"public"}]}]}`)

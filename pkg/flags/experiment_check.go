@@ -166,7 +166,7 @@ func (e *Experiment) validateBuckets(v *validation, layer Ref) {
 	}
 	if want := tenths(e.Allocation); own.count() != want {
 		free := v.state.freeBuckets(layer, v.ref)
-		v.add("/allocation", CodeInvalid, "the layer has %v %% left", float64(free.count())/10)
+		v.add("/allocation", CodeInvalid, "the layer has room for %v %%", float64(free.count())/10)
 		return
 	}
 	for _, other := range v.state.experimentsIn(layer) {

@@ -3,6 +3,7 @@ package flags_test
 import (
 	"fmt"
 	"math"
+	"strings"
 	"testing"
 
 	"pgregory.net/rapid"
@@ -84,6 +85,12 @@ func TestAllocationGrowsWithoutMovingAnyone(t *testing.T) {
 			t.Fatal(problems)
 		}
 		after := p.rules()
+		if layer {
+			problems := p.edit("e", func(x *flags.Experiment) { x.Allocation = 90 })
+			if len(problems) != 1 || problems[0].Pointer != "/allocation" || !strings.Contains(problems[0].Message, "87.5 %") {
+				t.Errorf("90 %% of a layer with room for 87.5 %%: %v; want that said at /allocation", problems)
+			}
+		}
 		in := 0
 		for i := range 5000 {
 			u := user(fmt.Sprint("u", i))
