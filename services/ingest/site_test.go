@@ -56,7 +56,7 @@ var engine struct {
 	err     error
 }
 
-func openWarehouse(t *testing.T) *warehouse.DB {
+func openWarehouse(t testing.TB) *warehouse.DB {
 	t.Helper()
 	engine.Do(func() {
 		if engine.dir, engine.err = os.MkdirTemp("", "ingest"); engine.err == nil {
@@ -82,7 +82,7 @@ func openWarehouse(t *testing.T) *warehouse.DB {
 
 // broker is an embedded server that can be taken away and brought back.
 type broker struct {
-	t   *testing.T
+	t   testing.TB
 	dir string
 	now atomic.Pointer[natsembed.Server]
 }
@@ -113,7 +113,7 @@ func (b *broker) InProcessConn() (net.Conn, error) {
 // A site is the whole of ingest: a project's log, the streams, the service, and
 // a listener in front of it.
 type site struct {
-	t       *testing.T
+	t       testing.TB
 	project string
 	broker  *broker
 	conn    *bus.Conn
@@ -148,7 +148,7 @@ func (l *lockedBuffer) String() string {
 var sites atomic.Int64
 
 // newProject makes a broker with a project in it.
-func newProject(t *testing.T) *site {
+func newProject(t testing.TB) *site {
 	t.Helper()
 	s := &site{t: t, project: fmt.Sprintf("p%d_%d", os.Getpid(), sites.Add(1)), broker: &broker{t: t, dir: t.TempDir()},
 		metrics: prometheus.NewRegistry(), log: new(lockedBuffer)}
