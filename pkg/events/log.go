@@ -135,7 +135,9 @@ type Log interface {
 
 	// Follow yields the envelopes behind after, those there and those to come,
 	// until ctx ends. It first proves that after is a position of this log:
-	// [ErrEpoch] or [ErrFork] if not. [Verify] holds for each envelope yielded.
+	// [ErrEpoch] or [ErrFork] if not. The zero Head is the position before the
+	// first envelope of whatever log this is. [Verify] holds for each envelope
+	// yielded.
 	Follow(ctx context.Context, after Head) iter.Seq2[Envelope, error]
 
 	// History yields the envelopes of one entity, oldest first.

@@ -215,6 +215,7 @@ func TestServersThatRestartUnderAppendsLoseAndDoubleNothing(t *testing.T) {
 		}
 	})
 	acked := map[string]events.Head{}
+	landed := make(chan struct{}, 10_000)
 	done := make(chan struct{})
 	var write sync.WaitGroup
 	write.Go(func() {
@@ -236,6 +237,7 @@ func TestServersThatRestartUnderAppendsLoseAndDoubleNothing(t *testing.T) {
 				r, err := log.Append(t.Context(), at, logtest.Command(id, logtest.Gate(id, 1, 0)))
 				if err == nil {
 					acked[id] = r.Last
+					landed <- struct{}{}
 					break
 				}
 				if !errors.Is(err, events.ErrUnavailable) && !errors.Is(err, events.ErrOutcomeUnknown) && !errors.Is(err, events.ErrConflict) {
@@ -245,8 +247,19 @@ func TestServersThatRestartUnderAppendsLoseAndDoubleNothing(t *testing.T) {
 			}
 		}
 	})
+	some := func() {
+		t.Helper()
+		timeout := time.After(20 * time.Second)
+		for range 20 {
+			select {
+			case <-landed:
+			case <-timeout:
+				t.Fatal("nothing is appended any more")
+			}
+		}
+	}
 	for range 3 {
-		time.Sleep(100 * time.Millisecond) // let some appends through
+		some()
 		if err := server.Close(); err != nil {
 			t.Fatal(err)
 		}
@@ -258,12 +271,12 @@ func TestServersThatRestartUnderAppendsLoseAndDoubleNothing(t *testing.T) {
 		}
 	}
 	defer func() { _ = server.Close() }()
-	time.Sleep(100 * time.Millisecond)
+	some()
 	close(done)
 	write.Wait()
 
 	all := logtest.Collect(t, log.Read(t.Context(), 1))
-	if len(all) != len(acked) || len(all) < 10 {
+	if len(all) != len(acked) || len(all) < 80 {
 		t.Fatalf("%d envelopes, %d acknowledged; want as many, and some", len(all), len(acked))
 	}
 	for _, e := range all {
