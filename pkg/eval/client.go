@@ -126,7 +126,7 @@ func (b *builder) setApps(a AppIDs) {
 }
 
 func (r *Ruleset) client(u *User, o *ClientOptions) client {
-	c := client{evaluation: evaluation{rules: r, user: u, app: r.apps.AppID}, mode: min(o.Hash, hashModes-1), app: o.TargetApp}
+	c := client{evaluation: r.evaluation(u), mode: min(o.Hash, hashModes-1), app: o.TargetApp}
 	if o.ClientKey != "" && (r.allow != nil || o.TargetApp == "") {
 		hashed := HashName(HashDJB2, o.ClientKey)
 		c.allow = r.allow[hashed]
@@ -175,8 +175,8 @@ func (r *Ruleset) AppendClient(dst []byte, u *User, o ClientOptions) []byte {
 		}
 		dst = append(dst, '}')
 	}
-	dst = appendUser(append(dst, `,"user":`...), u)
-	dst = appendKeys(append(dst, `,"evaluated_keys":`...), u)
+	dst = appendUser(append(dst, `,"user":`...), c.user)
+	dst = appendKeys(append(dst, `,"evaluated_keys":`...), c.user)
 	dst = append(dst, `,"sdkParams":{},"sdkInfo":{`...)
 	if o.SDKType != "" {
 		dst = appendQuoted(append(dst, `"sdkType":`...), o.SDKType)

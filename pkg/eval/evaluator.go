@@ -42,7 +42,7 @@ func (r *Ruleset) decide(res *Result, section Section, u *User, name string) {
 		r.fill(res, s, s.always)
 		return
 	}
-	e := evaluation{rules: r, user: u, app: r.apps.AppID}
+	e := r.evaluation(u)
 	r.fill(res, s, e.decide(s))
 	if e.exposures.n > 0 {
 		res.exposures = e.exposures
@@ -79,6 +79,16 @@ type evaluation struct {
 		of *bucket
 		n  float64
 	}
+}
+
+// nobody is whom a nil user stands for.
+var nobody User
+
+func (r *Ruleset) evaluation(u *User) evaluation {
+	if u == nil {
+		u = &nobody
+	}
+	return evaluation{rules: r, user: u, app: r.apps.AppID}
 }
 
 // decide runs a spec from the start. What is unsupported exposes nothing.

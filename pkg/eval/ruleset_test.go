@@ -329,6 +329,18 @@ func TestPayloadsEchoUsersWithoutPrivateAttributes(t *testing.T) {
 	}
 }
 
+func TestNoUserIsAnEmptyUser(t *testing.T) {
+	rules := compile(gate("g", "s", rule("r", 50, "true", condition("user_field", "none", "email", []string{"x"}))))
+	res, trace := rules.Trace(nil, eval.Ref{Name: "g"})
+	if res.RuleID != "r" || trace.RuleID != "r" {
+		t.Errorf("Trace(nil) = %s, %s; want rule r", res.RuleID, trace.RuleID)
+	}
+	got, want := rules.AppendClient(nil, nil, eval.ClientOptions{}), rules.AppendClient(nil, &eval.User{}, eval.ClientOptions{})
+	if string(got) != string(want) {
+		t.Errorf("AppendClient(nil) = %s, want %s", got, want)
+	}
+}
+
 func TestUsersAreReadTolerantly(t *testing.T) {
 	var got eval.User
 	body := `{"userID":12345678901,"email":null,"appVersion":1.5,"custom":{"n":1},"customIDs":{"companyID":7},"statsigEnvironment":{"tier":true},"other":[1]}`

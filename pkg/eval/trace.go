@@ -61,7 +61,8 @@ func (r *Ruleset) Trace(u *User, ref Ref) (Result, *Trace) {
 		return res, &Trace{Section: ref.Section.String(), Name: ref.Name, Reason: res.Reason.String()}
 	}
 	t := tracer{}
-	e := evaluation{rules: r, user: u, app: r.apps.AppID, trace: &t}
+	e := r.evaluation(u)
+	e.trace = &t
 	e.decide(s)
 	return res, t.last
 }
