@@ -28,14 +28,15 @@ type Settings struct {
 	NATS       bus.Settings       `embed:"" prefix:"nats-"`
 	ClickHouse warehouse.Settings `embed:"" prefix:"clickhouse-"`
 
-	Partitions int           `help:"Over how many partitions facts spread; raise it, never lower it." default:"1"`
+	Partitions int           `help:"Over how many partitions facts spread, at most 16. Raise it, never lower it." default:"1"`
 	LoadLinger time.Duration `help:"How long a batch for ClickHouse gathers." default:"250ms"`
-	AcceptOnly bool          `help:"Accept facts and leave loading to other processes."`
-	Replicas   int           `help:"Copies of streams that have to be made: 1, or 3 on a cluster." default:"1"`
+	AcceptOnly bool          `help:"Accept facts, and leave loading to other processes."`
+	Replicas   int           `help:"Copies of each new stream: 1, or 3 on a cluster." default:"1"`
 }
 
 // Main runs the service alone, against a NATS and a ClickHouse that others run,
-// until ctx is done.
+// until ctx is done. Without an address of ClickHouse, or while nobody answers
+// there, facts wait in the stream.
 func Main(ctx context.Context, cfg *Settings) error {
 	lg := cfg.Logger(os.Stderr)
 	reg := telemetry.NewRegistry()
@@ -53,7 +54,8 @@ func Main(ctx context.Context, cfg *Settings) error {
 	keeper := warehouse.NewKeeper(lg)
 	service, err := New(
 		Deps{Bus: conn, Followers: followers, Warehouse: keeper.DB, Logger: lg, Registerer: reg},
-		Options{Partitions: cfg.Partitions, LoadLinger: cfg.LoadLinger, AcceptOnly: cfg.AcceptOnly, Limits: bus.Limits{Replicas: cfg.Replicas}})
+		Options{Limits: bus.Limits{Replicas: cfg.Replicas}, Partitions: cfg.Partitions, LoadLinger: cfg.LoadLinger, AcceptOnly: cfg.AcceptOnly},
+	)
 	if err != nil {
 		return err
 	}
