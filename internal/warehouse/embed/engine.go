@@ -85,17 +85,24 @@ func Start(ctx context.Context, o Options) (*Engine, error) {
 }
 
 func start(ctx context.Context, o Options) (*Engine, error) {
+	if o.Dir == "" {
+		return nil, errors.New("no folder given")
+	}
 	if o.Library == "" {
 		var err error
 		if o.Library, err = FindLibrary(); err != nil {
 			return nil, err
 		}
 	}
-	dir, err := filepath.Abs(o.Dir) // a relative data path loses tables after a restart elsewhere
-	if err != nil {
-		return nil, err
+	// The child works in its own folder, and the engine would lose its tables if
+	// its data path meant another one after a restart.
+	for _, path := range []*string{&o.Dir, &o.Library} {
+		absolute, err := filepath.Abs(*path)
+		if err != nil {
+			return nil, err
+		}
+		*path = absolute
 	}
-	o.Dir = dir
 	if err := os.MkdirAll(o.Dir, 0o700); err != nil {
 		return nil, err
 	}
@@ -108,26 +115,20 @@ func start(ctx context.Context, o Options) (*Engine, error) {
 	// A free port can be taken by someone else between choosing and listening.
 	// The child fails then, and so does logging in with a password that was made
 	// for this start, so a stranger is never taken for the engine.
-	var failures []error
-	for range startTries {
-		e, err := launch(ctx, o, lock)
-		if err == nil {
-			return e, nil
+	for try := 1; ; try++ {
+		s, err := newSettings(o)
+		if err != nil {
+			return nil, err
 		}
-		failures = append(failures, err)
-		if ctx.Err() != nil || !errors.Is(err, errPortTaken) {
-			break
+		e, err := launch(ctx, o, lock, s)
+		if !errors.Is(err, errPortTaken) || try == startTries || ctx.Err() != nil {
+			return e, err
 		}
 	}
-	return nil, errors.Join(failures...)
 }
 
 // launch runs one child and waits until it answers.
-func launch(ctx context.Context, o Options, lock *os.File) (*Engine, error) {
-	s, err := newSettings(o)
-	if err != nil {
-		return nil, err
-	}
+func launch(ctx context.Context, o Options, lock *os.File, s *settings) (*Engine, error) {
 	if err := s.write(); err != nil {
 		return nil, err
 	}
@@ -219,7 +220,8 @@ func (e *Engine) awaitAnswer(ctx context.Context, s *settings) error {
 	tick := time.NewTicker(10 * time.Millisecond)
 	defer tick.Stop()
 	for {
-		if err := execute(ctx, e.config, "CREATE DATABASE IF NOT EXISTS "+e.config.Database); err == nil {
+		err := execute(ctx, e.config, "CREATE DATABASE IF NOT EXISTS "+e.config.Database)
+		if err == nil {
 			return nil
 		}
 		select {
@@ -269,12 +271,12 @@ func (e *Engine) kill() {
 	<-e.exited
 }
 
-// tail returns the last lines of a file, for an error message.
-func tail(file string) string {
-	const most = 2 << 10
-	text, _ := os.ReadFile(file)
-	if len(text) > most {
-		text = text[len(text)-most:]
+// lastLine returns the last line of a file, for an error message.
+func lastLine(file string) string {
+	text, err := os.ReadFile(file)
+	if err != nil {
+		return err.Error()
 	}
-	return string(bytes.TrimSpace(text))
+	text = bytes.TrimSpace(text)
+	return string(text[bytes.LastIndexByte(text, '\n')+1:])
 }

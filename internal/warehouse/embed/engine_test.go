@@ -319,6 +319,27 @@ func TestBrokenFolderIsOneClearError(t *testing.T) {
 	}
 }
 
+func TestRelativePathsMeanThoseOfTheParent(t *testing.T) {
+	needEngine(t)
+	library, err := embed.FindLibrary()
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir := t.TempDir()
+	t.Chdir(dir)
+	if err := os.Symlink(library, "engine.so"); err != nil {
+		t.Fatal(err)
+	}
+	e, err := embed.Start(t.Context(), embed.Options{Dir: "data", Library: "engine.so"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	e.Stop(t.Context())
+	if _, err := os.Stat(filepath.Join(dir, "data", "data")); err != nil {
+		t.Errorf("the engine's data is elsewhere: %v", err)
+	}
+}
+
 func TestMissingLibrarySaysWhatToDo(t *testing.T) {
 	t.Setenv(embed.LibraryVariable, filepath.Join(t.TempDir(), "libchdb.so"))
 	_, err := embed.FindLibrary()
@@ -333,7 +354,7 @@ func TestLibraryThatIsNoneIsOneClearError(t *testing.T) {
 		t.Fatal(err)
 	}
 	_, err := embed.Start(t.Context(), embed.Options{Dir: t.TempDir(), Library: library})
-	if err == nil || !strings.Contains(err.Error(), "loading the engine") {
-		t.Errorf("Start with a file that is no library = %v; want that it cannot be loaded", err)
+	if err == nil || !strings.Contains(err.Error(), "loading the engine") || strings.Contains(err.Error(), "\n") {
+		t.Errorf("Start with a file that is no library = %v; want one line, that it cannot be loaded", err)
 	}
 }

@@ -16,6 +16,7 @@ import (
 	"runtime"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/ClickHouse/clickhouse-go/v2"
 
@@ -68,11 +69,11 @@ var errPortTaken = errors.New("a port that was free is taken")
 
 // failure explains a child that ended, by what it wrote last.
 func (s *settings) failure() error {
-	said := tail(s.outputFile())
+	said := lastLine(s.outputFile())
 	if strings.Contains(said, "NETWORK_ERROR") || strings.Contains(said, "Address already in use") {
 		return errPortTaken
 	}
-	return fmt.Errorf("the engine ended at once; it said: %s (more in %s)", said, s.logFile())
+	return fmt.Errorf("the engine ended at once; it said: %s (more in %s and %s)", said, s.outputFile(), s.logFile())
 }
 
 // arguments are those of the engine's command line.
@@ -211,6 +212,9 @@ func execute(ctx context.Context, c warehouse.Config, statement string) error {
 		Addr:         []string{c.Addr},
 		Auth:         clickhouse.Auth{Username: c.User, Password: c.Password},
 		MaxOpenConns: 1,
+		// Who took a port of ours might accept and say nothing. Not shorter, since
+		// leaving a slow engine in its greeting would end it.
+		DialTimeout: 5 * time.Second,
 	})
 	if err != nil {
 		return err
