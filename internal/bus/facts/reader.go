@@ -56,14 +56,14 @@ func streamID(info *jetstream.StreamInfo) string {
 // StreamID names this very stream: another of the same name has another id.
 func (r *Reader) StreamID() string { return r.id }
 
-// Last is the sequence of the newest message of any partition, 0 if there is
-// none.
-func (r *Reader) Last(ctx context.Context) (uint64, error) {
+// First is the sequence of the oldest message that the stream still has, of any
+// partition; of an empty stream, the sequence that comes next.
+func (r *Reader) First(ctx context.Context) (uint64, error) {
 	info, err := r.stream.Info(ctx)
 	if err != nil {
 		return 0, fmt.Errorf("stream %s: %w", bus.FactsStream, err)
 	}
-	return info.State.LastSeq, nil
+	return info.State.FirstSeq, nil
 }
 
 // Follow yields the partition's messages after a sequence, in order and without

@@ -163,9 +163,17 @@ func (l *Loader) round(ctx context.Context) error {
 		l.o.Logger.InfoContext(ctx, "loading batches that were planned before", slog.Int("partition", l.o.Partition), slog.Int("batches", len(planned)))
 	}
 
+	first, err := reader.First(ctx)
+	if err != nil {
+		return err
+	}
+
 	g := l.follow(ctx, reader, done.Sequence)
 	defer g.stop()
 	for _, plan := range planned {
+		if plan.Last < first {
+			continue // its facts are past their age
+		}
 		batch, err := g.exactly(ctx, plan)
 		if err != nil {
 			return err

@@ -395,6 +395,38 @@ func TestALostPositionLoadsTheSameBatchesAgain(t *testing.T) {
 	s.settle(db)
 }
 
+func TestBatchesWhoseFactsAreGoneAreNotWaitedFor(t *testing.T) {
+	db := open(t, config(t))
+	s := newSite(t)
+	_, stop := s.run(always(db), Options{Linger: 2 * time.Millisecond, MaxRows: 10})
+	for range 10 {
+		s.publish(5)
+	}
+	s.settle(db)
+	stop()
+	r, err := facts.NewReader(t.Context(), s.conn, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	stream, err := s.conn.JetStream().Stream(t.Context(), bus.FactsStream)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := stream.Purge(t.Context()); err != nil { // as their age does
+		t.Fatal(err)
+	}
+	if err := db.Conn().Exec(t.Context(), "DELETE FROM load_progress WHERE stream = ?", r.StreamID()); err != nil {
+		t.Fatal(err)
+	}
+	began := time.Now()
+	s.run(always(db), Options{})
+	s.publish(5)
+	s.settle(db)
+	if waited := time.Since(began); waited > patience/2 {
+		t.Errorf("the loader waited %v for facts that are gone", waited)
+	}
+}
+
 func TestAMessageThatDoesNotDecodeIsSetAside(t *testing.T) {
 	db := open(t, config(t))
 	s := newSite(t)

@@ -30,17 +30,18 @@ type API struct {
 	keys   *auth.Resolver
 	accept Accepter
 
-	raw    *semaphore.Weighted // bytes of bodies that are being read
+	memory *semaphore.Weighted // bytes of bodies that are held
 	decode *semaphore.Weighted // bodies that are being decoded
 
 	internal   prometheus.Counter
 	exceptions prometheus.Counter
 }
 
-// Bodies in memory at a time, whatever the number of requests. Reading waits
-// for the network, so it is bounded by bytes and refused beyond; decoding
-// waits for nobody, so it is bounded by processors and queues.
-const rawBytes = 64 << 20
+// bodyBytes bounds the bodies that are held at a time, whatever the number of
+// requests: while they arrive, and until what they say is stored, because claims
+// are slices of them. Beyond it requests are refused. Decoding waits for nobody,
+// so it is bounded by processors and queues.
+const bodyBytes = 128 << 20
 
 // limits of a body; those of internal/web are the defaults.
 var limits = web.Limits{Raw: 1 << 20, Inflated: 4 << 20, Ratio: 100}
@@ -49,7 +50,7 @@ var limits = web.Limits{Raw: 1 << 20, Inflated: 4 << 20, Ratio: 100}
 func New(keys *auth.Resolver, accept Accepter, reg prometheus.Registerer) *API {
 	a := &API{
 		keys: keys, accept: accept,
-		raw:    semaphore.NewWeighted(rawBytes),
+		memory: semaphore.NewWeighted(bodyBytes),
 		decode: semaphore.NewWeighted(int64(2 * runtime.GOMAXPROCS(0))),
 		internal: prometheus.NewCounter(prometheus.CounterOpts{Namespace: "sluice", Subsystem: "ingest", Name: "internal_events_total",
 			Help: "Events of SDKs about themselves that were acknowledged and not stored."}),
@@ -104,26 +105,42 @@ var success = struct {
 // this protocol also takes it from the query.
 func token(r *http.Request) string { return cmp.Or(auth.Token(r), r.URL.Query().Get("k")) }
 
-// body reads the request's JSON text within the memory that all share.
-func (a *API) body(r *http.Request) ([]byte, error) {
-	weight := limits.Raw
-	if r.ContentLength >= 0 {
-		weight = min(weight, r.ContentLength)
+// read reads the request's JSON text and hands it to decode. The memory of the
+// text is the caller's until it calls release, which is never nil.
+func (a *API) read(r *http.Request, decode func(text []byte) error) (release func(), err error) {
+	held := int64(0)
+	release = func() { a.memory.Release(held) }
+	hold := func(bytes int64) error {
+		if bytes > held && !a.memory.TryAcquire(bytes-held) {
+			return &web.Error{Code: web.CodeUnavailable, Message: "too many bodies arrive at once: send this one again later", RetryAfter: time.Second}
+		}
+		held = max(held, bytes)
+		return nil
 	}
-	if !a.raw.TryAcquire(weight) {
-		return nil, &web.Error{Code: web.CodeUnavailable, Message: "too many bodies arrive at once", RetryAfter: time.Second}
-	}
-	defer a.raw.Release(weight)
-	return web.ReadRaw(r, limits)
-}
 
-// decoding runs f, which needs a processor and memory, when there is room.
-func (a *API) decoding(ctx context.Context, f func() error) error {
-	if err := a.decode.Acquire(ctx, 1); err != nil {
-		return &web.Error{Code: web.CodeUnavailable, Message: "the request ended before it was read", Err: err, RetryAfter: time.Second}
+	arriving := limits.Raw
+	if r.ContentLength >= 0 {
+		arriving = min(arriving, r.ContentLength)
+	}
+	if err := hold(arriving); err != nil {
+		return release, err
+	}
+	raw, err := web.ReadRaw(r, limits)
+	if err != nil {
+		return release, err
+	}
+	if err := a.decode.Acquire(r.Context(), 1); err != nil {
+		return release, &web.Error{Code: web.CodeUnavailable, Message: "the request ended before it was read", Err: err, RetryAfter: time.Second}
 	}
 	defer a.decode.Release(1)
-	return f()
+	text, err := protocol.Unwrap(r, raw, limits)
+	if err != nil {
+		return release, err
+	}
+	if err := hold(int64(len(text))); err != nil {
+		return release, err
+	}
+	return release, decode(text)
 }
 
 // delivery begins a delivery with what the body, the headers or the query say
@@ -149,16 +166,8 @@ func (a *API) logEvent(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	raw, err := a.body(r)
-	if err != nil {
-		return err
-	}
 	var d intake.Delivery
-	err = a.decoding(r.Context(), func() error {
-		text, err := protocol.Unwrap(r, raw, limits)
-		if err != nil {
-			return err
-		}
+	release, err := a.read(r, func(text []byte) error {
 		b, err := protocol.DecodeLogBody(text)
 		if err != nil {
 			return err
@@ -174,6 +183,7 @@ func (a *API) logEvent(w http.ResponseWriter, r *http.Request) error {
 		}
 		return nil
 	})
+	defer release()
 	if err != nil {
 		return err
 	}
@@ -189,16 +199,8 @@ func (a *API) customExposure(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	raw, err := a.body(r)
-	if err != nil {
-		return err
-	}
 	var d intake.Delivery
-	err = a.decoding(r.Context(), func() error {
-		text, err := protocol.Unwrap(r, raw, limits)
-		if err != nil {
-			return err
-		}
+	release, err := a.read(r, func(text []byte) error {
 		exposures, sdk, err := protocol.DecodeCustomExposures(text)
 		if err != nil {
 			return err
@@ -210,6 +212,7 @@ func (a *API) customExposure(w http.ResponseWriter, r *http.Request) error {
 		}
 		return nil
 	})
+	defer release()
 	if err != nil {
 		return err
 	}
