@@ -111,18 +111,18 @@ func (a *API) table() []route {
 	}
 	for _, n := range nouns {
 		all, each := one+"/"+n.path, one+"/"+n.path+"/{name}"
-		create := a.create(n.kind)
+		create, look := a.create(n.kind), read
 		if n.kind == flags.KindKey {
-			create = a.createKey
+			create, look = a.createKey, edit // who only reads has no business with keys
 		}
 		routes = append(routes,
-			route{"GET", all, read, listed, a.list(n.kind)},
+			route{"GET", all, look, listed, a.list(n.kind)},
 			route{"POST", all, edit, written, create},
-			route{"GET", each, read, []string{"asOf"}, a.get(n.kind)},
+			route{"GET", each, look, []string{"asOf"}, a.get(n.kind)},
 			route{"PUT", each, edit, written, a.replace(n.kind)},
 			route{"PATCH", each, edit, written, a.patch(n.kind)},
 			route{"DELETE", each, edit, append([]string{"confirm"}, written...), a.remove(n.kind)},
-			route{"GET", each + "/history", read, []string{"limit", "before"}, a.history(n.kind)},
+			route{"GET", each + "/history", look, []string{"limit", "before"}, a.history(n.kind)},
 		)
 		for _, action := range command.Actions(n.kind) {
 			needed := edit
@@ -217,6 +217,15 @@ func (a *API) open(c *call, id string) (*project.Project, error) {
 		return nil, explain(err)
 	}
 	return p, nil
+}
+
+// has reports whether a project can have entities of a kind: the organisation's
+// has keys only.
+func has(p *project.Project, kind flags.Kind) error {
+	if p.ID() == bus.OrgProject && kind != flags.KindKey {
+		return web.Errorf(web.CodeNotFound, "the organisation's project has keys only")
+	}
+	return nil
 }
 
 // fallback answers what no route does: 405 where another method would do, else

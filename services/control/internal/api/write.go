@@ -233,6 +233,9 @@ func (c *call) refused(w write, cmd command.Command, err error) error {
 // create serves POST of a collection.
 func (a *API) create(kind flags.Kind) func(*call) error {
 	return func(c *call) error {
+		if err := has(c.project, kind); err != nil {
+			return err
+		}
 		w, err := c.readWrite(true)
 		if err != nil {
 			return err
@@ -249,6 +252,9 @@ func (a *API) create(kind flags.Kind) func(*call) error {
 // yet under If-None-Match: *.
 func (a *API) replace(kind flags.Kind) func(*call) error {
 	return func(c *call) error {
+		if err := has(c.project, kind); err != nil {
+			return err
+		}
 		name, err := c.name()
 		if err != nil {
 			return err
