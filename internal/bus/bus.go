@@ -188,6 +188,9 @@ func (c *Conn) Drain(ctx context.Context) error {
 	defer c.nc.RemoveStatusListener(closed)
 	if err := c.nc.Drain(); err != nil {
 		c.nc.Close()
+		if errors.Is(err, nats.ErrConnectionReconnecting) {
+			return nil // nobody answers: there is nothing that could leave
+		}
 		return fmt.Errorf("draining the bus: %w", err)
 	}
 	for !c.nc.IsClosed() {
