@@ -50,7 +50,7 @@ function log(frame, delay) {
 }
 
 const handlers = {
-  answer(frame) {
+  intent(frame) {
     setConnection('live', frame.stale ? 'Live, but the edge is cut off from the log' : 'Live');
     if (frame.intent === 'none') render();
   },
