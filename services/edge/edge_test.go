@@ -220,7 +220,7 @@ func TestWrongRequestsGet4xxAndAProblem(t *testing.T) {
 		{"broken UTF-8", "POST", "/v1/initialize", client, "{\"user\":{\"userID\":\"\xff\"}}", 400},
 		{"a number out of range", "POST", "/v1/initialize", client, `{"user":{"custom":{"n":1e400}}}`, 400},
 		{"too deep", "POST", "/v1/initialize", client, `{"user":{"custom":` + strings.Repeat("[", 10_001) + strings.Repeat("]", 10_001) + `}}`, 400},
-		{"too large", "POST", "/v1/initialize", client, `{"user":{"userID":"` + strings.Repeat("x", 2<<20) + `"}}`, 413},
+		{"too large", "POST", "/v1/initialize", client, `{"user":{"userID":"` + strings.Repeat("x", 300<<10) + `"}}`, 413},
 		{"a user that is text", "POST", "/v1/check_gate", server, `{"gateName":"checkout","user":"u1"}`, 400},
 		{"no user", "POST", "/v1/check_gate", server, `{"gateName":"checkout"}`, 400},
 		{"no gate", "POST", "/v1/check_gate", server, `{"user":{}}`, 400},

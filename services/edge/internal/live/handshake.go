@@ -75,6 +75,7 @@ func (h *Hub) serve(w http.ResponseWriter, r *http.Request) error {
 	s := &socket{ws: ws, pipe: hj.pipe}
 	c := &conn{hub: h, origin: h.options.Proxies.Of(r), sink: s}
 	s.pipe.drained, s.pipe.failed = c.drained, c.fail
+	s.listen(c)
 	// The request's context ends with this handler; the hello comes after it.
 	c.request = r.WithContext(context.WithoutCancel(r.Context()))
 	_ = ws.SetReadDeadline(time.Now().Add(h.options.HelloTimeout))

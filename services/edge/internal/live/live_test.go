@@ -779,14 +779,15 @@ func TestASlowClientGetsTheNewestStateAndNotTheHistory(t *testing.T) {
 	w.Put(t, w.Gate("a", edgetest.Nobody()))
 	key := w.Key(t, flags.KeyClient)
 	c := w.greet(t, wire.Hello{Key: key, User: user("u1")})
-	// It reads nothing while fifty changes go by: its full state is still on the way.
+	expect[wire.Answer](c)
+	// It reads no more while fifty changes go by: its full state is still on the way.
 	var last uint64
 	for i := range 50 {
 		rule := edgetest.Everyone()
 		rule.ID = fmt.Sprintf("r%d", i)
 		last = w.Put(t, w.Gate("a", rule))
 	}
-	c.full()
+	expect[wire.Full](c)
 	frames := 0
 	for {
 		ch := expect[wire.Change](c)

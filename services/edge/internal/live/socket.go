@@ -17,9 +17,10 @@ type socket struct {
 	ws   *websocket.Conn
 	pipe *pipe
 
-	// Of the reader alone: frames counted in one second.
-	second int64
-	frames int
+	// Of the reader alone.
+	greeted bool
+	second  int64 // in which frames are counted
+	frames  int
 }
 
 var _ sink = (*socket)(nil)
@@ -43,10 +44,15 @@ func (s *socket) end(code wire.CloseCode, reason string) {
 
 func (s *socket) cut() { _ = s.pipe.Close() }
 
-// serve is the socket's goroutine. It ends when the connection does.
+// serve is the socket's goroutine until the hello, then another is: a hello needs
+// a deep stack, and a goroutine would keep it for as long as the connection lasts.
 func (s *socket) serve(c *conn) {
-	defer c.hub.remove(c)
 	err := s.receive(c)
+	if err == nil {
+		go s.serve(c) // ends with the connection
+		return
+	}
+	defer c.hub.remove(c)
 	var end closing
 	if errors.As(err, &end) {
 		c.close(end.code, end.reason)
@@ -55,9 +61,8 @@ func (s *socket) serve(c *conn) {
 	s.pipe.linger()
 }
 
-// receive reads frames until the connection ends, and says why it did.
-func (s *socket) receive(c *conn) error {
-	greeted := false
+// listen sets what the library does by itself when control frames come.
+func (s *socket) listen(c *conn) {
 	s.ws.SetReadLimit(wire.MaxClientFrame)
 	s.ws.SetPingHandler(func(text string) error {
 		if s.flooding() {
@@ -81,10 +86,15 @@ func (s *socket) receive(c *conn) error {
 		}
 		return nil
 	})
+}
+
+// receive reads frames: until the hello, after which it returns nil, and from
+// then on until the connection ends, for the reason that it returns.
+func (s *socket) receive(c *conn) error {
 	for {
 		kind, body, err := s.ws.NextReader()
 		if err != nil {
-			if timeout(err) && !greeted {
+			if timeout(err) && !s.greeted {
 				return closef(wire.CloseUnauthorized, "no hello within %s", c.hub.options.HelloTimeout)
 			}
 			return ended(err)
@@ -110,15 +120,19 @@ func (s *socket) receive(c *conn) error {
 		}
 		switch f := frame.(type) {
 		case wire.Hello:
-			if greeted {
+			if s.greeted {
 				return closef(wire.CloseBadFrame, "a second hello")
 			}
 			if err := c.hello(f); err != nil {
 				return err
 			}
-			greeted = true
+			s.greeted = true
+			if !c.extend() {
+				return errClosing
+			}
+			return nil
 		default:
-			if !greeted {
+			if !s.greeted {
 				return closef(wire.CloseBadFrame, "the first frame must be a hello")
 			}
 			if err := c.handle(f); err != nil {
