@@ -15,7 +15,6 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/sluice-flags/sluice/cmd/sluice/demo"
-	"github.com/sluice-flags/sluice/internal/auth"
 	"github.com/sluice-flags/sluice/internal/bus"
 	natsembed "github.com/sluice-flags/sluice/internal/bus/embed"
 	"github.com/sluice-flags/sluice/internal/bus/natslog"
@@ -26,8 +25,6 @@ import (
 	"github.com/sluice-flags/sluice/internal/telemetry"
 	"github.com/sluice-flags/sluice/internal/warehouse"
 	"github.com/sluice-flags/sluice/internal/web"
-	"github.com/sluice-flags/sluice/pkg/events"
-	"github.com/sluice-flags/sluice/pkg/flags"
 	"github.com/sluice-flags/sluice/services/control"
 	"github.com/sluice-flags/sluice/services/edge"
 	"github.com/sluice-flags/sluice/services/ingest"
@@ -122,12 +119,7 @@ func (p *platform) assemble() (err error) {
 		return err
 	}
 	p.followers = follow.NewSet(follow.SetOptions{
-		Open: func(ctx context.Context, project string) (events.Log, error) {
-			return natslog.Open(ctx, p.bus, project, natslog.Options{ReadOnly: true, Logger: p.logger})
-		},
-		OnChange: func(project string, before, after *flags.State, changed []flags.Ref) {
-			p.edge.Changed(project, before, after, changed)
-		},
+		Open:     natslog.Reader(p.bus, p.logger),
 		Follower: follow.Options{Logger: p.logger, Registerer: p.registry, Snapshots: snapshots},
 	})
 	p.engine = newEngine(p.settings, p.logger)
@@ -201,7 +193,7 @@ const adminFile = "admin.key"
 func (p *platform) runAdmin(ctx context.Context) error {
 	key, err := p.adminKey()
 	if errors.Is(err, fs.ErrNotExist) {
-		key, _ = auth.Generate(flags.KeyConsole, bus.OrgProject)
+		key = control.NewAdminKey()
 		err = os.WriteFile(p.adminPath(), []byte(key+"\n"), 0o600)
 	}
 	if err != nil {

@@ -34,12 +34,13 @@ type SetOptions struct {
 	// Open opens the log of a project. It says [ErrUnknownProject] if there is
 	// none. See the type [Open].
 	Open func(ctx context.Context, project string) (events.Log, error)
-	// OnChange is called after each commit of each project, as in [Options].
-	// Calls for one project do not overlap; those for several may.
-	OnChange func(project string, before, after *flags.State, changed []flags.Ref)
-	// Follower is for each follower. Its OnChange is not used.
+	// Follower is for each follower. Its OnChange is not used: see [Set.Watch].
 	Follower Options
 }
+
+// A Watcher hears of each commit of each project, as [Options.OnChange] does.
+// Calls for one project do not overlap; those for several may.
+type Watcher func(project string, before, after *flags.State, changed []flags.Ref)
 
 // A Set keeps a follower for each project that somebody asked for.
 type Set struct {
@@ -47,6 +48,8 @@ type Set struct {
 	ctx  context.Context // of all followers; ends with Run
 	stop context.CancelFunc
 	work sync.WaitGroup
+
+	watchers []Watcher // fixed before the first Get
 
 	mu       sync.Mutex
 	closed   bool
@@ -78,6 +81,10 @@ func NewSet(o SetOptions) *Set {
 		refusals: map[string]refusal{},
 	}
 }
+
+// Watch adds a watcher. It must come before the first [Set.Get]; watchers are
+// called in the order in which they came.
+func (s *Set) Watch(w Watcher) { s.watchers = append(s.watchers, w) }
 
 // Run keeps the set until ctx is done, then stops all its followers.
 func (s *Set) Run(ctx context.Context) error {
@@ -127,10 +134,9 @@ func (s *Set) entry(project string) (*entry, error) {
 	delete(s.refusals, project)
 
 	o := s.opts.Follower
-	o.OnChange = nil
-	if s.opts.OnChange != nil {
-		o.OnChange = func(before, after *flags.State, changed []flags.Ref) {
-			s.opts.OnChange(project, before, after, changed)
+	o.OnChange = func(before, after *flags.State, changed []flags.Ref) {
+		for _, watch := range s.watchers {
+			watch(project, before, after, changed)
 		}
 	}
 	e := &entry{started: make(chan struct{})}

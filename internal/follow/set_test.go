@@ -64,14 +64,12 @@ func TestAProjectIsFollowedOnceWhoeverAsks(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		l := &logs{of: map[string]events.Log{"shop": gates(t, "log", 3), "zoo": gates(t, "log2", 1)}}
 		var changes atomic.Int64
-		s := runSet(t, follow.SetOptions{
-			Open: l.open,
-			OnChange: func(project string, _, after *flags.State, _ []flags.Ref) {
-				if after.Project() != project {
-					t.Errorf("OnChange(%q) with the state of %q", project, after.Project())
-				}
-				changes.Add(1)
-			},
+		s := runSet(t, follow.SetOptions{Open: l.open})
+		s.Watch(func(project string, _, after *flags.State, _ []flags.Ref) {
+			if after.Project() != project {
+				t.Errorf("watcher called for %q with the state of %q", project, after.Project())
+			}
+			changes.Add(1)
 		})
 		var got [50]*follow.Follower
 		var wg sync.WaitGroup
@@ -103,7 +101,7 @@ func TestAProjectIsFollowedOnceWhoeverAsks(t *testing.T) {
 			t.Errorf("All(): -want +got:\n%s", diff)
 		}
 		if n := changes.Load(); n != 2 {
-			t.Errorf("OnChange was called %d times; want once per project", n)
+			t.Errorf("the watcher was called %d times; want once per project", n)
 		}
 	})
 }

@@ -131,6 +131,12 @@ func (s *Service) Ready() error {
 	return errors.New("the organisation's log has not been read yet")
 }
 
+// NewAdminKey makes a key of the organisation, for [Service.EnsureAdmin].
+func NewAdminKey() string {
+	token, _ := auth.Generate(flags.KeyConsole, bus.OrgProject)
+	return token
+}
+
 // EnsureAdmin sees to it that somebody can come in. With a token, its key is let
 // in from now on. Without one, the first call of an installation makes a key and
 // returns it, the only time that it is shown; later calls return "".

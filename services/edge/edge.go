@@ -40,8 +40,7 @@ import (
 	"github.com/sluice-flags/sluice/services/edge/internal/statsig"
 )
 
-// Deps are what the service works with. It closes none of them. Whoever makes
-// Followers passes their changes to [Service.Changed].
+// Deps are what the service works with. It closes none of them.
 type Deps struct {
 	Bus        *bus.Conn
 	Followers  *follow.Set
@@ -105,6 +104,7 @@ func New(d Deps, o Options) (*Service, error) {
 			Proxies: caller.Proxies(o.Proxies), MaxConnections: o.MaxConnections, Handshakes: o.Handshakes, Spread: o.Spread,
 			Logger: d.Logger, Registerer: d.Registerer,
 		})
+	d.Followers.Watch(s.changed)
 	if d.Registerer != nil {
 		d.Registerer.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{
 			Name: "edge_state_age_seconds",
@@ -128,8 +128,8 @@ func (s *Service) Register(mux *http.ServeMux) {
 // end, and event streams end with this. Run does it at the latest.
 func (s *Service) Goodbye() { s.hub.Goodbye() }
 
-// Changed takes a change of a project's state; it is [follow.SetOptions.OnChange].
-func (s *Service) Changed(_ string, before, after *flags.State, changed []flags.Ref) {
+// changed takes a change of a project's state.
+func (s *Service) changed(_ string, before, after *flags.State, changed []flags.Ref) {
 	s.rulesets.Changed(before, after, changed)
 	s.hub.KeysChanged(after, changed)
 }

@@ -20,7 +20,6 @@ import (
 	"github.com/sluice-flags/sluice/internal/follow"
 	"github.com/sluice-flags/sluice/internal/web"
 	"github.com/sluice-flags/sluice/pkg/events"
-	"github.com/sluice-flags/sluice/pkg/flags"
 	"github.com/sluice-flags/sluice/services/edge"
 	"github.com/sluice-flags/sluice/services/edge/internal/edgetest"
 )
@@ -122,9 +121,6 @@ func startEdge(t *testing.T, n *nats, snapshots string) *running {
 	e.followers = follow.NewSet(follow.SetOptions{
 		Open: func(ctx context.Context, project string) (events.Log, error) {
 			return natslog.Open(ctx, conn, project, natslog.Options{ReadOnly: true})
-		},
-		OnChange: func(project string, before, after *flags.State, changed []flags.Ref) {
-			e.Changed(project, before, after, changed)
 		},
 		Follower: options,
 	})

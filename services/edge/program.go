@@ -17,8 +17,6 @@ import (
 	"github.com/sluice-flags/sluice/internal/lookup"
 	"github.com/sluice-flags/sluice/internal/telemetry"
 	"github.com/sluice-flags/sluice/internal/web"
-	"github.com/sluice-flags/sluice/pkg/events"
-	"github.com/sluice-flags/sluice/pkg/flags"
 )
 
 // Settings are the flags of the program; their help is its reference.
@@ -81,17 +79,12 @@ func Main(ctx context.Context, cfg *Settings) error {
 	}
 	defer deps.Bus.Close()
 
-	var service *Service // known before anybody asks for a project
 	deps.Followers = follow.NewSet(follow.SetOptions{
-		Open: func(ctx context.Context, project string) (events.Log, error) {
-			return natslog.Open(ctx, deps.Bus, project, natslog.Options{ReadOnly: true, Logger: lg})
-		},
-		OnChange: func(project string, before, after *flags.State, changed []flags.Ref) {
-			service.Changed(project, before, after, changed)
-		},
+		Open:     natslog.Reader(deps.Bus, lg),
 		Follower: following,
 	})
-	if service, err = New(deps, options); err != nil {
+	service, err := New(deps, options)
+	if err != nil {
 		return err
 	}
 	mux := http.NewServeMux()

@@ -15,7 +15,6 @@ import (
 	"github.com/sluice-flags/sluice/internal/telemetry"
 	"github.com/sluice-flags/sluice/internal/warehouse"
 	"github.com/sluice-flags/sluice/internal/web"
-	"github.com/sluice-flags/sluice/pkg/events"
 )
 
 // Settings are the flags of the program; their help is its reference.
@@ -46,9 +45,7 @@ func Main(ctx context.Context, cfg *Settings) error {
 	}
 	defer conn.Close()
 	followers := follow.NewSet(follow.SetOptions{
-		Open: func(ctx context.Context, project string) (events.Log, error) {
-			return natslog.Open(ctx, conn, project, natslog.Options{ReadOnly: true, Logger: lg})
-		},
+		Open:     natslog.Reader(conn, lg),
 		Follower: follow.Options{Logger: lg, Registerer: reg},
 	})
 	keeper := warehouse.NewKeeper(lg)

@@ -96,6 +96,18 @@ func Open(ctx context.Context, c *bus.Conn, project string, o Options) (*Log, er
 	return l, nil
 }
 
+// Reader returns a function that opens the logs of projects for reading, as
+// those who follow several want it.
+func Reader(c *bus.Conn, logger *slog.Logger) func(ctx context.Context, project string) (events.Log, error) {
+	return func(ctx context.Context, project string) (events.Log, error) {
+		l, err := Open(ctx, c, project, Options{ReadOnly: true, Logger: logger})
+		if err != nil {
+			return nil, err // not a nil *Log in an interface
+		}
+		return l, nil
+	}
+}
+
 // ID is the log's id.
 func (l *Log) ID() string { return l.id }
 
