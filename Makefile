@@ -65,6 +65,8 @@ fmt-check:
 .PHONY: vet
 vet:
 	go vet work
+	GOWORK=off go -C tools vet ./modsync
+	GOWORK=off go -C tools test ./modsync
 
 .PHONY: lint
 lint: bin/golangci-lint ## golangci-lint over every module

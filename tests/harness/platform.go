@@ -30,12 +30,13 @@ const startLimit = 90 * time.Second
 // Options say how a platform is started. The zero value is a platform without
 // demo, on an empty folder.
 type Options struct {
-	Data string   // folder; a temporary one if empty
-	Args []string // further arguments of `sluice run`
-	Env  []string // further variables, NAME=value
+	Command string   // run if empty; else control, edge or ingest, one service alone
+	Data    string   // folder; a temporary one if empty
+	Args    []string // further arguments of the command
+	Env     []string // further variables, NAME=value
 }
 
-// A Platform is one `sluice run`.
+// A Platform is one `sluice run`, or one service in a process of its own.
 type Platform struct {
 	T    testing.TB
 	Data string // folder
@@ -65,11 +66,14 @@ type Addresses struct {
 // Start runs a platform and waits until it is ready. It ends with the test.
 func Start(t testing.TB, opts Options) *Platform {
 	t.Helper()
-	NeedEngine(t)
+	if opts.Command == "" {
+		opts.Command = "run"
+		NeedEngine(t)
+	}
 	if opts.Data == "" {
 		opts.Data = t.TempDir()
 	}
-	p := &Platform{T: t, Data: opts.Data, opts: opts, listen: freeAddress(t), ops: freeAddress(t)}
+	p := &Platform{T: t, Data: opts.Data, opts: opts, listen: FreeAddress(t), ops: FreeAddress(t)}
 	p.HTTP = "http://" + p.listen
 	t.Cleanup(p.Kill)
 	p.Restart()
@@ -80,7 +84,18 @@ func Start(t testing.TB, opts Options) *Platform {
 // until it is ready.
 func (p *Platform) Restart() {
 	p.T.Helper()
-	args := append([]string{"run", "--data", p.Data, "--listen", p.listen, "--ops", p.ops}, p.opts.Args...)
+	p.Launch()
+	p.waitReady()
+}
+
+// Launch is Restart without the wait.
+func (p *Platform) Launch() {
+	p.T.Helper()
+	args := []string{p.opts.Command, "--listen", p.listen, "--ops", p.ops}
+	if p.opts.Command != "ingest" { // which keeps nothing outside NATS
+		args = append(args, "--data", p.Data)
+	}
+	args = append(args, p.opts.Args...)
 	p.out = &lockedBuffer{}
 	p.cmd = exec.Command(Binary(p.T), args...)
 	p.cmd.Env = append(os.Environ(), p.opts.Env...)
@@ -93,7 +108,6 @@ func (p *Platform) Restart() {
 		_ = cmd.Wait() // how it ended is for the test to judge
 		close(done)
 	}(p.cmd, p.done)
-	p.waitReady()
 }
 
 func (p *Platform) waitReady() {
@@ -126,6 +140,7 @@ func (p *Platform) Kill() {
 	}
 	_ = p.cmd.Process.Kill() // it may have ended by itself
 	<-p.done
+	http.DefaultClient.CloseIdleConnections() // those to the dead fail whoever is next
 }
 
 // Stop asks the process to end, as Ctrl-C does, and waits until it has.
@@ -287,8 +302,8 @@ func Main(m *testing.M) {
 	os.Exit(code)
 }
 
-// freeAddress returns a loopback address nobody listens on.
-func freeAddress(t testing.TB) string {
+// FreeAddress returns a loopback address nobody listens on.
+func FreeAddress(t testing.TB) string {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {

@@ -179,6 +179,7 @@ func parent(p string) string {
 func (m *module) sync(modules map[string]*module) error {
 	needed := map[string]bool{}
 	collect(m, modules, needed)
+	delete(needed, m.path) // a sibling's tests may come back to m
 
 	for _, r := range m.file.Require {
 		if _, sibling := modules[r.Mod.Path]; sibling && !needed[r.Mod.Path] {
@@ -223,5 +224,4 @@ func collect(m *module, modules map[string]*module, needed map[string]bool) {
 			collect(modules[path], modules, needed)
 		}
 	}
-	delete(needed, m.path)
 }
