@@ -19,11 +19,12 @@ type engine struct {
 	keeper   *warehouse.Keeper
 	logger   *slog.Logger
 	current  atomic.Pointer[embed.Engine]
-	first    chan error // how the first start went
+	first    chan error    // how the first start went
+	moved    chan struct{} // has one when the address may have changed
 }
 
 func newEngine(s *runSettings, logger *slog.Logger) *engine {
-	return &engine{settings: s, keeper: warehouse.NewKeeper(logger), logger: logger, first: make(chan error, 1)}
+	return &engine{settings: s, keeper: warehouse.NewKeeper(logger), logger: logger, first: make(chan error, 1), moved: make(chan struct{}, 1)}
 }
 
 // restartAfter is how long a dead engine stays down, so that one that cannot
@@ -63,6 +64,10 @@ func (e *engine) Run(ctx context.Context) error {
 // ctx is done and it has been stopped in order.
 func (e *engine) watch(ctx context.Context, child *embed.Engine) error {
 	e.current.Store(child)
+	select {
+	case e.moved <- struct{}{}:
+	default: // whoever comes to look sees this one
+	}
 	open, shut := context.WithCancel(ctx)
 	defer shut()
 	closed := make(chan error, 1)
@@ -71,7 +76,7 @@ func (e *engine) watch(ctx context.Context, child *embed.Engine) error {
 	select {
 	case err := <-child.Done():
 		shut()
-		<-closed // a pool without a server has nothing left to say
+		_ = <-closed // a pool without a server has nothing left to say
 		return fmt.Errorf("pid %d: %w", child.PID(), err)
 	case <-ctx.Done():
 		shut()

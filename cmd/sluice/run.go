@@ -168,6 +168,7 @@ func (p *platform) parts() []lifecycle.Part {
 		{Name: "edge", Run: p.edge.Run},
 		{Name: "ingest", Run: p.ingest.Run},
 		{Name: "http", Run: p.front.Run},
+		{Name: "addresses", Run: p.runAddresses},
 		{Name: "hello", Run: p.runHello},
 	}
 }
@@ -224,20 +225,43 @@ func (p *platform) adminKey() (string, error) {
 	return strings.TrimSpace(string(raw)), err
 }
 
-// runHello waits until the platform answers, says where things are, and runs the
-// demo if that is wanted.
-func (p *platform) runHello(ctx context.Context) error {
-	for p.ready() != nil {
+// runAddresses keeps run.json true: an engine that had to be started again has
+// another address and another password.
+func (p *platform) runAddresses(ctx context.Context) error {
+	if !p.untilReady(ctx) {
+		return nil
+	}
+	for {
+		if err := p.addresses().save(p.settings.Data); err != nil {
+			return fmt.Errorf("keeping %s: %w", addressesFile, err)
+		}
 		select {
 		case <-ctx.Done():
 			return nil
+		case <-p.engine.moved:
+		}
+	}
+}
+
+// untilReady waits until the platform answers. It says false when ctx ends first.
+func (p *platform) untilReady(ctx context.Context) bool {
+	for p.ready() != nil {
+		select {
+		case <-ctx.Done():
+			return false
 		case <-time.After(10 * time.Millisecond):
 		}
 	}
-	at := p.addresses()
-	if err := at.save(p.settings.Data); err != nil {
-		return err
+	return true
+}
+
+// runHello waits until the platform answers, says where things are, and runs the
+// demo if that is wanted.
+func (p *platform) runHello(ctx context.Context) error {
+	if !p.untilReady(ctx) {
+		return nil
 	}
+	at := p.addresses()
 	if !p.settings.Demo {
 		at.print(os.Stdout, p.settings.Data)
 		<-ctx.Done()
