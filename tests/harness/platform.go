@@ -91,6 +91,7 @@ func (p *Platform) Restart() {
 // Launch is Restart without the wait.
 func (p *Platform) Launch() {
 	p.T.Helper()
+	_ = os.Remove(p.addressesFile()) // of an earlier start, if there was one
 	args := []string{p.opts.Command, "--listen", p.listen, "--ops", p.ops}
 	if p.opts.Command != "ingest" { // which keeps nothing outside NATS
 		args = append(args, "--data", p.Data)
@@ -118,7 +119,7 @@ func (p *Platform) waitReady() {
 		if err == nil {
 			_, _ = io.Copy(io.Discard, res.Body)
 			res.Body.Close()
-			if res.StatusCode == http.StatusOK {
+			if res.StatusCode == http.StatusOK && p.knowsAddresses() {
 				return
 			}
 		}
@@ -165,11 +166,20 @@ func (p *Platform) PID() int { return p.cmd.Process.Pid }
 // Output returns what the process has printed.
 func (p *Platform) Output() string { return p.out.String() }
 
+func (p *Platform) addressesFile() string { return filepath.Join(p.Data, "run.json") }
+
+// knowsAddresses reports whether the process has said where its parts answer,
+// which only `sluice run` does.
+func (p *Platform) knowsAddresses() bool {
+	_, err := os.Stat(p.addressesFile())
+	return err == nil || p.opts.Command != "run"
+}
+
 // Addresses reads where the parts answer.
 func (p *Platform) Addresses() Addresses {
 	p.T.Helper()
 	var a Addresses
-	raw, err := os.ReadFile(filepath.Join(p.Data, "run.json"))
+	raw, err := os.ReadFile(p.addressesFile())
 	if err == nil {
 		err = json.Unmarshal(raw, &a)
 	}

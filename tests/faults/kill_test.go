@@ -1,0 +1,204 @@
+package faults
+
+import (
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/sluice-flags/sluice/tests/harness"
+)
+
+const (
+	writers = 3
+	senders = 3
+	// Acknowledgements of each sort that a round waits for before it kills.
+	changesBefore, batchesBefore = 8, 16
+)
+
+// The whole process, broker and engine with it, is killed at random points while
+// definitions are written and facts are sent, and sometimes again while it
+// starts. What was acknowledged is there; what was not is repeated as clients
+// repeat it, and is there once.
+func TestKillingTheProcessLosesNothingAcknowledgedAndDoublesNothing(t *testing.T) {
+	random := dice(t)
+	p := harness.Start(t, harness.Options{})
+	s := newSite(t, newShop(p), writers, senders)
+	for range rounds(t, 20) {
+		// The engine's process id is known before the storm, its end after.
+		engine := p.Engines()[0]
+		s.storm(time.Duration(random.IntN(100))*time.Millisecond, p.Kill)
+		checkGone(t, engine)
+		for random.IntN(4) == 0 {
+			killAtStart(t, p, random)
+		}
+		p.Restart()
+		checkPromises(t, changes(s.shop), s.changes.all())
+		if t.Failed() {
+			t.FailNow()
+		}
+	}
+	s.settle()
+
+	log, promises, receipts := changes(s.shop), s.changes.all(), s.facts.all()
+	t.Logf("%d changes and %d batches were acknowledged", len(promises), len(receipts))
+	checkPromises(t, log, promises)
+	checkExactlyOnce(t, log, promises)
+	checkFacts(t, s.shop, warehouse(t, p), receipts)
+	checkResults(t, s.shop, receipts)
+	p.Stop()
+	checkChain(t, p.Data, s.shop.ID, log)
+}
+
+// killAtStart starts the process and kills it before it is ready, or a little
+// later.
+func killAtStart(t *testing.T, p *harness.Platform, random *rand.Rand) {
+	t.Helper()
+	p.Launch()
+	time.Sleep(time.Duration(random.IntN(1000)) * time.Millisecond) // any moment of the start
+	p.Kill()
+	for _, engine := range p.Engines() {
+		checkGone(t, engine)
+	}
+}
+
+// The engine is killed again and again while facts are sent. Every batch is
+// acknowledged all the same, and is in the warehouse once.
+func TestTheEnginesDeathLosesNothingAcknowledgedAndIsNotNoticedBySenders(t *testing.T) {
+	random := dice(t)
+	p := harness.Start(t, harness.Options{})
+	s := newSite(t, newShop(p), 0, senders)
+	for range rounds(t, 6) {
+		known := p.Engines()
+		s.acknowledged(func() error {
+			time.Sleep(time.Duration(random.IntN(100)) * time.Millisecond) // any moment of the loading
+			if err := syscall.Kill(known[len(known)-1], syscall.SIGKILL); err != nil {
+				return err
+			}
+			return harness.Await(time.Minute, func() error {
+				if len(p.Engines()) == len(known) {
+					return errors.New("the process has not started another engine")
+				}
+				return nil
+			})
+		})
+		checkGone(t, known[len(known)-1])
+	}
+	receipts := s.facts.all()
+	t.Logf("%d batches were acknowledged", len(receipts))
+	checkFacts(t, s.shop, warehouse(t, p), receipts)
+	checkResults(t, s.shop, receipts)
+}
+
+// A site is a project with clients that work on it.
+type site struct {
+	t       *testing.T
+	shop    *harness.Project
+	changes *ledger[promise]
+	facts   *ledger[receipt]
+	writers []*writer
+	senders []*sender
+	wrote   atomic.Int64 // changes that were acknowledged
+	sent    atomic.Int64 // batches
+}
+
+func newSite(t *testing.T, shop *harness.Project, writers, senders int) *site {
+	t.Helper()
+	s := &site{t: t, shop: shop, changes: newLedger[promise](t, "changes.jsonl"), facts: newLedger[receipt](t, "facts.jsonl")}
+	for n := range writers {
+		s.writers = append(s.writers, &writer{t: t, number: n, shop: shop, ledger: s.changes, acked: &s.wrote})
+	}
+	for n := range senders {
+		s.senders = append(s.senders, newSender(t, n, shop, shop.Platform, s.facts, &s.sent))
+	}
+	return s
+}
+
+// storm lets everybody work, for a moment longer than they need to get going,
+// and kills the platform under them, which ends their turns.
+func (s *site) storm(moment time.Duration, kill func()) {
+	s.t.Helper()
+	var dying atomic.Bool
+	var work sync.WaitGroup
+	turn := func(f func() error) {
+		work.Go(func() {
+			if err := f(); !dying.Load() {
+				s.t.Errorf("a client failed before there was a fault: %v", err)
+			}
+		})
+	}
+	for _, w := range s.writers {
+		turn(w.work)
+	}
+	for _, c := range s.senders {
+		turn(c.work)
+	}
+	err := s.awaitWork()
+	time.Sleep(moment)
+	dying.Store(true)
+	kill()
+	work.Wait()
+	if err != nil {
+		s.t.Fatal(err)
+	}
+}
+
+// acknowledged lets the senders work before, during and after a fault that they
+// must not notice: every batch is acknowledged at the first try.
+func (s *site) acknowledged(fault func() error) {
+	s.t.Helper()
+	var over atomic.Bool
+	var work sync.WaitGroup
+	for _, c := range s.senders {
+		work.Go(func() {
+			for !over.Load() {
+				if err := c.once(); err != nil {
+					s.t.Error(err)
+					return
+				}
+			}
+		})
+	}
+	err := s.awaitWork()
+	if err == nil {
+		err = fault()
+	}
+	if err == nil {
+		err = s.awaitWork()
+	}
+	over.Store(true)
+	work.Wait()
+	if err != nil {
+		s.t.Fatal(err)
+	}
+}
+
+// awaitWork waits for some more acknowledgements.
+func (s *site) awaitWork() error {
+	wrote, sent := s.wrote.Load(), s.sent.Load()
+	return harness.Await(time.Minute, func() error {
+		if len(s.writers) > 0 && s.wrote.Load() < wrote+changesBefore || s.sent.Load() < sent+batchesBefore {
+			return fmt.Errorf("the clients stand still at %d changes and %d batches", s.wrote.Load(), s.sent.Load())
+		}
+		return nil
+	})
+}
+
+// settle makes every outcome known.
+func (s *site) settle() {
+	s.t.Helper()
+	for _, w := range s.writers {
+		if err := w.settle(); err != nil {
+			s.t.Fatal(err)
+		}
+	}
+	for _, c := range s.senders {
+		if err := c.settle(); err != nil {
+			s.t.Fatal(err)
+		}
+	}
+}
