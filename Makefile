@@ -70,14 +70,14 @@ vet:
 
 .PHONY: lint
 lint: bin/golangci-lint ## golangci-lint over every module
-	@for dir in $(MODULES); do (cd "$$dir" && "$(CURDIR)/bin/golangci-lint" run --config "$(CURDIR)/.golangci.yaml" ./...); done
+	@failed=0; for dir in $(MODULES); do (cd "$$dir" && "$(CURDIR)/bin/golangci-lint" run --config "$(CURDIR)/.golangci.yaml" ./...) || failed=1; done; exit $$failed
 
 .PHONY: tidy
 tidy: ## bring every go.mod in step with the imports
 	GOWORK=off go -C tools run ./modsync -root "$(CURDIR)"
 	go work sync
 	@for dir in $(MODULES); do (cd "$$dir" && GOWORK=off go mod tidy); done
-	GOWORK=off go -C tools mod tidy
+	@for dir in tools tests/bench/eval; do (cd "$$dir" && GOWORK=off go mod tidy); done
 
 .PHONY: tidy-check
 tidy-check:
@@ -87,6 +87,10 @@ tidy-check:
 .PHONY: bench
 bench: node_modules/.setup ## our numbers beside their floors, in one run
 	go run ./tests/bench
+
+.PHONY: bench-eval
+bench-eval: ## the evaluator beside its published peers, in one run
+	GOWORK=off go -C tests/bench/eval run .
 
 .PHONY: fuzz
 FUZZTIME ?= 10s
