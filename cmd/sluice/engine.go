@@ -76,7 +76,9 @@ func (e *engine) watch(ctx context.Context, child *embed.Engine) error {
 	select {
 	case err := <-child.Done():
 		shut()
-		_ = <-closed // a pool without a server has nothing left to say
+		if gone := <-closed; gone != nil {
+			e.logger.DebugContext(ctx, "closing the pool of a dead engine", slog.Any("error", gone))
+		}
 		return fmt.Errorf("pid %d: %w", child.PID(), err)
 	case <-ctx.Done():
 		shut()

@@ -113,7 +113,7 @@ func table(t *testing.T, lowMember, lowCode, highMember, highCode string) []byte
 		text("ip_version"), []byte{5<<5 | 1, 4},
 		text("database_type"), text("Test"),
 		text("binary_format_major_version"), []byte{5<<5 | 1, 2},
-		text("binary_format_minor_version"), []byte{5<<5 | 0},
+		text("binary_format_minor_version"), []byte{5 << 5},
 		text("build_epoch"), number(6, 1),
 	))
 	return out.Bytes()

@@ -7,8 +7,9 @@ import (
 	"github.com/sluice-flags/sluice/pkg/flags"
 )
 
-// ErrUnreadable: the envelope is whole and in its place, but what it says about
-// its entity is beyond this version: a kind or a document that it cannot read.
+// ErrUnreadable says that the envelope is whole and in its place, but that what
+// it tells about its entity is beyond this version: a kind or a document that it
+// cannot read.
 // Readers that must go on keep that one entity as it was ([Skip]) and say so.
 var ErrUnreadable = errors.New("unreadable change")
 

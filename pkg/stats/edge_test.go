@@ -2,6 +2,7 @@ package stats_test
 
 import (
 	"encoding/json"
+	"errors"
 	"math"
 	"testing"
 
@@ -116,11 +117,11 @@ func TestLargeOffsetsInRawSumsAreReported(t *testing.T) {
 
 func TestMomentsThatNoSampleHasAreRefused(t *testing.T) {
 	sums := stats.PairSums{N: 10, SumY: 10, SumX: 10, SumSquaresY: 20, SumSquaresX: 20, SumProducts: 100}
-	if _, err := sums.Pair(); err != stats.CovarianceBound {
+	if _, err := sums.Pair(); !errors.Is(err, stats.CovarianceBound) {
 		t.Errorf("PairSums(%+v).Pair() = %v, want %v", sums, err, stats.CovarianceBound)
 	}
 	sums = stats.PairSums{N: 10, SumY: 100, SumSquaresY: 20}
-	if _, err := sums.Pair(); err != stats.NegativeVariance {
+	if _, err := sums.Pair(); !errors.Is(err, stats.NegativeVariance) {
 		t.Errorf("PairSums(%+v).Pair() = %v, want %v", sums, err, stats.NegativeVariance)
 	}
 	if r := stats.Compare(stats.Moments{N: 5, M2: -1}, stats.Moments{N: 5, M2: 1}, stats.Options{}); r.Reason != stats.NegativeVariance {

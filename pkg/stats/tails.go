@@ -108,7 +108,7 @@ func studentUpperQuantile(p, df float64) float64 {
 		if !(tail > 0) || !(density > 0) {
 			break
 		}
-		next := t
+		var next float64
 		if p > 0.2 {
 			next = t + (tail-p)/density
 		} else { // Newton for ln P against ln t, nearly a straight line far out

@@ -7,9 +7,11 @@ import (
 	"fmt"
 	"net/http"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -38,6 +40,9 @@ type writer struct {
 	ledger *ledger[promise]
 	acked  *atomic.Int64
 
+	refused int           // requests that were to come again later
+	slowest time.Duration // of those
+
 	intents int
 	pending *intent // sent, and its outcome is not known
 }
@@ -52,19 +57,15 @@ const sharedGates = 2
 
 func sharedGate(n int) string { return fmt.Sprintf("shared-%d", n%sharedGates) }
 
-// work writes until a request fails, which ends the writer's turn: nobody knows
-// what came of that request.
-func (w *writer) work() error {
-	for {
-		if w.pending == nil {
-			if err := w.intend(); err != nil {
-				return err
-			}
-		}
-		if err := w.settle(); err != nil {
+// step makes one change and learns its outcome, or fails with a request: then
+// nobody knows yet what came of it.
+func (w *writer) step() error {
+	if w.pending == nil {
+		if err := w.intend(); err != nil {
 			return err
 		}
 	}
+	return w.settle()
 }
 
 // intend decides what to do next: a new gate, or a new version of a shared one.
@@ -80,6 +81,9 @@ func (w *writer) intend() error {
 	seen, err := w.shop.Do(w.shop.Console, http.MethodGet, path, nil)
 	if err != nil {
 		return err
+	}
+	if seen.Status == http.StatusServiceUnavailable {
+		return backOff(seen)
 	}
 	if seen.Status != http.StatusOK {
 		return fmt.Errorf("GET %s answered %d %s", path, seen.Status, seen.Body)
@@ -97,6 +101,7 @@ func (w *writer) settle() error {
 		if in.match != "" {
 			headers = append(headers, "If-Match", in.match)
 		}
+		began := time.Now()
 		got, err := w.shop.Do(w.shop.Console, in.method, in.path, in.body, headers...)
 		if err != nil {
 			return err
@@ -114,12 +119,28 @@ func (w *writer) settle() error {
 			w.acked.Add(1)
 		case http.StatusPreconditionFailed: // a neighbour was faster; nothing was written
 		case http.StatusServiceUnavailable:
-			continue // the outcome is not known, or there is none yet
+			w.refused++ // the outcome is not known, or there is none yet
+			w.slowest = max(w.slowest, time.Since(began))
+			if err := backOff(got); err != nil {
+				return err
+			}
+			continue
 		default:
 			return fmt.Errorf("%s %s answered %d %s", in.method, in.path, got.Status, got.Body)
 		}
 		w.pending = nil
 	}
+	return nil
+}
+
+// backOff waits as a 503 asks clients to.
+func backOff(a harness.Answer) error {
+	seconds, err := strconv.Atoi(a.Header.Get("Retry-After"))
+	if err != nil || a.Header.Get("Content-Type") != "application/problem+json" {
+		return fmt.Errorf("503 with Retry-After %q and %s %s; want a number of seconds and a problem document",
+			a.Header.Get("Retry-After"), a.Header.Get("Content-Type"), a.Body)
+	}
+	time.Sleep(min(time.Duration(seconds)*time.Second, 2*time.Second))
 	return nil
 }
 

@@ -3,7 +3,6 @@ package faults
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"net/http"
 	"sync/atomic"
@@ -62,6 +61,8 @@ type sender struct {
 	ledger *ledger[receipt]
 	acked  *atomic.Int64
 
+	refused atomic.Int64 // requests that were to come again later
+
 	units   []unit
 	batches int
 	clock   int64 // of the newest event, in milliseconds
@@ -100,21 +101,20 @@ func newSender(t *testing.T, number int, shop *harness.Project, where *harness.P
 	return s
 }
 
-// work sends until a request fails.
-func (s *sender) work() error {
-	for {
-		if s.pending == nil {
-			s.next()
-		}
-		if err := s.settle(); err != nil {
+// step sends one batch until it is acknowledged, or a request fails.
+func (s *sender) step() error {
+	if s.pending == nil {
+		s.next()
+	}
+	if err := s.settle(); err != nil {
+		return err
+	}
+	if s.batches%7 == 0 { // an SDK that did not hear the answer
+		if _, err := s.send(s.heard); err != nil {
 			return err
 		}
-		if s.batches%7 == 0 { // an SDK that did not hear the answer
-			if err := s.repeat(); err != nil {
-				return err
-			}
-		}
 	}
+	return nil
 }
 
 // next writes a batch: a unit is exposed, looks at something, and buys if it is
@@ -156,8 +156,9 @@ func (s *sender) settle() error {
 			return err
 		}
 		if got.Status == http.StatusServiceUnavailable {
-			if got.Header.Get("Retry-After") == "" {
-				return errors.New("503 without Retry-After")
+			s.refused.Add(1)
+			if err := backOff(got); err != nil {
+				return err
 			}
 			continue
 		}
@@ -185,15 +186,6 @@ func (s *sender) once() error {
 	}
 	s.settled()
 	return nil
-}
-
-// repeat sends the batch again that was acknowledged last.
-func (s *sender) repeat() error {
-	if s.heard == nil {
-		return nil
-	}
-	_, err := s.send(s.heard)
-	return err
 }
 
 func (s *sender) send(b *batch) (harness.Answer, error) {

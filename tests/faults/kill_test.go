@@ -27,7 +27,9 @@ const (
 func TestKillingTheProcessLosesNothingAcknowledgedAndDoublesNothing(t *testing.T) {
 	random := dice(t)
 	p := harness.Start(t, harness.Options{})
-	s := newSite(t, newShop(p), writers, senders)
+	shop := newShop(p)
+	s := newSite(t, shop, writers)
+	s.addSenders(shop, p, senders)
 	for range rounds(t, 20) {
 		// The engine's process id is known before the storm, its end after.
 		engine := p.Engines()[0]
@@ -71,10 +73,16 @@ func killAtStart(t *testing.T, p *harness.Platform, random *rand.Rand) {
 func TestTheEnginesDeathLosesNothingAcknowledgedAndIsNotNoticedBySenders(t *testing.T) {
 	random := dice(t)
 	p := harness.Start(t, harness.Options{})
-	s := newSite(t, newShop(p), 0, senders)
+	shop := newShop(p)
+	s := newSite(t, shop, 0)
+	s.addSenders(shop, p, senders)
+	var once []func() error
+	for _, c := range s.senders {
+		once = append(once, c.once)
+	}
 	for range rounds(t, 6) {
 		known := p.Engines()
-		s.acknowledged(func() error {
+		s.through(func() error {
 			time.Sleep(time.Duration(random.IntN(100)) * time.Millisecond) // any moment of the loading
 			if err := syscall.Kill(known[len(known)-1], syscall.SIGKILL); err != nil {
 				return err
@@ -85,7 +93,7 @@ func TestTheEnginesDeathLosesNothingAcknowledgedAndIsNotNoticedBySenders(t *test
 				}
 				return nil
 			})
-		})
+		}, once...)
 		checkGone(t, known[len(known)-1])
 	}
 	receipts := s.facts.all()
@@ -106,16 +114,21 @@ type site struct {
 	sent    atomic.Int64 // batches
 }
 
-func newSite(t *testing.T, shop *harness.Project, writers, senders int) *site {
+func newSite(t *testing.T, shop *harness.Project, writers int) *site {
 	t.Helper()
 	s := &site{t: t, shop: shop, changes: newLedger[promise](t, "changes.jsonl"), facts: newLedger[receipt](t, "facts.jsonl")}
 	for n := range writers {
 		s.writers = append(s.writers, &writer{t: t, number: n, shop: shop, ledger: s.changes, acked: &s.wrote})
 	}
-	for n := range senders {
-		s.senders = append(s.senders, newSender(t, n, shop, shop.Platform, s.facts, &s.sent))
-	}
 	return s
+}
+
+// addSenders adds clients that send to where shop is, and ask edge.
+func (s *site) addSenders(shop *harness.Project, edge *harness.Platform, senders int) {
+	s.t.Helper()
+	for n := range senders {
+		s.senders = append(s.senders, newSender(s.t, n, shop, edge, s.facts, &s.sent))
+	}
 }
 
 // storm lets everybody work, for a moment longer than they need to get going,
@@ -124,18 +137,19 @@ func (s *site) storm(moment time.Duration, kill func()) {
 	s.t.Helper()
 	var dying atomic.Bool
 	var work sync.WaitGroup
-	turn := func(f func() error) {
+	for _, step := range s.steps() {
 		work.Go(func() {
-			if err := f(); !dying.Load() {
-				s.t.Errorf("a client failed before there was a fault: %v", err)
+			for {
+				err := step()
+				if err == nil {
+					continue
+				}
+				if !dying.Load() {
+					s.t.Errorf("a client failed before there was a fault: %v", err)
+				}
+				return
 			}
 		})
-	}
-	for _, w := range s.writers {
-		turn(w.work)
-	}
-	for _, c := range s.senders {
-		turn(c.work)
 	}
 	err := s.awaitWork()
 	time.Sleep(moment)
@@ -147,16 +161,28 @@ func (s *site) storm(moment time.Duration, kill func()) {
 	}
 }
 
-// acknowledged lets the senders work before, during and after a fault that they
-// must not notice: every batch is acknowledged at the first try.
-func (s *site) acknowledged(fault func() error) {
+// steps are what everybody does again and again.
+func (s *site) steps() []func() error {
+	var steps []func() error
+	for _, w := range s.writers {
+		steps = append(steps, w.step)
+	}
+	for _, c := range s.senders {
+		steps = append(steps, c.step)
+	}
+	return steps
+}
+
+// through repeats steps before, during and after a fault, which must not make
+// any of them fail.
+func (s *site) through(fault func() error, steps ...func() error) {
 	s.t.Helper()
 	var over atomic.Bool
 	var work sync.WaitGroup
-	for _, c := range s.senders {
+	for _, step := range steps {
 		work.Go(func() {
 			for !over.Load() {
-				if err := c.once(); err != nil {
+				if err := step(); err != nil {
 					s.t.Error(err)
 					return
 				}

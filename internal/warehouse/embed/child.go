@@ -39,7 +39,7 @@ func runChild() error {
 		return fmt.Errorf("reading the settings from the parent: %w", err)
 	}
 	go func() {
-		io.Copy(io.Discard, os.Stdin) // ends when the parent closes the pipe, or is gone
+		_, _ = io.Copy(io.Discard, os.Stdin) // ends when the parent closes the pipe, or is gone
 		stopChild(&s)
 	}()
 	runtime.LockOSThread()

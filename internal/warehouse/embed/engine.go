@@ -197,7 +197,7 @@ func (e *Engine) run() error {
 		if err != nil {
 			return
 		}
-		e.cmd.Wait() // says what ProcessState says
+		_ = e.cmd.Wait() // says what ProcessState says
 		close(e.exited)
 		e.lifeline.Close()
 		select {
@@ -267,7 +267,7 @@ func (e *Engine) Stop(ctx context.Context) {
 
 // kill ends the child at once and waits until it is gone.
 func (e *Engine) kill() {
-	e.cmd.Process.Kill()
+	_ = e.cmd.Process.Kill() // it may be gone already
 	<-e.exited
 }
 

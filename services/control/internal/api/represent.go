@@ -12,17 +12,9 @@ import (
 	"github.com/sluice-flags/sluice/pkg/flags"
 )
 
-// standing is what the log knows about an entity beside its document. These
-// members are read only: a document that is sent back may have them, and they
-// are passed over.
-type standing struct {
-	Version   uint64 `json:"version"`
-	Sequence  uint64 `json:"sequence"`
-	CreatedAt string `json:"createdAt"`
-	UpdatedAt string `json:"updatedAt"`
-}
-
-// readOnly names the members of [standing], and those of writes' answers.
+// readOnly names what the log knows about an entity beside its document, and the
+// members of writes' answers. A document that is sent back may have them, and
+// they are passed over.
 var readOnly = []string{"version", "sequence", "createdAt", "updatedAt", "noop", "warnings", "stats"}
 
 // timestamp is how times are written: UTC with milliseconds.

@@ -48,13 +48,11 @@ type Group struct {
 	Excluded map[string]uint64 `json:"excluded"` // the others, by reason: override, crossover
 }
 
-// The reasons for leaving a unit out.
-const (
-	reasonKept = ""
-	// A unit whose first exposure names a group that the experiment does not have
-	// belongs to none of its groups, and is only counted in the report's total.
-	reasonUnknownGroup = "unknown_group"
-)
+// reasonKept marks the units that are analysed. The view experiment_units names
+// the reasons for leaving others out; those of unknown_group, whose first
+// exposure names a group that the experiment does not have, belong to none of
+// its groups and are only counted in the report's total.
+const reasonKept = ""
 
 // A Metric is one metric's outcome in every group.
 type Metric struct {

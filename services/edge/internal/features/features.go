@@ -9,6 +9,7 @@ package features
 
 import (
 	"encoding/json"
+	"errors"
 	"net/http"
 	"strings"
 
@@ -130,7 +131,7 @@ func (a *API) enter(w http.ResponseWriter, r *http.Request) (*access.Visit, *eva
 
 // inUser says that the problems of err are in the user parameter.
 func inUser(err error) error {
-	e, ok := err.(*web.Error)
+	e, ok := errors.AsType[*web.Error](err)
 	if !ok {
 		return err
 	}

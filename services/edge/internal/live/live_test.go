@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -152,7 +153,7 @@ func (c *client) closed() wire.CloseCode {
 	c.t.Helper()
 	for {
 		if _, err := c.next(); err != nil {
-			if ce, ok := err.(*websocket.CloseError); ok {
+			if ce, ok := errors.AsType[*websocket.CloseError](err); ok {
 				return wire.CloseCode(ce.Code)
 			}
 			c.t.Fatalf("the connection ended without a close frame: %v", err)
@@ -269,15 +270,14 @@ func TestApplyingChangesGivesWhatAFullStateWouldGive(t *testing.T) {
 	c := w.greet(t, wire.Hello{Key: key, User: user("u1")})
 	f, _ := c.full()
 	held := entriesOf(t, f.Payload)
-	var seq uint64
 	for i := range 40 {
 		rule := edgetest.Everyone()
 		rule.PassPercentage = float64(i * 7 % 101)
 		rule.ID = fmt.Sprintf("r%d", i)
-		seq = w.Put(t, w.Gate(fmt.Sprintf("g%d", i%5), rule))
+		w.Put(t, w.Gate(fmt.Sprintf("g%d", i%5), rule))
 	}
 	w.Delete(t, flags.KindGate, "g0")
-	seq = w.Put(t, w.Gate("last", edgetest.Everyone()))
+	seq := w.Put(t, w.Gate("last", edgetest.Everyone()))
 	for at := f.Seq; at < seq; {
 		ch := expect[wire.Change](c)
 		if ch.Prev > at {
