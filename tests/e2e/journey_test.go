@@ -28,6 +28,7 @@ const (
 // A flip reaches a live client, unmodified SDKs answer as the edge does, what
 // they log is in ClickHouse exactly once, and the results count it.
 func TestAFlipReachesClientsAndWhatTheyLogComesBackAsResults(t *testing.T) {
+	t.Parallel()
 	p := harness.Start(t, harness.Options{})
 	shop := p.NewProject("shop")
 	shop.Create("gates", harness.Doc{"name": gate, "rules": []harness.Doc{}})

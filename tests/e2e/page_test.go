@@ -19,6 +19,7 @@ import (
 // A browser that has the demo page open sees changes as they are made, with the
 // delay, says when it is disconnected, and recovers by itself.
 func TestTheDemoPageShowsChangesAsTheyAreMade(t *testing.T) {
+	t.Parallel()
 	chromium := harness.NeedBrowser(t)
 	p := harness.Start(t, harness.Options{Args: []string{"--demo"}})
 	demo := demoFacts(t, p)
