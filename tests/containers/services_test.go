@@ -20,7 +20,9 @@ import (
 
 // The three services are processes of their own, as in production.
 func TestThreeProcessesAreOnePlatform(t *testing.T) {
-	newSite(t, asProcess).journey()
+	s := newSite(t, asProcess)
+	s.journey()
+	s.checkMetrics()
 }
 
 // asProcess runs the binary that goes into the image.

@@ -40,6 +40,7 @@ type site struct {
 	engine  warehouse.Config
 	secrets string // folder of files
 	front   map[string]*url.URL
+	ops     map[string]string // addresses
 	gateway *harness.Platform
 }
 
@@ -63,7 +64,7 @@ func newSite(t *testing.T, run runner) *site {
 	}
 	t.Cleanup(func() { engine.Stop(context.Background()) }) // the test's own is over by then
 
-	s := &site{t: t, nats: nats.URL(), engine: engine.Config(), secrets: t.TempDir(), front: map[string]*url.URL{}}
+	s := &site{t: t, nats: nats.URL(), engine: engine.Config(), secrets: t.TempDir(), front: map[string]*url.URL{}, ops: map[string]string{}}
 	admin := control.NewAdminKey()
 	s.write(filepath.Join(s.secrets, "clickhouse_password"), s.engine.Password)
 	s.write(filepath.Join(s.secrets, "admin_key"), admin)
@@ -109,7 +110,7 @@ func (s *site) await(service string, output func() string) {
 			if front == "" {
 				return errors.New("it does not say where it listens")
 			}
-			s.front[service] = &url.URL{Scheme: "http", Host: front}
+			s.front[service], s.ops[service] = &url.URL{Scheme: "http", Host: front}, ops
 			res, err := http.Get("http://" + ops + "/readyz")
 			if err != nil {
 				return err
