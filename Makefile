@@ -92,6 +92,10 @@ bench: node_modules/.setup ## our numbers beside their floors, in one run
 bench-eval: ## the evaluator beside its published peers, in one run
 	GOWORK=off go -C tests/bench/eval run .
 
+.PHONY: soak-stats
+soak-stats: ## the simulations of docs/statistics.md at full size, three to four minutes
+	SLUICE_SOAK=1 go test ./pkg/stats -v -count=1 -timeout 30m -run 'Fixed|Peeking|CUPEDReduces|SampleRatio|CorrectionsKeep'
+
 .PHONY: fuzz
 FUZZTIME ?= 10s
 fuzz: ## each fuzz target for FUZZTIME
