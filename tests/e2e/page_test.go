@@ -32,7 +32,7 @@ func TestTheDemoPageShowsChangesAsTheyAreMade(t *testing.T) {
 		connection = `document.getElementById('connection').dataset.state`
 		gateValue  = `document.getElementById('gate-value').dataset.value`
 		configText = `document.getElementById('config-value').textContent`
-		lastDelay  = `document.querySelector('#changes tr').dataset.delay`
+		lastDelay  = `document.querySelector('#changes tr[data-delay]').dataset.delay`
 	)
 	eventually(t, page, connection, "live")
 

@@ -38,20 +38,29 @@ function describe(frame) {
   return names.join(', ');
 }
 
+// log adds a row. A change that was missed while disconnected has no delay to
+// speak of.
 function log(frame, delay) {
   const row = document.createElement('tr');
-  for (const text of [String(frame.seq), describe(frame), `${Math.max(0, delay)} ms`]) {
+  for (const text of [String(frame.seq), describe(frame), delay === null ? 'caught up' : `${Math.max(0, delay)} ms`]) {
     row.append(Object.assign(document.createElement('td'), { textContent: text }));
   }
   row.dataset.seq = frame.seq;
-  row.dataset.delay = delay;
+  if (delay !== null) row.dataset.delay = delay;
   byId('changes').prepend(row);
   while (byId('changes').rows.length > 20) byId('changes').deleteRow(-1);
 }
 
+function setLive(stale) {
+  setConnection('live', stale ? 'Live, but the edge is cut off from the log' : 'Live');
+}
+
+let catchingUp = false;
+
 const handlers = {
   intent(frame) {
-    setConnection('live', frame.stale ? 'Live, but the edge is cut off from the log' : 'Live');
+    setLive(frame.stale);
+    catchingUp = frame.intent === 'changes';
     if (frame.intent === 'none') render();
   },
   full(frame) {
@@ -60,7 +69,8 @@ const handlers = {
     render();
   },
   change(frame, socket) {
-    const delay = Date.now() - frame.time;
+    const delay = catchingUp ? null : Date.now() - frame.time;
+    catchingUp = false;
     if (held === null || held.seq < frame.prev) {
       socket.send(JSON.stringify({ type: 'position', ...(held ?? { epoch: 'none' }) }));
       return;
@@ -74,6 +84,7 @@ const handlers = {
     if (frame.set || frame.delete) log(frame, delay);
   },
   ping(frame) {
+    setLive(frame.stale);
     if (held !== null) held.seq = Math.max(held.seq, frame.seq);
   },
 };
