@@ -154,8 +154,9 @@ func (f *Follower) loadSnapshot(ctx context.Context) {
 	f.opts.Logger.InfoContext(ctx, "snapshot loaded", slog.Uint64("seq", head.Seq))
 }
 
-// saveSnapshots writes the state to disk a moment after it changed, and once
-// more at the end. A disk that fails costs a restart its snapshot, nothing else.
+// saveSnapshots writes the state to disk: the first at once, since the disk may
+// have none, later ones a moment after a change, and once more at the end. A disk
+// that fails costs a restart its snapshot, nothing else.
 func (f *Follower) saveSnapshots(ctx context.Context) {
 	var saved events.Head
 	save := func() {
@@ -177,7 +178,7 @@ func (f *Follower) saveSnapshots(ctx context.Context) {
 			return
 		case <-f.dirty:
 		}
-		if !sleep(ctx, snapshotEvery) {
+		if saved.Seq > 0 && !sleep(ctx, snapshotEvery) {
 			return
 		}
 		save()
