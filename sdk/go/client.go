@@ -89,7 +89,11 @@ func New(key string, opts ...Option) (*Client, error) {
 	if c.transport == nil {
 		c.transport = http.DefaultTransport.(*http.Transport).Clone()
 	}
-	web := &http.Client{Transport: c.transport, Timeout: 30 * time.Second}
+	web := &http.Client{
+		Transport: c.transport, Timeout: 30 * time.Second,
+		// A redirect would carry the key to wherever it points.
+		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+	}
 	if !o.silent {
 		c.recorder = newRecorder(o, key, web)
 		c.rest.Go(func() { c.recorder.run(rest) }) // Close ends it

@@ -73,7 +73,8 @@ func (c *Client) Config(u *User, name string) Config { return Evaluator{client: 
 // is in Decision.Group, the group's parameters are the object's.
 func (c *Client) Experiment(u *User, name string) Config { return Evaluator{client: c}.Config(u, name) }
 
-// Layer decides a layer for a user. Exposures are logged as parameters are read.
+// Layer decides a layer for a user. Exposures are logged as parameters are read,
+// so the user must stay as it is until then.
 func (c *Client) Layer(u *User, name string) Layer { return Evaluator{client: c}.Layer(u, name) }
 
 // Gate decides a feature gate for a user.

@@ -51,7 +51,7 @@ func (c *Client) LogEvent(e Event) {
 
 func (r *recorder) gate(u *User, res *eval.Result) {
 	now := time.Now()
-	if !r.seen.first(exposureKey{kind: 'g', user: identity(u), name: res.Name, rule: res.RuleID, pass: res.Pass}, now) {
+	if !r.seen.first(exposureKey{kind: 'g', user: r.seen.identity(u), name: res.Name, rule: res.RuleID, pass: res.Pass}, now) {
 		return
 	}
 	m := metadata(res, "gate")
@@ -61,7 +61,7 @@ func (r *recorder) gate(u *User, res *eval.Result) {
 
 func (r *recorder) config(u *User, res *eval.Result) {
 	now := time.Now()
-	if !r.seen.first(exposureKey{kind: 'c', user: identity(u), name: res.Name, rule: res.RuleID, pass: res.Pass}, now) {
+	if !r.seen.first(exposureKey{kind: 'c', user: r.seen.identity(u), name: res.Name, rule: res.RuleID, pass: res.Pass}, now) {
 		return
 	}
 	m := metadata(res, "config")
@@ -73,7 +73,7 @@ func (r *recorder) config(u *User, res *eval.Result) {
 // experiment owns exposes to that experiment.
 func (r *recorder) layer(u *User, res *eval.Result, parameter string) {
 	now := time.Now()
-	if !r.seen.first(exposureKey{kind: 'l', user: identity(u), name: res.Name, rule: res.RuleID, parameter: parameter, pass: res.Pass}, now) {
+	if !r.seen.first(exposureKey{kind: 'l', user: r.seen.identity(u), name: res.Name, rule: res.RuleID, parameter: parameter, pass: res.Pass}, now) {
 		return
 	}
 	explicit := slices.Contains(res.ExplicitParameters, parameter)
@@ -118,17 +118,14 @@ func (r *recorder) encode(u *User, e wireEvent) ([]byte, error) {
 	return text, err
 }
 
-// seed makes identities that mean nothing outside this process.
-var seed = maphash.MakeSeed()
-
 // identity digests the ids of a user, whatever their order.
-func identity(u *User) uint64 {
+func (d *dedupe) identity(u *User) uint64 {
 	if u == nil {
 		return 0
 	}
-	id := maphash.String(seed, u.UserID)
+	id := maphash.String(d.seed, u.UserID)
 	for unit, v := range u.CustomIDs {
-		id += maphash.String(seed, unit)*31 ^ maphash.String(seed, v)
+		id += maphash.String(d.seed, unit)*31 ^ maphash.String(d.seed, v)
 	}
 	return id
 }
@@ -150,6 +147,7 @@ const (
 // window at once, and sooner when it holds too much: the price is an exposure
 // logged twice, which results do not count twice.
 type dedupe struct {
+	seed   maphash.Seed
 	window time.Duration
 	shards [dedupeShards]struct {
 		mu    sync.Mutex

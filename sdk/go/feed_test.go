@@ -454,6 +454,39 @@ func TestWhereWebSocketsFailTheClientPolls(t *testing.T) {
 	})
 }
 
+func TestAProxyThatSwallowsFramesIsNoticed(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		e := newEdge(t)
+		e.live = func(p *peer) { p.drain() } // the hello is never answered
+		e.specs = func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write(download1(1000, gate("checkout", true))) }
+		c := e.client(WithInitTimeout(answerTime + time.Second))
+		ready(t, c)
+		if got := c.Gate(ann, "checkout"); !got.Value {
+			t.Errorf("Gate(checkout) = %+v; want true by a poll", got)
+		}
+	})
+}
+
+// A redirect must not carry the key elsewhere.
+func TestRedirectsAreNotFollowed(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		e := newEdge(t)
+		e.upgrade = func(w http.ResponseWriter) bool { w.WriteHeader(http.StatusBadRequest); return false }
+		var polls atomic.Int32
+		e.specs = func(w http.ResponseWriter, r *http.Request) {
+			if r.Host != "edge" {
+				t.Errorf("the client followed to %s with key %q", r.Host, r.Header.Get("Statsig-Api-Key"))
+			}
+			polls.Add(1)
+			http.Redirect(w, r, "http://elsewhere"+specsPath, http.StatusFound)
+		}
+		c := e.client()
+		if err := c.Ready(t.Context()); !errors.Is(err, ErrNotReady) || polls.Load() == 0 {
+			t.Errorf("Ready() = %v after %d polls; want ErrNotReady after some", err, polls.Load())
+		}
+	})
+}
+
 func TestAnEdgeThatFallsSilentIsLeft(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		e := newEdge(t)

@@ -129,7 +129,7 @@ func WithLookups(country eval.CountryLookup, userAgent eval.UserAgentParser) Opt
 // download. They count until the first answer of an edge, and less than what
 // the store holds.
 func WithBootstrap(specs []byte) Option {
-	return func(o *options) error { o.bootstrap = specs; return nil }
+	return func(o *options) error { o.bootstrap = append([]byte{}, specs...); return nil } // what is decided by must not change
 }
 
 // WithStore keeps the last known state outside the process, so that a restart

@@ -6,6 +6,7 @@ import (
 	"context"
 	"crypto/rand"
 	"fmt"
+	"hash/maphash"
 	"io"
 	"log/slog"
 	"net/http"
@@ -55,7 +56,7 @@ type recorder struct {
 func newRecorder(o options, key string, web *http.Client) *recorder {
 	r := &recorder{
 		url: o.ingest.JoinPath(logPath).String(), key: key, session: rand.Text(), web: web, logger: o.logger,
-		interval: o.flushInterval, limit: o.queueSize, seen: dedupe{window: o.dedupeWindow},
+		interval: o.flushInterval, limit: o.queueSize, seen: dedupe{seed: maphash.MakeSeed(), window: o.dedupeWindow},
 		full: make(chan struct{}, 1), flushes: make(chan chan struct{}), done: make(chan struct{}),
 	}
 	if o.environment != "" {

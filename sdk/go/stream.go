@@ -19,7 +19,8 @@ const (
 	silence      = 45 * time.Second // an edge that says nothing for so long is gone
 	writeTime    = 10 * time.Second
 	connectTime  = 10 * time.Second
-	maxStateText = 256 << 20 // bytes of one frame or download
+	answerTime   = 10 * time.Second // of the hello: some proxies let upgrades through and nothing after
+	maxStateText = 256 << 20        // bytes of one frame or download
 )
 
 // errEdgeCutOff says that the edge answers but is itself behind.
@@ -110,7 +111,11 @@ func (s *stream) serve() error {
 		return err
 	}
 	for {
-		if err := s.ws.SetReadDeadline(time.Now().Add(silence)); err != nil {
+		patience := silence
+		if s.since.IsZero() {
+			patience = answerTime
+		}
+		if err := s.ws.SetReadDeadline(time.Now().Add(patience)); err != nil {
 			return err
 		}
 		_, text, err := s.ws.ReadMessage()
