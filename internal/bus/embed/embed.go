@@ -105,6 +105,7 @@ func start(dir string, o Options) (*server.Server, error) {
 			return nil, explain(err, dir, o.Listen)
 		}
 	}
+	lg.serving.Store(true)
 	return s, nil
 }
 

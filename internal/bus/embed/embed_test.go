@@ -1,6 +1,8 @@
 package embed_test
 
 import (
+	"bytes"
+	"log/slog"
 	"net"
 	"os"
 	"path/filepath"
@@ -73,7 +75,12 @@ func TestStartSaysInOneLineWhatIsWrong(t *testing.T) {
 		{"not an address", embed.Options{Dir: t.TempDir(), Listen: "nowhere"}, []string{"nowhere", "host:port"}},
 	} {
 		t.Run(test.name, func(t *testing.T) {
+			var log bytes.Buffer
+			test.opts.Logger = slog.New(slog.NewTextHandler(&log, nil))
 			s, err := embed.Start(test.opts)
+			if log.Len() > 0 {
+				t.Errorf("Start also logged %q; its error says it", log.String())
+			}
 			if err == nil {
 				s.Close()
 				t.Fatalf("Start(%+v) succeeded; want an error", test.opts)

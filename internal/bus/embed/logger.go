@@ -12,8 +12,9 @@ import (
 // logger hands the server's log on, and keeps what the server would have ended
 // the process for.
 type logger struct {
-	slog  *slog.Logger
-	fatal atomic.Pointer[string]
+	slog    *slog.Logger
+	fatal   atomic.Pointer[string]
+	serving atomic.Bool // before, Start returns what fails
 }
 
 var _ server.Logger = (*logger)(nil)
@@ -36,7 +37,9 @@ func (l *logger) failure() error {
 func (l *logger) Fatalf(format string, v ...any) {
 	text := fmt.Sprintf(format, v...)
 	l.fatal.CompareAndSwap(nil, &text)
-	l.slog.Error("server failed", slog.String("detail", text))
+	if l.serving.Load() {
+		l.slog.Error("server failed", slog.String("detail", text))
+	}
 }
 
 func (l *logger) Errorf(format string, v ...any) {
