@@ -39,6 +39,7 @@ type writer struct {
 	shop   *harness.Project
 	ledger *ledger[promise]
 	acked  *atomic.Int64
+	over   *atomic.Bool // nobody waits any longer
 
 	refused int           // requests that were to come again later
 	slowest time.Duration // of those
@@ -93,9 +94,9 @@ func (w *writer) intend() error {
 	return nil
 }
 
-// settle sends what is pending until its outcome is known.
+// settle sends what is pending until its outcome is known, or all is over.
 func (w *writer) settle() error {
-	for w.pending != nil {
+	for w.pending != nil && !w.over.Load() {
 		in := w.pending
 		headers := []string{"Idempotency-Key", in.label}
 		if in.match != "" {

@@ -112,13 +112,14 @@ type site struct {
 	senders []*sender
 	wrote   atomic.Int64 // changes that were acknowledged
 	sent    atomic.Int64 // batches
+	over    atomic.Bool  // clients need not wait for outcomes any longer
 }
 
 func newSite(t *testing.T, shop *harness.Project, writers int) *site {
 	t.Helper()
 	s := &site{t: t, shop: shop, changes: newLedger[promise](t, "changes.jsonl"), facts: newLedger[receipt](t, "facts.jsonl")}
 	for n := range writers {
-		s.writers = append(s.writers, &writer{t: t, number: n, shop: shop, ledger: s.changes, acked: &s.wrote})
+		s.writers = append(s.writers, &writer{t: t, number: n, shop: shop, ledger: s.changes, acked: &s.wrote, over: &s.over})
 	}
 	return s
 }
@@ -127,7 +128,8 @@ func newSite(t *testing.T, shop *harness.Project, writers int) *site {
 func (s *site) addSenders(shop *harness.Project, edge *harness.Platform, senders int) {
 	s.t.Helper()
 	for n := range senders {
-		s.senders = append(s.senders, newSender(s.t, n, shop, edge, s.facts, &s.sent))
+		s.senders = append(s.senders, newSender(s.t, n, shop, edge, s.facts))
+		s.senders[n].acked, s.senders[n].over = &s.sent, &s.over
 	}
 }
 
@@ -177,11 +179,11 @@ func (s *site) steps() []func() error {
 // any of them fail.
 func (s *site) through(fault func() error, steps ...func() error) {
 	s.t.Helper()
-	var over atomic.Bool
 	var work sync.WaitGroup
+	s.over.Store(false)
 	for _, step := range steps {
 		work.Go(func() {
-			for !over.Load() {
+			for !s.over.Load() {
 				if err := step(); err != nil {
 					s.t.Error(err)
 					return
@@ -196,7 +198,7 @@ func (s *site) through(fault func() error, steps ...func() error) {
 	if err == nil {
 		err = s.awaitWork()
 	}
-	over.Store(true)
+	s.over.Store(true)
 	work.Wait()
 	if err != nil {
 		s.t.Fatal(err)
@@ -217,6 +219,7 @@ func (s *site) awaitWork() error {
 // settle makes every outcome known.
 func (s *site) settle() {
 	s.t.Helper()
+	s.over.Store(false)
 	for _, w := range s.writers {
 		if err := w.settle(); err != nil {
 			s.t.Fatal(err)
