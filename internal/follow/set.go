@@ -209,21 +209,3 @@ func (s *Set) All() []*Follower {
 	slices.SortFunc(out, func(a, b *Follower) int { return strings.Compare(a.project, b.project) })
 	return out
 }
-
-// start gives a follower its first state, before Run: the disk's, or else the
-// log's.
-func (f *Follower) start(ctx context.Context) error {
-	if f.opts.Snapshots != nil {
-		f.loadSnapshot(ctx)
-	}
-	if f.view.Load() != nil {
-		return nil
-	}
-	log, err := f.open(ctx)
-	if err != nil {
-		return err
-	}
-	f.opened = log
-	f.log.Store(&log)
-	return f.boot(ctx, log)
-}
