@@ -39,15 +39,6 @@ type LogEvent struct {
 	Fault    *Fault
 }
 
-// A LogUser is what facts keep of a user: its ids and the environment it was
-// in. Attributes, private ones among them, are stepped over when a body is
-// read, so that nothing behind the decoder can store or print them.
-type LogUser struct {
-	UserID    string
-	CustomIDs []events.Pair // ascending by name
-	Tier      string        // of statsigEnvironment
-}
-
 // A Fault says why one entry of a body cannot be taken, without failing its
 // neighbours.
 type Fault struct {
@@ -138,71 +129,6 @@ func DecodeLogBody(body []byte) (LogBody, error) {
 		b.Events[i].User.stable(b.SDK.StableID)
 	}
 	return b, nil
-}
-
-// A CustomExposure is one entry of log_custom_exposure: somebody who decided
-// by other means tells what a unit got. Exactly one of Experiment and Gate is
-// set unless Fault is.
-type CustomExposure struct {
-	User       LogUser
-	Experiment string
-	Group      string
-	Gate       string
-	Passes     bool
-	RuleID     string
-	Time       int64 // milliseconds, 0 if the sender gave none
-	Fault      *Fault
-}
-
-// DecodeCustomExposures reads the body of log_custom_exposure, under the rules
-// of [DecodeLogBody].
-func DecodeCustomExposures(body []byte) ([]CustomExposure, SDK, error) {
-	var list []CustomExposure
-	var sdk SDK
-	listed := false
-	s := newScanner(body)
-	s.members(func(name string) {
-		switch name {
-		case "exposures":
-			if listed = true; s.peek() != '[' {
-				s.err = web.Invalid("/exposures", "wrong_type", "exposures should be an array")
-				return
-			}
-			s.elements(func() { list = append(list, s.customExposure()) })
-		case "statsigMetadata":
-			s.sdk(&sdk)
-		default:
-			s.skip()
-		}
-	})
-	s.end()
-	switch {
-	case s.err != nil:
-		return nil, SDK{}, s.err
-	case !listed:
-		return nil, SDK{}, web.Invalid("/exposures", "required", "the body has no exposures")
-	}
-	for i := range list {
-		list[i].User.stable(sdk.StableID)
-	}
-	return list, sdk, nil
-}
-
-// stable adds the stable id of the body to a user that has none.
-func (u *LogUser) stable(id string) {
-	if id == "" || len(id) > maxID {
-		return
-	}
-	for _, p := range u.CustomIDs {
-		if p.Name == "stableID" {
-			return
-		}
-	}
-	// Users may share their slice of ids, so it is copied, never appended to.
-	ids := make([]events.Pair, 0, len(u.CustomIDs)+1)
-	ids = append(append(ids, u.CustomIDs...), events.Pair{Name: "stableID", Value: id})
-	events.SortPairs(ids)
-	u.CustomIDs = ids
 }
 
 // fault records the first thing that is wrong with e.
@@ -334,86 +260,6 @@ func sorted(e *LogEvent, pairs []events.Pair, field string) []events.Pair {
 	return pairs
 }
 
-// user reads the ids of a user into e and steps over the rest. It tells
-// whether there was a user: null is none, {} is one.
-func (s *scanner) user(e *LogEvent) bool {
-	if s.peek() != '{' {
-		if s.null() {
-			return false
-		}
-		s.skip()
-		e.fault("wrong_type", "user should be an object")
-		return true
-	}
-	s.members(func(name string) {
-		switch name {
-		case "userID":
-			e.User.UserID = s.id(e, name)
-		case "customIDs":
-			s.customIDs(e)
-		case "statsigEnvironment":
-			s.tier(e)
-		default:
-			s.skip()
-		}
-	})
-	return true
-}
-
-// id reads a unit's id: a string, or a number as text.
-func (s *scanner) id(e *LogEvent, field string) string {
-	if c := s.peek(); c == '{' || c == '[' || c == 't' || c == 'f' {
-		s.skip()
-		e.fault("wrong_type", field+" should be a string or a number")
-		return ""
-	}
-	id := s.scalar()
-	if len(id) > maxID {
-		e.fault("too_long", field+" is longer than "+strconv.Itoa(maxID)+" bytes")
-		return ""
-	}
-	return id
-}
-
-func (s *scanner) customIDs(e *LogEvent) {
-	if s.peek() != '{' {
-		if !s.null() {
-			s.skip()
-			e.fault("wrong_type", "user.customIDs should be an object")
-		}
-		return
-	}
-	s.members(func(name string) {
-		id := s.id(e, "an id in user.customIDs")
-		switch {
-		case id == "":
-		case len(name) > maxName:
-			e.fault("too_long", "a name in user.customIDs is longer than "+strconv.Itoa(maxName)+" bytes")
-		case len(e.User.CustomIDs) == maxPairs:
-			e.fault("too_many", "user.customIDs has more than "+strconv.Itoa(maxPairs)+" entries")
-		default:
-			e.User.CustomIDs = append(e.User.CustomIDs, events.Pair{Name: name, Value: id})
-		}
-	})
-	e.User.CustomIDs = sorted(e, e.User.CustomIDs, "user.customIDs")
-}
-
-func (s *scanner) tier(e *LogEvent) {
-	if s.peek() != '{' {
-		s.skip()
-		return
-	}
-	s.members(func(name string) {
-		if name == "tier" && s.peek() == '"' {
-			if tier := s.string(); len(tier) <= maxName {
-				e.User.Tier = tier
-			}
-			return
-		}
-		s.skip()
-	})
-}
-
 // sdk reads the body's statsigMetadata. What is not a text is not ours to judge.
 func (s *scanner) sdk(sdk *SDK) {
 	if s.peek() != '{' {
@@ -440,44 +286,4 @@ func (s *scanner) sdk(sdk *SDK) {
 			sdk.StableID = value
 		}
 	})
-}
-
-func (s *scanner) customExposure() (x CustomExposure) {
-	if s.peek() != '{' {
-		s.skip()
-		x.Fault = &Fault{Code: "wrong_type", Detail: "an exposure should be an object"}
-		return x
-	}
-	var e LogEvent // collects the user and the first fault
-	s.members(func(name string) {
-		switch name {
-		case "user":
-			s.user(&e)
-		case "experimentName":
-			x.Experiment = s.name(&e, name)
-		case "group":
-			x.Group = s.name(&e, name)
-		case "gateName":
-			x.Gate = s.name(&e, name)
-		case "ruleID":
-			x.RuleID = s.name(&e, name)
-		case "passes":
-			switch s.scalar() {
-			case "true":
-				x.Passes = true
-			case "false", "":
-			default:
-				e.fault("wrong_type", "passes should be true or false")
-			}
-		case "time":
-			x.Time = s.time(&e)
-		default:
-			s.skip()
-		}
-	})
-	if (x.Experiment == "") == (x.Gate == "") {
-		e.fault("no_name", "an exposure names an experimentName or a gateName, and not both")
-	}
-	x.User, x.Fault = e.User, e.Fault
-	return x
 }
