@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 	"time"
 
@@ -132,9 +133,7 @@ func (p *Plans) After(ctx context.Context, number, seq uint64) ([]Plan, Cursor, 
 			break
 		}
 	}
-	for i, j := 0, len(plans)-1; i < j; i, j = i+1, j-1 {
-		plans[i], plans[j] = plans[j], plans[i]
-	}
+	slices.Reverse(plans)
 	return plans, end, nil
 }
 

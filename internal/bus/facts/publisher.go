@@ -3,16 +3,12 @@ package facts
 import (
 	"cmp"
 	"context"
-	"crypto/sha256"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"log/slog"
 	"sync"
 	"time"
 
-	"github.com/nats-io/nats.go"
-	"github.com/nats-io/nats.go/jetstream"
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/sluice-flags/sluice/internal/bus"
@@ -152,10 +148,7 @@ func (p *Publisher) enqueue(r *request) error {
 	}
 	p.queue = append(p.queue, r)
 	p.queued += r.size
-	select {
-	case p.wake <- struct{}{}:
-	default:
-	}
+	p.nudge()
 	return nil
 }
 
@@ -310,172 +303,4 @@ func (p *Publisher) flush(ctx context.Context, requests []*request) {
 		r.done <- errors.Join(errs...)
 	}
 	p.metrics.messages.Add(float64(len(messages)))
-}
-
-// A message is one message of the stream being made.
-type message struct {
-	batch     events.Batch
-	partition int
-	size      int
-	msg       *nats.Msg
-	err       error
-}
-
-// cut puts the facts of requests that are new into messages. needs[i] are the
-// messages that request i must see stored: those with its facts, also where
-// another request of the same flush brought the same fact first.
-func (p *Publisher) cut(requests []*request) (messages []*message, needs [][]*message) {
-	type place struct {
-		project   string
-		partition int
-	}
-	open := make(map[place]*message)
-	within := make(map[events.FactID]*message)
-	needs = make([][]*message, len(requests))
-
-	for i, r := range requests {
-		need := func(m *message) {
-			for _, have := range needs[i] {
-				if have == m {
-					return
-				}
-			}
-			needs[i] = append(needs[i], m)
-		}
-		// put finds the message for a fact, or nil if the fact is stored.
-		put := func(id events.FactID, unit string, bytes int) *message {
-			if m, twice := within[id]; twice {
-				r.duplicates++
-				need(m)
-				return nil
-			}
-			if p.o.Window != nil && p.o.Window.Has(id) {
-				r.duplicates++
-				return nil
-			}
-			at := place{project: r.batch.Project}
-			if p.o.Partitions > 1 {
-				at.partition = bus.FactPartition(unit) % p.o.Partitions
-			}
-			m := open[at]
-			if m == nil || m.size+bytes > p.o.MaxMessage {
-				m = &message{partition: at.partition, batch: events.Batch{Project: at.project}}
-				open[at] = m
-				messages = append(messages, m)
-			}
-			m.size += bytes
-			within[id] = m
-			need(m)
-			return m
-		}
-		for j := range r.batch.Exposures {
-			e := &r.batch.Exposures[j]
-			if m := put(e.ID, e.UnitID, exposureSize(e)); m != nil {
-				m.batch.Exposures = append(m.batch.Exposures, *e)
-			}
-		}
-		for j := range r.batch.Events {
-			e := &r.batch.Events[j]
-			if m := put(e.ID, e.UnitID, eventSize(e)); m != nil {
-				m.batch.Events = append(m.batch.Events, *e)
-			}
-		}
-		for j := range r.batch.Dead {
-			d := &r.batch.Dead[j]
-			if m := put(d.ID, "", deadSize(d)); m != nil {
-				m.batch.Dead = append(m.batch.Dead, *d)
-			}
-		}
-	}
-	return messages, needs
-}
-
-// subjectKind is the kind of subject that batches travel on: one message holds
-// facts of every kind, so that a request costs one sync.
-const subjectKind = "batch"
-
-// send stores messages and sets the error of each that was refused. A message
-// whose fate is unknown is sent again, under the same id, until it is known:
-// were it left so, a sender's retry might be stored beside it.
-func (p *Publisher) send(ctx context.Context, messages []*message) {
-	futures := make([]jetstream.PubAckFuture, len(messages))
-	for i, m := range messages {
-		body := events.EncodeBatch(m.batch)
-		sum := sha256.Sum256(body)
-		m.msg = nats.NewMsg(bus.FactsSubject(m.batch.Project, subjectKind, m.partition))
-		m.msg.Header.Set(jetstream.MsgIDHeader, hex.EncodeToString(sum[:16]))
-		m.msg.Data = body
-		futures[i], m.err = p.conn.JetStream().PublishMsgAsync(m.msg)
-		p.metrics.bytes.Add(float64(len(body)))
-	}
-	timeout := time.NewTimer(p.o.AckWait)
-	defer timeout.Stop()
-	for i, m := range messages {
-		if m.err != nil { // never left this process
-			m.err = fmt.Errorf("%w: %w", ErrAway, m.err)
-			continue
-		}
-		err := errTimeout
-		select {
-		case <-futures[i].Ok():
-			err = nil
-		case err = <-futures[i].Err():
-		case <-timeout.C:
-			timeout.Reset(0) // the same moment for all
-		case <-ctx.Done():
-		}
-		m.err = p.settle(ctx, m, err)
-	}
-}
-
-var errTimeout = errors.New("no answer in time")
-
-// settle finds out what became of a message after an attempt ended with err.
-func (p *Publisher) settle(ctx context.Context, m *message, err error) error {
-	for attempt := 0; ; attempt++ {
-		var refusal *jetstream.APIError
-		switch {
-		case err == nil:
-			return nil
-		case errors.As(err, &refusal) && (attempt == 0 || refusal.ErrorCode == errStreamFull || refusal.Code < 500):
-			return refused(refusal)
-		case errors.Is(err, nats.ErrNoResponders), errors.Is(err, jetstream.ErrNoStreamResponse):
-			// Nobody was there to store it. Only of a first attempt is that the
-			// whole story: an earlier one may have landed.
-			if attempt == 0 {
-				return fmt.Errorf("%w: no stream takes facts", ErrAway)
-			}
-		}
-		p.metrics.unknown.Inc()
-		p.o.Logger.WarnContext(ctx, "asking again what became of a message of facts",
-			slog.Int("attempt", attempt), slog.Any("error", err))
-		if err := pause(ctx, attempt); err != nil {
-			return fmt.Errorf("%w: it is not known whether the facts were stored", ErrAway)
-		}
-		attemptCtx, cancel := context.WithTimeout(ctx, p.o.AckWait)
-		_, err = p.conn.JetStream().PublishMsg(attemptCtx, m.msg)
-		cancel()
-	}
-}
-
-// errStreamFull is the code of a stream that may not take more bytes.
-const errStreamFull = 10077
-
-func refused(e *jetstream.APIError) error {
-	if e.ErrorCode == errStreamFull {
-		return fmt.Errorf("%w: the stream is full: %w", ErrBusy, e)
-	}
-	return fmt.Errorf("%w: %w", ErrAway, e)
-}
-
-// pause waits before attempt n+1, longer each time, at most a second.
-func pause(ctx context.Context, n int) error {
-	timer := time.NewTimer(min(time.Second, 20*time.Millisecond<<min(n, 10)))
-	defer timer.Stop()
-	select {
-	case <-ctx.Done():
-		return ctx.Err()
-	case <-timer.C:
-		return nil
-	}
 }
