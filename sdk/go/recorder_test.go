@@ -3,6 +3,7 @@ package sluice
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"math"
 	"net/http"
@@ -236,7 +237,7 @@ func TestCloseSaysWhatItCouldNotSend(t *testing.T) {
 		if err == nil || !strings.Contains(err.Error(), "1 exposures and events") {
 			t.Errorf("Close() = %v; want it to count what was not sent", err)
 		}
-		if again := c.Close(t.Context()); again != err {
+		if again := c.Close(t.Context()); !errors.Is(again, err) {
 			t.Errorf("Close() again = %v; want the same answer", again)
 		}
 		c.LogEvent(Event{User: *ann, Name: "late"})

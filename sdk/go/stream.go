@@ -42,6 +42,7 @@ func (f *feed) connect(ctx context.Context) ending {
 	if err != nil {
 		end := ending{err: fmt.Errorf("connecting to %s: %w", live.Path, err)}
 		if res != nil {
+			_ = res.Body.Close() // the little that is read of it is in memory
 			end.err = fmt.Errorf("%w: status %d", end.err, res.StatusCode)
 			if end.verdict, end.after = refusal(res); end.verdict == giveUp {
 				end.err = fmt.Errorf("%w: %w", ErrRefused, end.err)
