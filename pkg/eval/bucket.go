@@ -18,7 +18,14 @@ const (
 // is the salt with its closing dot. The buffer keeps usual lengths off the heap.
 func hash64(prefix, id string) uint64 {
 	var buf [128]byte
-	sum := sha256.Sum256(append(append(buf[:0], prefix...), id...))
+	text := buf[:]
+	if n := len(prefix) + len(id); n <= len(buf) {
+		copy(buf[copy(buf[:], prefix):], id)
+		text = buf[:n]
+	} else {
+		text = []byte(prefix + id)
+	}
+	sum := sha256.Sum256(text)
 	return binary.BigEndian.Uint64(sum[:])
 }
 
@@ -35,6 +42,30 @@ func (b *builder) bucket(k bucket) *bucket {
 		b.lastBucket = &k
 	}
 	return b.lastBucket
+}
+
+// A bucketRange is the user buckets from one up to, and without, another: what an
+// order operator asks of a bucket, in whole numbers. The arms of an experiment
+// are such ranges.
+type bucketRange struct{ from, to int32 }
+
+func (r bucketRange) has(b int32) bool { return r.from <= b && b < r.to }
+
+// bucketsOf returns the buckets that a test of numbers passes.
+func bucketsOf(t numberTest) bucketRange {
+	within := func(f float64) int32 { return int32(min(max(f, 0), userBuckets)) }
+	from, to := int32(0), int32(userBuckets)
+	switch t.want {
+	case less:
+		to = within(math.Ceil(t.target))
+	case less | equal:
+		to = within(math.Floor(t.target) + 1)
+	case greater:
+		from = within(math.Floor(t.target) + 1)
+	case greater | equal:
+		from = within(math.Ceil(t.target))
+	}
+	return bucketRange{from, to}
 }
 
 // buckets passes user buckets that are in a set.

@@ -16,6 +16,8 @@ type condition struct {
 	unit   unit  // of unit and bucket sources
 	bucket *bucket
 	direct bool // a property of the user, tested as it is
+	ranged bool // a bucket, tested by its range
+	among  bucketRange
 	test   test // of every source but public and the gates
 
 	slot   int32 // of the gate or the id list that is asked
@@ -203,6 +205,9 @@ func (b *builder) condition(c *Condition) (*condition, error) {
 		}
 	}
 	out.direct = out.source == fromUser && out.field.property != noProperty
+	if t, ok := out.test.(numberTest); ok && out.source == fromBucket {
+		out.ranged, out.among = true, bucketsOf(t)
+	}
 	return out, nil
 }
 

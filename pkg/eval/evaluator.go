@@ -77,7 +77,7 @@ type evaluation struct {
 	now    int64 // milliseconds, read once
 	bucket struct {
 		of *bucket
-		n  float64
+		n  int32
 	}
 }
 
@@ -208,6 +208,9 @@ func (e *evaluation) holds(c *condition) bool {
 			return c.test.match(textValue(s))
 		}
 	}
+	if c.ranged {
+		return c.among.has(e.userBucket(c))
+	}
 	v, list := e.value(c)
 	if list != nil {
 		if t, ok := c.test.(listTest); ok {
@@ -228,7 +231,7 @@ func (e *evaluation) value(c *condition) (value, items) {
 	case fromUnit:
 		return present(c.unit.id(e.user)), nil
 	case fromBucket:
-		return numberValue(e.userBucket(c)), nil
+		return numberValue(float64(e.userBucket(c))), nil
 	case fromIP:
 		return e.address(c)
 	case fromAgent:
@@ -245,10 +248,10 @@ func (e *evaluation) value(c *condition) (value, items) {
 
 // userBucket returns the user's bucket of 1,000. The arms of an experiment ask
 // for the same one in turn, so the last is remembered.
-func (e *evaluation) userBucket(c *condition) float64 {
+func (e *evaluation) userBucket(c *condition) int32 {
 	if e.bucket.of != c.bucket {
 		e.bucket.of = c.bucket
-		e.bucket.n = float64(hash64(c.bucket.salt, c.unit.id(e.user)) % userBuckets)
+		e.bucket.n = int32(hash64(c.bucket.salt, c.unit.id(e.user)) % userBuckets)
 	}
 	return e.bucket.n
 }

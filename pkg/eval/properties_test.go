@@ -89,7 +89,7 @@ func drawCondition(t *rapid.T, gates []string) eval.Condition {
 	case 10:
 		return c("user_field", "str_matches", field, pick(t, "pattern", []string{"^p", "a+", "(?i)FREE", "[", "\\d"}))
 	case 11:
-		out := c("user_bucket", pick(t, "op", []string{"lt", "gte", "any", "none"}), "", rapid.IntRange(0, 1000).Draw(t, "bucket"))
+		out := c("user_bucket", pick(t, "op", []string{"lt", "gte", "any", "none"}), "", rapid.OneOf(rapid.Float64Range(-5, 1005), rapid.Map(rapid.IntRange(-1, 1001), func(n int) float64 { return float64(n) })).Draw(t, "bucket"))
 		if out.Operator == "any" || out.Operator == "none" {
 			out.TargetValue = json.RawMessage("[1,2,3,500,501,502,503,504,505,506,507,508]")
 		}

@@ -164,15 +164,19 @@ func (r *Ruleset) IDListDependents(lists ...string) []Ref {
 
 // closure adds to the nodes everything that refers to them, however far away.
 func (r *Ruleset) closure(queue []node) []Ref {
-	seen := make(map[node]bool, len(queue))
-	var out []Ref
+	var seen [sections][]uint64 // slots, as bits
+	for i := range seen {
+		seen[i] = make([]uint64, r.sections[i].specs.n/64+1)
+	}
+	out := make([]Ref, 0, len(queue))
 	for len(queue) > 0 {
 		n := queue[0]
 		queue = queue[1:]
-		if seen[n] {
+		word, bit := &seen[n.section][n.slot/64], uint64(1)<<(n.slot%64)
+		if *word&bit != 0 {
 			continue
 		}
-		seen[n] = true
+		*word |= bit
 		sec := &r.sections[n.section]
 		out = append(out, sec.specs.at(n.slot).ref)
 		queue = append(queue, sec.users.at(n.slot)...)
