@@ -63,7 +63,7 @@ func compose(t testing.TB) *types.Project {
 	if err != nil {
 		t.Fatal(err)
 	}
-	project, err := cli.ProjectFromOptions(t.Context(), options)
+	project, err := options.LoadProject(t.Context())
 	if err != nil {
 		t.Fatalf("reading compose.yaml: %v", err)
 	}
