@@ -7,9 +7,11 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"mime"
 	"net/http"
 	"reflect"
+	"slices"
 	"strconv"
 	"strings"
 	"unicode"
@@ -42,11 +44,33 @@ func DecodeJSON(body []byte, dst any, limits Limits) error {
 	if err == nil {
 		return nil
 	}
+	at := place(body, reflect.TypeOf(dst), "")
 	if t, ok := errors.AsType[*json.UnmarshalTypeError](err); ok {
-		return Invalid("/"+strings.ReplaceAll(t.Field, ".", "/"), "wrong_type", "a %s does not fit here", t.Value)
+		return Invalid(at, "wrong_type", "a %s does not fit here", t.Value)
 	}
 	return &Error{Code: CodeValidation, Message: "the body does not have the shape that is asked for", Err: err,
-		Problems: []FieldProblem{{Code: "wrong_type", Message: clip(err.Error())}}}
+		Problems: []FieldProblem{{Pointer: at, Code: "wrong_type", Message: clip(err.Error())}}}
+}
+
+// place returns where a text that could not be read into a target went wrong. A
+// type that reads itself does not say where in the whole it stands, so members
+// are tried one by one; inside such a type, nobody can tell.
+func place(body []byte, target reflect.Type, pointer string) string {
+	target = known(target)
+	if kindOf(target) != reflect.Struct {
+		return pointer
+	}
+	var members map[string]json.RawMessage
+	if json.Unmarshal(body, &members) != nil {
+		return pointer
+	}
+	for _, name := range slices.Sorted(maps.Keys(members)) {
+		inner, ok := member(target, name)
+		if ok && json.Unmarshal(members[name], reflect.New(inner).Interface()) != nil {
+			return place(members[name], inner, pointer+"/"+escape(name))
+		}
+	}
+	return pointer
 }
 
 // maxProblems bounds the list of problems of one body.

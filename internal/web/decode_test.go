@@ -29,10 +29,18 @@ type order struct {
 	Free  json.RawMessage `json:"free"`
 	Tags  map[string]int  `json:"tags"`
 	Any   any             `json:"any"`
+	Day   day             `json:"day"`
+	Best  *line           `json:"best"`
 }
+
+// day reads itself.
+type day struct{ text string }
+
+func (d *day) UnmarshalJSON(raw []byte) error { return json.Unmarshal(raw, &d.text) }
 
 type line struct {
 	ID string `json:"id"`
+	On day    `json:"on"`
 }
 
 func post(body []byte, header ...string) *http.Request {
@@ -75,6 +83,8 @@ func TestABadBodyIsRefusedWithItsPlace(t *testing.T) {
 		{"an array for an object", `[]`, "", "wrong_type"},
 		{"a wrong type deep down", `{"lines":[{"id":1}]}`, "/lines/0/id", "wrong_type"},
 		{"a wrong type in a map", `{"tags":{"a/b":"x"}}`, "/tags/a~1b", "wrong_type"},
+		{"a wrong type for what reads itself", `{"name":"a","day":7}`, "/day", "wrong_type"},
+		{"the same deep down", `{"best":{"on":{}}}`, "/best/on", "wrong_type"},
 		{"a text that is too long", `{"name":"` + strings.Repeat("x", 64<<10+1) + `"}`, "/name", "too_long"},
 		{"an array that is too long", `{"free":[` + strings.Repeat("0,", 10_000) + `0]}`, "/free", "too_long"},
 	} {
