@@ -182,18 +182,12 @@ func (s *Service) state(ctx context.Context, project string) (*flags.State, erro
 	known, ok := s.followed.Load(project)
 	if !ok {
 		f, err := s.deps.Followers.Get(ctx, project)
-		switch {
-		case errors.Is(err, follow.ErrUnknownProject):
-			return nil, auth.ErrUnknownProject
-		case err != nil:
+		if err != nil {
 			return nil, err
 		}
 		known, _ = s.followed.LoadOrStore(project, f)
 	}
-	if state := known.(*follow.Follower).State(); state != nil {
-		return state, nil
-	}
-	return nil, fmt.Errorf("the definitions of project %s are not known yet", project)
+	return known.(*follow.Follower).State(), nil // never nil: what Get returns has one
 }
 
 // stale reports whether a project is cut off from its log.

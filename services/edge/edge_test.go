@@ -233,6 +233,12 @@ func TestWrongRequestsGet4xxAndAProblem(t *testing.T) {
 		{"features with a broken user", "GET", "/features/gate/checkout?user=%7B", server, "", 400},
 		{"features with two users", "GET", "/features/gate/checkout?user_id=a&user=%7B%22userID%22%3A%22b%22%7D", server, "", 400},
 		{"features with a key in the URL", "GET", "/features/gate/checkout?user_id=a&key=" + server, server, "", 400},
+		{"a gate that has no name", "POST", "/v1/check_gate", server, `{"gateName":"a/b","user":{}}`, 400},
+		{"a gate among others that has no name", "POST", "/v1/check_gate", server, `{"gateNames":["checkout","a*b"],"user":{}}`, 400},
+		{"a config that has no name", "POST", "/v1/get_config", server, `{"configName":"gr\u00fcn","user":{}}`, 400},
+		{"a layer that has no name", "POST", "/v1/get_layer", server, `{"layerName":"a\nb","user":{}}`, 400},
+		{"features of what has no name", "GET", "/features/gate/a%2Fb?user_id=a", server, "", 400},
+		{"features of a config that has no name", "GET", "/features/config/gr%C3%BCn?user_id=a", server, "", 400},
 		{"features with a strange exposure", "GET", "/features/gate/checkout?user_id=a&exposure=maybe", server, "", 400},
 	}
 	for _, tt := range tests {

@@ -71,6 +71,15 @@ func (g *Gatekeeper) Server(w http.ResponseWriter, r *http.Request, token string
 	return v, nil
 }
 
+// Name refuses what cannot be the name of anything, however the rules change.
+// Pointer says where it stood.
+func Name(pointer, name string) error {
+	if !flags.ValidName(name) {
+		return web.Invalid(pointer, "name", "this is no name: up to 100 letters, digits, spaces and _ . : - in ASCII, the first a letter or digit")
+	}
+	return nil
+}
+
 // Complete fills in what a client cannot know of its user.
 func (v *Visit) Complete(u *eval.User) { v.Origin.Complete(u, v.Key.Kind) }
 

@@ -4,7 +4,8 @@
 //	GET /features/gate/{gate_name}?user_id=u1      → {"enabled", "gate_name", "user_id"}
 //	GET /features/config/{config_name}?user_id=u1  → {"config_name", "value"}
 //
-// Names that nobody defined answer as SDKs do, false or {}, and are counted.
+// Names that nobody defined answer as SDKs do, false or {}, and are counted; what
+// cannot be a name is refused.
 package features
 
 import (
@@ -60,13 +61,13 @@ type gateAnswer struct {
 }
 
 func (a *API) oneGate(w http.ResponseWriter, r *http.Request) error {
-	visit, u, err := a.enter(w, r)
+	name, visit, u, err := a.enter(w, r, "gate_name")
 	if err != nil {
 		return err
 	}
-	res := visit.Gate(u, r.PathValue("gate_name"))
+	res := visit.Gate(u, name)
 	a.note(r, visit, u, events.ExposureGate, res)
-	return web.Respond(w, http.StatusOK, gateAnswer{res.Pass, r.PathValue("gate_name"), u.UserID})
+	return web.Respond(w, http.StatusOK, gateAnswer{res.Pass, name, u.UserID})
 }
 
 type configAnswer struct {
@@ -75,58 +76,63 @@ type configAnswer struct {
 }
 
 func (a *API) oneConfig(w http.ResponseWriter, r *http.Request) error {
-	visit, u, err := a.enter(w, r)
+	name, visit, u, err := a.enter(w, r, "config_name")
 	if err != nil {
 		return err
 	}
-	res := visit.Config(u, r.PathValue("config_name"))
+	res := visit.Config(u, name)
 	a.note(r, visit, u, events.ExposureConfig, res)
 	if len(res.Value) == 0 {
 		res.Value = json.RawMessage("{}")
 	}
-	return web.Respond(w, http.StatusOK, configAnswer{r.PathValue("config_name"), res.Value})
+	return web.Respond(w, http.StatusOK, configAnswer{name, res.Value})
 }
 
 // maxUser bounds the user parameter; servers bound the whole request line too.
 const maxUser = 64 << 10
 
-// enter lets the request in and reads its user.
-func (a *API) enter(w http.ResponseWriter, r *http.Request) (*access.Visit, *eval.User, error) {
+// enter lets the request in and reads the name, which the path has under what,
+// and the user.
+func (a *API) enter(w http.ResponseWriter, r *http.Request, what string) (string, *access.Visit, *eval.User, error) {
 	query := r.URL.Query()
 	for name, values := range query {
 		for _, value := range values {
 			if _, err := auth.Parse(value); err == nil {
-				return nil, nil, web.Invalid(name, "key_in_url", "a key must not stand in a URL: send it as Authorization: Bearer <key>")
+				return "", nil, nil, web.Invalid(name, "key_in_url", "a key must not stand in a URL: send it as Authorization: Bearer <key>")
 			}
 		}
 	}
 	visit, err := a.gate.Enter(w, r, auth.Token(r))
 	if err != nil {
-		return nil, nil, err
+		return "", nil, nil, err
+	}
+	name := r.PathValue(what)
+	if err := access.Name(what, name); err != nil {
+		return "", nil, nil, err
 	}
 	var u eval.User
 	if text := query.Get("user"); text != "" {
 		if len(text) > maxUser {
-			return nil, nil, web.Invalid("user", "too_long", "the user is longer than %d bytes", maxUser)
+			return "", nil, nil, web.Invalid("user", "too_long", "the user is longer than %d bytes", maxUser)
 		}
 		err := web.DecodeJSON([]byte(text), &u, web.Limits{CaseVariants: true, Unknown: true})
 		if err != nil {
-			return nil, nil, inUser(err)
+			return "", nil, nil, inUser(err)
 		}
 	}
 	if id := query.Get("user_id"); id != "" {
 		if u.UserID != "" && u.UserID != id {
-			return nil, nil, web.Invalid("user_id", "contradiction", "user_id and the userID of user differ")
+			return "", nil, nil, web.Invalid("user_id", "contradiction", "user_id and the userID of user differ")
 		}
 		u.UserID = id
 	} else if !query.Has("user") {
-		return nil, nil, web.Invalid("user_id", "required", "name the user: user_id=<id>, or user=<JSON object>")
+		return "", nil, nil, web.Invalid("user_id", "required", "name the user: user_id=<id>, or user=<JSON object>")
 	}
 	if exposure := query.Get("exposure"); exposure != "" && exposure != "0" && exposure != "1" {
-		return nil, nil, web.Invalid("exposure", "wrong_value", "exposure is 0 or 1")
+		return "", nil, nil, web.Invalid("exposure", "wrong_value", "exposure is 0 or 1")
 	}
 	visit.Complete(&u)
-	return visit, &u, nil
+	return name, visit, &u, nil
 }
 
 // inUser says that the problems of err are in the user parameter.

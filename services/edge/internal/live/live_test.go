@@ -20,6 +20,7 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/sluice-flags/sluice/internal/auth"
+	"github.com/sluice-flags/sluice/internal/bus"
 	"github.com/sluice-flags/sluice/pkg/eval"
 	wire "github.com/sluice-flags/sluice/pkg/events/live"
 	"github.com/sluice-flags/sluice/pkg/flags"
@@ -48,7 +49,7 @@ func newWorld(t *testing.T, o live.Options) *world {
 	rulesets := follower.New(follower.Options{})
 	resolver := auth.NewResolver(func(_ context.Context, project string) (*flags.State, error) {
 		if project != "shop" {
-			return nil, auth.ErrUnknownProject
+			return nil, bus.ErrUnknownProject
 		}
 		return w.State(), nil
 	})

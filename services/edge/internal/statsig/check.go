@@ -2,6 +2,7 @@ package statsig
 
 import (
 	"net/http"
+	"strconv"
 
 	protocol "github.com/sluice-flags/sluice/internal/statsig"
 	"github.com/sluice-flags/sluice/internal/web"
@@ -41,6 +42,11 @@ func (a *API) checkGate(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
+	for i, name := range c.GateNames {
+		if err := access.Name("/gateNames/"+strconv.Itoa(i), name); err != nil {
+			return err
+		}
+	}
 	answer := func(name string) protocol.GateAnswer {
 		res := c.visit.Gate(&c.user, name)
 		a.note(c, events.ExposureGate, res)
@@ -48,6 +54,9 @@ func (a *API) checkGate(w http.ResponseWriter, r *http.Request) error {
 	}
 	switch {
 	case c.GateName != "":
+		if err := access.Name("/gateName", c.GateName); err != nil {
+			return err
+		}
 		return web.Respond(w, http.StatusOK, answer(c.GateName))
 	case len(c.GateNames) > 0:
 		answers := make(map[string]protocol.GateAnswer, len(c.GateNames))
@@ -70,6 +79,9 @@ func (a *API) getConfig(w http.ResponseWriter, r *http.Request) error {
 	if c.ConfigName == "" {
 		return web.Invalid("/configName", "required", "name a config or an experiment: configName")
 	}
+	if err := access.Name("/configName", c.ConfigName); err != nil {
+		return err
+	}
 	res := c.visit.Config(&c.user, c.ConfigName)
 	a.note(c, events.ExposureConfig, res)
 	return web.Respond(w, http.StatusOK, protocol.NewConfigAnswer(res))
@@ -83,6 +95,9 @@ func (a *API) getLayer(w http.ResponseWriter, r *http.Request) error {
 	}
 	if c.LayerName == "" {
 		return web.Invalid("/layerName", "required", "name a layer: layerName")
+	}
+	if err := access.Name("/layerName", c.LayerName); err != nil {
+		return err
 	}
 	res := c.visit.Layer(&c.user, c.LayerName)
 	if !res.Found {
