@@ -81,7 +81,7 @@ func TestAFileThatKnowsNoCountriesIsRefused(t *testing.T) {
 
 // table writes the smallest file of the format: one node, whose two records are
 // the lower and the upper half of the IPv4 addresses.
-func table(t *testing.T, lowMember, lowCode, highMember, highCode string) []byte {
+func table(t testing.TB, lowMember, lowCode, highMember, highCode string) []byte {
 	t.Helper()
 	text := func(s string) []byte { return append([]byte{2<<5 | byte(len(s))}, s...) }
 	object := func(parts ...[]byte) []byte {

@@ -2,8 +2,11 @@ package eval_test
 
 import (
 	"encoding/json"
+	"net/netip"
+	"slices"
 	"strings"
 	"testing"
+	"unicode/utf8"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -128,4 +131,98 @@ func (s strictAgents) ParseUserAgent(agent string) eval.UserAgent {
 		s.t.Fatalf("ParseUserAgent of %d bytes was asked, want 1 to 1,000", len(agent))
 	}
 	return eval.UserAgent{Browser: "x"}
+}
+
+// holds reports whether a condition on a user's value holds.
+func holds(operator string, value, target any) bool {
+	u := eval.User{UserID: "u", Custom: map[string]any{"v": value}}
+	rules := compile(gate("g", "s", rule("r", 100, "true", condition("user_field", operator, "v", target))))
+	return rules.Gate(&u, "g").Pass
+}
+
+// FuzzVersions: versions are ordered. Of two that are versions exactly one of
+// less, equal and greater holds, the same from either side, and the other
+// operators follow; of what is no version nothing holds.
+func FuzzVersions(f *testing.F) {
+	for _, seed := range [][2]string{
+		{"1.2.3", "1.2"}, {"1.2.3-beta", "1.2.3"}, {"65535.65536", "65536"}, {"99999999999999999999.1", "1"}, {"1.2.3.4", "1.2.3.4.0"},
+		{" 1 . 2 ", "1.2"}, {"1..2", "1"}, {"-1", ""}, {"1.x", "٣"}, {"00001", "1"}, {"1.0000", "1"},
+	} {
+		f.Add(seed[0], seed[1])
+	}
+	f.Fuzz(func(t *testing.T, a, b string) {
+		if !utf8.ValidString(a) || !utf8.ValidString(b) {
+			return // JSON would make others of them
+		}
+		less, equal, greater := holds("version_lt", a, b), holds("version_eq", a, b), holds("version_gt", a, b)
+		n := 0
+		for _, holds := range []bool{less, equal, greater} {
+			if holds {
+				n++
+			}
+		}
+		if valid := holds("version_eq", a, a) && holds("version_eq", b, b); n > 1 || valid != (n == 1) {
+			t.Errorf("%q and %q: less %v, equal %v, greater %v; want exactly one if both are versions (%v)", a, b, less, equal, greater, valid)
+		}
+		got := []bool{holds("version_gt", b, a), holds("version_eq", b, a), holds("version_neq", a, b), holds("version_lte", a, b), holds("version_gte", a, b)}
+		want := []bool{less, equal, less || greater, less || equal, greater || equal}
+		if !slices.Equal(got, want) {
+			t.Errorf("%q and %q: reversed and derived operators are %v, want %v", a, b, got, want)
+		}
+	})
+}
+
+// FuzzDates: instants are ordered, whatever spells them, and days are
+// symmetric; what is no date matches nothing.
+func FuzzDates(f *testing.F) {
+	for _, seed := range [][2]string{
+		{"2020-09-13T12:26:40Z", "1600000000"}, {"1600000000", "1600000000000"}, {"2020-09-13 12:26:40", "2020-09-13T12:26:40.5+02:00"},
+		{"-1", "0"}, {"9999999999", "10000000000"}, {"9223372036854775807", "-9223372036854775808"}, {"soon", ""}, {"2020-13-01T00:00:00Z", "+5"},
+	} {
+		f.Add(seed[0], seed[1])
+	}
+	f.Fuzz(func(t *testing.T, a, b string) {
+		if !utf8.ValidString(a) || !utf8.ValidString(b) {
+			return
+		}
+		before, after, same := holds("before", a, b), holds("after", a, b), holds("on", a, b)
+		if before && after {
+			t.Errorf("%q is before and after %q, want one at most", a, b)
+		}
+		if valid := holds("on", a, a) && holds("on", b, b); !valid && (before || after || same) {
+			t.Errorf("%q and %q: before %v, after %v, on %v; want nothing of what is no date", a, b, before, after, same)
+		}
+		if holds("after", b, a) != before || holds("before", b, a) != after || holds("on", b, a) != same {
+			t.Errorf("%q and %q answer otherwise from the other side", a, b)
+		}
+	})
+}
+
+// FuzzAddresses: an address is in a range or not in it, as the standard library
+// has it.
+func FuzzAddresses(f *testing.F) {
+	for _, seed := range [][2]string{
+		{"10.1.2.3", "10.0.0.0/8"}, {"::ffff:10.1.2.3", "10.0.0.0/8"}, {"2001:db8::1", "2001:db8::/32"}, {"fe80::1%eth0", "fe80::/10"},
+		{"10.0.0.1", "10.0.0.1"}, {"1.2.3", "0.0.0.0/0"}, {"10.0.0.1", "10.0.0.0/33"}, {"", "::/0"}, {"010.0.0.1", "10.0.0.0/8"},
+	} {
+		f.Add(seed[0], seed[1])
+	}
+	f.Fuzz(func(t *testing.T, address, network string) {
+		if !utf8.ValidString(address) || !utf8.ValidString(network) {
+			return
+		}
+		in, out := holds("ip_in_range", address, []string{network}), holds("ip_not_in_range", address, []string{network})
+		if in == out {
+			t.Errorf("%q in %q: %v, not in: %v; want one of them", address, network, in, out)
+		}
+		a, badAddress := netip.ParseAddr(address)
+		if badAddress != nil && in {
+			t.Errorf("%q, which is no address, is in %q", address, network)
+		}
+		if p, err := netip.ParsePrefix(network); err == nil && badAddress == nil && len(address) <= 64 {
+			if want := p.Masked().Contains(a.Unmap().WithZone("")); in != want {
+				t.Errorf("%q in %q: %v, want %v", address, network, in, want)
+			}
+		}
+	})
 }
