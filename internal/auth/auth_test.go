@@ -76,7 +76,7 @@ func (s *shop) states(_ context.Context, project string) (*flags.State, error) {
 		return nil, s.err
 	}
 	if project != "shop" {
-		return nil, auth.ErrUnknownProject
+		return nil, bus.ErrUnknownProject
 	}
 	return s.state, nil
 }

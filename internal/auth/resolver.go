@@ -25,10 +25,7 @@ var (
 	ErrRevoked = errors.New("revoked key")
 )
 
-// ErrUnknownProject is what [States] answers for a project that does not exist.
-var ErrUnknownProject = errors.New("unknown project")
-
-// States hands out the current state of a project: [ErrUnknownProject] when
+// States hands out the current state of a project: [bus.ErrUnknownProject] when
 // there is none of that name, any other error when it cannot be told now.
 type States func(ctx context.Context, project string) (*flags.State, error)
 
@@ -83,7 +80,7 @@ func (r *Resolver) Resolve(ctx context.Context, token string) (Principal, error)
 		return Principal{}, ErrUnknownKey
 	}
 	state, err := r.states(ctx, parsed.Project)
-	if errors.Is(err, ErrUnknownProject) {
+	if errors.Is(err, bus.ErrUnknownProject) {
 		r.remember(parsed.Project, standing{until: time.Now().Add(unknownFor)})
 		return Principal{}, ErrUnknownKey
 	}
@@ -165,9 +162,6 @@ func (r *Resolver) remember(project string, s standing) {
 func Followed(set *follow.Set) States {
 	return func(ctx context.Context, project string) (*flags.State, error) {
 		f, err := set.Get(ctx, project)
-		if errors.Is(err, follow.ErrUnknownProject) {
-			return nil, ErrUnknownProject
-		}
 		if err != nil {
 			return nil, err
 		}

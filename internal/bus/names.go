@@ -61,8 +61,8 @@ func ParseFlagsSubject(subject string) (project string, ref flags.Ref, err error
 // HeadSubject is the subject of a project's recorded head.
 func HeadSubject(project string) string { return "heads." + project }
 
-// FactsSubject is the subject of a batch of facts: kind says what they are
-// ("exposure", "event"), partition is of [FactPartition].
+// FactsSubject is the subject of a message of facts: kind says what is in it,
+// partition is of [FactPartition].
 func FactsSubject(project, kind string, partition int) string {
 	return "facts." + project + "." + kind + "." + strconv.Itoa(partition)
 }

@@ -14,9 +14,6 @@ import (
 	"github.com/sluice-flags/sluice/pkg/flags"
 )
 
-// ErrUnknownProject reports a project that has no log.
-var ErrUnknownProject = bus.ErrUnknownProject
-
 const (
 	// unknownFor is how long a project that was not there is taken not to be
 	// there without asking again.
@@ -31,8 +28,8 @@ const (
 
 // SetOptions adjust a set. Open is required.
 type SetOptions struct {
-	// Open opens the log of a project. It says [ErrUnknownProject] if there is
-	// none. See the type [Open].
+	// Open opens the log of a project. It says [bus.ErrUnknownProject] if
+	// there is none. See the type [Open].
 	Open func(ctx context.Context, project string) (events.Log, error)
 	// Follower is for each follower. Its OnChange is not used: see [Set.Watch].
 	Follower Options
@@ -101,11 +98,11 @@ func (s *Set) Run(ctx context.Context) error {
 // disk's last if the log is away. The first to ask waits for it to start, and so
 // do all others who ask meanwhile.
 //
-// Errors: [ErrUnknownProject], [events.ErrUnavailable], what is wrong with the
+// Errors: [bus.ErrUnknownProject], [events.ErrUnavailable], what is wrong with the
 // log, and the context's error.
 func (s *Set) Get(ctx context.Context, project string) (*Follower, error) {
 	if !bus.ValidProject(project) {
-		return nil, fmt.Errorf("%w: %.40q", ErrUnknownProject, project)
+		return nil, fmt.Errorf("%w: %.40q", bus.ErrUnknownProject, project)
 	}
 	e, err := s.entry(project)
 	if err != nil {
@@ -179,7 +176,7 @@ func (s *Set) refuse(project string, err error) {
 		clear(s.refusals)
 	}
 	hold := awayFor
-	if errors.Is(err, ErrUnknownProject) {
+	if errors.Is(err, bus.ErrUnknownProject) {
 		hold = unknownFor
 	}
 	s.refusals[project] = refusal{err: err, until: now.Add(hold)}

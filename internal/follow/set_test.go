@@ -12,6 +12,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/sluice-flags/sluice/internal/bus"
 	"github.com/sluice-flags/sluice/internal/follow"
 	"github.com/sluice-flags/sluice/pkg/events"
 	"github.com/sluice-flags/sluice/pkg/events/memlog"
@@ -37,7 +38,7 @@ func (l *logs) open(_ context.Context, project string) (events.Log, error) {
 	if log, ok := l.of[project]; ok {
 		return log, nil
 	}
-	return nil, fmt.Errorf("%w: %s", follow.ErrUnknownProject, project)
+	return nil, fmt.Errorf("%w: %s", bus.ErrUnknownProject, project)
 }
 
 func (l *logs) set(project string, log events.Log) {
@@ -111,7 +112,7 @@ func TestAnUnknownProjectIsAskedForOnceInAWhile(t *testing.T) {
 		l := &logs{of: map[string]events.Log{}}
 		s := runSet(t, follow.SetOptions{Open: l.open})
 		for range 100 {
-			if f, err := s.Get(t.Context(), "shop"); f != nil || !errors.Is(err, follow.ErrUnknownProject) {
+			if f, err := s.Get(t.Context(), "shop"); f != nil || !errors.Is(err, bus.ErrUnknownProject) {
 				t.Fatalf("Get() = %v, %v; want ErrUnknownProject", f, err)
 			}
 		}
@@ -130,7 +131,7 @@ func TestAProjectThatWasJustMadeIsThereAtOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		l := &logs{of: map[string]events.Log{}}
 		s := runSet(t, follow.SetOptions{Open: l.open})
-		if _, err := s.Get(t.Context(), "shop"); !errors.Is(err, follow.ErrUnknownProject) {
+		if _, err := s.Get(t.Context(), "shop"); !errors.Is(err, bus.ErrUnknownProject) {
 			t.Fatalf("Get() = %v; want ErrUnknownProject", err)
 		}
 		l.set("shop", gates(t, "log", 1))
@@ -146,7 +147,7 @@ func TestImpossibleProjectsReachNobody(t *testing.T) {
 		l := &logs{of: map[string]events.Log{}}
 		s := runSet(t, follow.SetOptions{Open: l.open})
 		for _, project := range []string{"", "a.b", "*", "../x", "Shop"} {
-			if _, err := s.Get(t.Context(), project); !errors.Is(err, follow.ErrUnknownProject) {
+			if _, err := s.Get(t.Context(), project); !errors.Is(err, bus.ErrUnknownProject) {
 				t.Errorf("Get(%q) = %v; want ErrUnknownProject", project, err)
 			}
 		}

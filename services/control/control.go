@@ -189,7 +189,8 @@ func (s *Service) follower(ctx context.Context, id string) (project.Follower, er
 	return f, nil
 }
 
-// known turns the bus's word for a project that is not there into ours.
+// known adds our word for a project that is not there to the bus's, which those
+// who look up keys know.
 func known(err error) error {
 	if errors.Is(err, bus.ErrUnknownProject) {
 		return fmt.Errorf("%w: %w", project.ErrUnknown, err)
@@ -215,9 +216,6 @@ func (s *Service) provision(ctx context.Context, id string) error {
 // state is what keys are looked up in: what was written here counts at once.
 func (s *Service) state(ctx context.Context, id string) (*flags.State, error) {
 	p, err := s.projects.Get(ctx, id)
-	if errors.Is(err, project.ErrUnknown) {
-		return nil, auth.ErrUnknownProject
-	}
 	if err != nil {
 		return nil, err
 	}

@@ -24,7 +24,6 @@ import (
 	"github.com/sluice-flags/sluice/internal/bus/facts"
 	"github.com/sluice-flags/sluice/internal/follow"
 	"github.com/sluice-flags/sluice/internal/warehouse"
-	"github.com/sluice-flags/sluice/pkg/flags"
 	"github.com/sluice-flags/sluice/services/ingest/internal/intake"
 	"github.com/sluice-flags/sluice/services/ingest/internal/loader"
 	"github.com/sluice-flags/sluice/services/ingest/internal/statsig"
@@ -84,7 +83,7 @@ func New(d Deps, o Options) (*Service, error) {
 	s.publisher = facts.NewPublisher(d.Bus, facts.Options{
 		Partitions: o.Partitions, Window: facts.NewWindow(0, 0), Door: "ingest", Logger: d.Logger, Registerer: d.Registerer,
 	})
-	states := states(d.Followers)
+	states := auth.Followed(d.Followers)
 	s.statsig = statsig.New(auth.NewResolver(states), intake.New(s.publisher, states, d.Registerer), d.Registerer)
 	if o.AcceptOnly {
 		return s, nil
@@ -95,23 +94,6 @@ func New(d Deps, o Options) (*Service, error) {
 		}))
 	}
 	return s, nil
-}
-
-// states hands out what a project is now.
-func states(set *follow.Set) auth.States {
-	return func(ctx context.Context, project string) (*flags.State, error) {
-		f, err := set.Get(ctx, project)
-		switch {
-		case errors.Is(err, follow.ErrUnknownProject):
-			return nil, auth.ErrUnknownProject
-		case err != nil:
-			return nil, err
-		}
-		if state := f.State(); state != nil {
-			return state, nil
-		}
-		return nil, fmt.Errorf("the definitions of project %s are not known yet", project)
-	}
 }
 
 // Register puts the service's endpoints on mux.

@@ -82,7 +82,7 @@ func (w *world) serve(projects *project.Projects) http.Handler {
 	resolver := auth.NewResolver(func(ctx context.Context, id string) (*flags.State, error) {
 		p, err := projects.Get(ctx, id)
 		if err != nil {
-			return nil, fmt.Errorf("%w: %w", auth.ErrUnknownProject, err)
+			return nil, fmt.Errorf("%w: %w", bus.ErrUnknownProject, err)
 		}
 		return p.State(ctx)
 	})
