@@ -1,7 +1,6 @@
 package bus
 
 import (
-	"fmt"
 	"regexp"
 	"strconv"
 	"strings"
@@ -48,15 +47,6 @@ func FlagsSubject(project string, ref flags.Ref) string {
 
 // FlagsSubjects matches every subject of a project's definitions.
 func FlagsSubjects(project string) string { return "flags." + project + ".>" }
-
-// ParseFlagsSubject is the inverse of [FlagsSubject].
-func ParseFlagsSubject(subject string) (project string, ref flags.Ref, err error) {
-	token := strings.Split(subject, ".")
-	if len(token) != 4 || token[0] != "flags" {
-		return "", flags.Ref{}, fmt.Errorf("subject %q is not flags.<project>.<kind>.<id>", subject)
-	}
-	return token[1], flags.Ref{Kind: flags.Kind(token[2]), ID: token[3]}, nil
-}
 
 // HeadSubject is the subject of a project's recorded head.
 func HeadSubject(project string) string { return "heads." + project }

@@ -15,9 +15,6 @@ const redacted = "[redacted]"
 // of processes.
 type Secret struct{ value string }
 
-// NewSecret makes a secret of a text.
-func NewSecret(value string) Secret { return Secret{value: value} }
-
 // Reveal returns the text. The name is long on purpose: it is easy to search for.
 func (s Secret) Reveal() string { return s.value }
 

@@ -1,7 +1,6 @@
 package statsig
 
 import (
-	"errors"
 	"maps"
 
 	"github.com/sluice-flags/sluice/pkg/eval"
@@ -34,9 +33,6 @@ func (f *Flag) UnmarshalJSON(text []byte) error {
 	*f = s == "true" || s == `"true"`
 	return nil
 }
-
-// ErrNoUser reports a request that does not say whom it is about.
-var ErrNoUser = errors.New(`"user" is missing`)
 
 // Subject returns the user to evaluate for. Older browser SDKs send the stable
 // id beside the user and not in it.

@@ -122,6 +122,3 @@ func exchangeOf(ctx context.Context) *exchange {
 func (ex *exchange) fail(err error) { ex.err = err }
 
 func (ex *exchange) wrote() bool { return ex.writer != nil && ex.writer.status != 0 }
-
-// RequestID returns the id of the request that ctx belongs to, or "".
-func RequestID(ctx context.Context) string { return exchangeOf(ctx).id }

@@ -174,9 +174,6 @@ func (s *Service) Ready() error {
 	return nil
 }
 
-// Connections returns how many live connections are open.
-func (s *Service) Connections() int { return s.hub.Connections() }
-
 // state hands out what a project is now.
 func (s *Service) state(ctx context.Context, project string) (*flags.State, error) {
 	known, ok := s.followed.Load(project)

@@ -25,8 +25,7 @@ type group struct {
 	purchase float64 // probability that a visitor buys
 }
 
-// groups: one good, one null and one bad change against control.
-
+// groups are one good, one null and one bad change against control.
 var groups = []group{
 	{name: "control", share: 25, purchase: 0.20},
 	{name: "clearer_prices", share: 25, purchase: 0.26},
