@@ -6,9 +6,12 @@
 // by a checksum; what fails the proof is set aside under the name *.corrupt and
 // never deleted.
 //
-// The format is a header of 52 bytes and the payload: 8 bytes of magic that name
-// the kind of file, the format's version (4 bytes, big-endian), the length of
-// the payload (8 bytes, big-endian) and its SHA-256.
+// [Slots] keep the same promise for a payload of less than a block that changes
+// often, at a fraction of the cost.
+//
+// The format of a File is a header of 52 bytes and the payload: 8 bytes of magic
+// that name the kind of file, the format's version (4 bytes, big-endian), the
+// length of the payload (8 bytes, big-endian) and its SHA-256.
 package durable
 
 import (
