@@ -1,9 +1,9 @@
 package follow
 
 import (
-	"errors"
-
 	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/sluice-flags/sluice/internal/telemetry"
 )
 
 // metrics are shared by all followers that register with one registerer.
@@ -16,7 +16,7 @@ type metrics struct {
 
 func newMetrics(reg prometheus.Registerer) *metrics {
 	counter := func(name, help string) prometheus.Counter {
-		return register(reg, prometheus.NewCounter(prometheus.CounterOpts{Name: name, Help: help}))
+		return telemetry.Register(reg, prometheus.NewCounter(prometheus.CounterOpts{Name: name, Help: help}))
 	}
 	return &metrics{
 		gaps:             counter("log_gap_total", "Times that a log was found to miss or have damaged a message."),
@@ -25,23 +25,9 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 		quarantined:      counter("event_quarantined_total", "Changes that could not be read; their entities stay as they were."),
 		snapshotFailures: counter("snapshot_write_failed_total", "Snapshots that could not be written to disk."),
 		snapshotsDamaged: counter("snapshot_damaged_total", "Snapshots that were found damaged and set aside."),
-		stale: register(reg, prometheus.NewGauge(prometheus.GaugeOpts{
+		stale: telemetry.Register(reg, prometheus.NewGauge(prometheus.GaugeOpts{
 			Name: "projects_stale",
 			Help: "Projects whose state cannot be shown to be the newest just now.",
 		})),
 	}
-}
-
-// register registers c, or returns what is registered in its place already.
-func register[C prometheus.Collector](reg prometheus.Registerer, c C) C {
-	if reg == nil {
-		return c
-	}
-	err := reg.Register(c)
-	if already, ok := errors.AsType[prometheus.AlreadyRegisteredError](err); ok {
-		if same, ok := already.ExistingCollector.(C); ok {
-			return same
-		}
-	}
-	return c
 }

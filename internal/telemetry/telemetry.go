@@ -3,6 +3,7 @@
 package telemetry
 
 import (
+	"errors"
 	"fmt"
 	"net/http"
 	"net/http/pprof"
@@ -25,6 +26,21 @@ func NewRegistry() *prometheus.Registry {
 		ConstLabels: prometheus.Labels{"version": build.Version, "revision": build.Revision, "go": build.Go},
 	}, func() float64 { return 1 }))
 	return reg
+}
+
+// Register registers c, or returns what is registered in its place already: for
+// metrics that many of a kind share. A nil registerer registers nothing.
+func Register[C prometheus.Collector](reg prometheus.Registerer, c C) C {
+	if reg == nil {
+		return c
+	}
+	err := reg.Register(c)
+	if already, ok := errors.AsType[prometheus.AlreadyRegisteredError](err); ok {
+		if same, ok := already.ExistingCollector.(C); ok {
+			return same
+		}
+	}
+	return c
 }
 
 // Health registers /healthz, which answers while the process is alive, and

@@ -7,6 +7,8 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/prometheus/client_golang/prometheus"
+
 	"github.com/sluice-flags/sluice/internal/telemetry"
 )
 
@@ -36,5 +38,16 @@ func TestOpsAnswersHealthReadinessAndMetrics(t *testing.T) {
 				t.Errorf("GET %s = %d %.200q; want %d with %q", c.path, status, body, c.status, c.contains)
 			}
 		})
+	}
+}
+
+func TestManyOfAKindShareTheirMetrics(t *testing.T) {
+	reg := prometheus.NewRegistry()
+	one := telemetry.Register(reg, prometheus.NewCounter(prometheus.CounterOpts{Name: "shared_total"}))
+	two := telemetry.Register(reg, prometheus.NewCounter(prometheus.CounterOpts{Name: "shared_total"}))
+	other := telemetry.Register(reg, prometheus.NewCounter(prometheus.CounterOpts{Name: "other_total"}))
+	alone := telemetry.Register(nil, prometheus.NewCounter(prometheus.CounterOpts{Name: "shared_total"}))
+	if one != two || one == other || one == alone {
+		t.Errorf("Register() twice = %p and %p, of another name %p, of no registry %p; want the first two the same", one, two, other, alone)
 	}
 }
