@@ -8,6 +8,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/sluice-flags/sluice/internal/lifecycle"
 	"github.com/sluice-flags/sluice/internal/warehouse"
 	"github.com/sluice-flags/sluice/internal/warehouse/embed"
 )
@@ -52,10 +53,8 @@ func (e *engine) Run(ctx context.Context) error {
 		} else if err := e.watch(ctx, child); err != nil {
 			e.logger.ErrorContext(ctx, "clickhouse engine died; starting it again", slog.Any("error", err))
 		}
-		select {
-		case <-ctx.Done():
+		if !lifecycle.Sleep(ctx, restartAfter) {
 			return nil
-		case <-time.After(restartAfter):
 		}
 	}
 }

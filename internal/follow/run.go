@@ -10,6 +10,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/sluice-flags/sluice/internal/lifecycle"
 	"github.com/sluice-flags/sluice/pkg/events"
 	"github.com/sluice-flags/sluice/pkg/flags"
 )
@@ -63,20 +64,9 @@ func (f *Follower) Run(ctx context.Context) error {
 			attempt = 0
 		}
 		f.broken(ctx, err)
-		if !sleep(ctx, rand.N(min(backoffMost, backoffFirst<<min(attempt, 10)))) { //nolint:gosec // jitter
+		if !lifecycle.Sleep(ctx, rand.N(min(backoffMost, backoffFirst<<min(attempt, 10)))) { //nolint:gosec // jitter
 			return nil
 		}
-	}
-}
-
-func sleep(ctx context.Context, d time.Duration) bool {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-ctx.Done():
-		return false
-	case <-timer.C:
-		return true
 	}
 }
 

@@ -14,6 +14,7 @@ import (
 	"github.com/klauspost/compress/zstd"
 
 	"github.com/sluice-flags/sluice/internal/durable"
+	"github.com/sluice-flags/sluice/internal/lifecycle"
 	"github.com/sluice-flags/sluice/pkg/events"
 	"github.com/sluice-flags/sluice/pkg/flags"
 )
@@ -178,7 +179,7 @@ func (f *Follower) saveSnapshots(ctx context.Context) {
 			return
 		case <-f.dirty:
 		}
-		if saved.Seq > 0 && !sleep(ctx, snapshotEvery) {
+		if saved.Seq > 0 && !lifecycle.Sleep(ctx, snapshotEvery) {
 			return
 		}
 		save()

@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"time"
 
+	"github.com/sluice-flags/sluice/internal/lifecycle"
 	"github.com/sluice-flags/sluice/pkg/events"
 )
 
@@ -72,7 +73,7 @@ func (f *Follower) check(ctx context.Context, log events.Log, end context.Cancel
 			end(fmt.Errorf("%w: no progress at %s, the log is at %s", events.ErrUnavailable, before, head))
 			return
 		}
-		if !sleep(ctx, checkEvery) {
+		if !lifecycle.Sleep(ctx, checkEvery) {
 			return
 		}
 	}

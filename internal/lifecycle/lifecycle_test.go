@@ -120,3 +120,17 @@ func TestAPartThatDoesNotStopIsNamed(t *testing.T) {
 		close(stuck)
 	})
 }
+
+func TestSleepEndsWithItsTimeOrItsContext(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		began := time.Now()
+		if !lifecycle.Sleep(t.Context(), time.Minute) || time.Since(began) != time.Minute {
+			t.Errorf("Sleep(a minute) ended after %v", time.Since(began))
+		}
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		if began := time.Now(); lifecycle.Sleep(ctx, time.Minute) || time.Since(began) != time.Second {
+			t.Errorf("Sleep() under a context that ends in a second ended after %v, want false after a second", time.Since(began))
+		}
+	})
+}

@@ -5,6 +5,8 @@ import (
 	"log/slog"
 	"sync/atomic"
 	"time"
+
+	"github.com/sluice-flags/sluice/internal/lifecycle"
 )
 
 // retryAfter is how long a [Keeper] waits before it knocks again.
@@ -43,10 +45,8 @@ func (k *Keeper) Run(ctx context.Context, c Config) error {
 			return nil
 		}
 		k.logger.WarnContext(ctx, "the warehouse is away; facts wait in the stream", slog.Any("error", err))
-		select {
-		case <-ctx.Done():
+		if !lifecycle.Sleep(ctx, retryAfter) {
 			return nil
-		case <-time.After(retryAfter):
 		}
 	}
 	<-ctx.Done()

@@ -23,6 +23,7 @@ import (
 	"github.com/sluice-flags/sluice/internal/bus"
 	"github.com/sluice-flags/sluice/internal/bus/facts"
 	"github.com/sluice-flags/sluice/internal/follow"
+	"github.com/sluice-flags/sluice/internal/lifecycle"
 	"github.com/sluice-flags/sluice/internal/warehouse"
 	"github.com/sluice-flags/sluice/services/ingest/internal/intake"
 	"github.com/sluice-flags/sluice/services/ingest/internal/loader"
@@ -130,10 +131,8 @@ func (s *Service) streams(ctx context.Context) error {
 			return nil
 		}
 		s.logger.WarnContext(ctx, "the streams of facts are not there yet", slog.Any("error", err))
-		select {
-		case <-ctx.Done():
+		if !lifecycle.Sleep(ctx, time.Second) {
 			return nil
-		case <-time.After(time.Second):
 		}
 	}
 }

@@ -12,6 +12,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/sluice-flags/sluice/internal/bus"
+	"github.com/sluice-flags/sluice/internal/lifecycle"
 	"github.com/sluice-flags/sluice/pkg/events"
 )
 
@@ -188,12 +189,7 @@ func (p *Publisher) Run(ctx context.Context) error {
 		case <-p.wake:
 		}
 		if wait := p.o.Linger - time.Since(last); wait > 0 && p.waiting() < p.o.MaxMessage {
-			timer := time.NewTimer(wait)
-			select {
-			case <-timer.C:
-			case <-ctx.Done():
-				timer.Stop()
-			}
+			lifecycle.Sleep(ctx, wait)
 		}
 		last = time.Now()
 		for requests := p.take(); requests != nil && ctx.Err() == nil; requests = p.take() {
@@ -217,10 +213,8 @@ func (p *Publisher) remember(ctx context.Context) error {
 		}
 		p.o.Logger.WarnContext(ctx, "cannot read which facts were stored lately", slog.Any("error", err))
 		p.refuse(fmt.Errorf("%w: %w", ErrAway, err))
-		select {
-		case <-ctx.Done():
+		if !lifecycle.Sleep(ctx, time.Second) {
 			return nil
-		case <-time.After(time.Second):
 		}
 	}
 	p.mu.Lock()

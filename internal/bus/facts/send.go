@@ -13,6 +13,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/sluice-flags/sluice/internal/bus"
+	"github.com/sluice-flags/sluice/internal/lifecycle"
 	"github.com/sluice-flags/sluice/pkg/events"
 )
 
@@ -75,7 +76,7 @@ func (p *Publisher) settle(ctx context.Context, m *message, err error) error {
 		p.metrics.unknown.Inc()
 		p.o.Logger.WarnContext(ctx, "asking again what became of a message of facts",
 			slog.Int("attempt", attempt), slog.Any("error", err))
-		if err := pause(ctx, attempt); err != nil {
+		if !pause(ctx, attempt) {
 			return fmt.Errorf("%w: it is not known whether the facts were stored", ErrAway)
 		}
 		attemptCtx, cancel := context.WithTimeout(ctx, p.o.AckWait)
@@ -94,14 +95,8 @@ func refused(e *jetstream.APIError) error {
 	return fmt.Errorf("%w: %w", ErrAway, e)
 }
 
-// pause waits before attempt n+1, longer each time, at most a second.
-func pause(ctx context.Context, n int) error {
-	timer := time.NewTimer(min(time.Second, 20*time.Millisecond<<min(n, 10)))
-	defer timer.Stop()
-	select {
-	case <-ctx.Done():
-		return ctx.Err()
-	case <-timer.C:
-		return nil
-	}
+// pause waits before attempt n+1, longer each time, at most a second. It reports
+// whether ctx goes on.
+func pause(ctx context.Context, n int) bool {
+	return lifecycle.Sleep(ctx, min(time.Second, 20*time.Millisecond<<min(n, 10)))
 }

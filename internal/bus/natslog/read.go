@@ -13,6 +13,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/sluice-flags/sluice/internal/bus"
+	"github.com/sluice-flags/sluice/internal/lifecycle"
 	"github.com/sluice-flags/sluice/pkg/events"
 )
 
@@ -342,12 +343,8 @@ func (l *Log) subjects(ctx context.Context) ([]string, error) {
 // pause waits longer each time, with full jitter: up to 50 ms, 100 ms, … 2 s.
 func pause(ctx context.Context, attempt int) error {
 	most := min(2*time.Second, 50*time.Millisecond<<min(attempt, 10))
-	timer := time.NewTimer(rand.N(most) + time.Millisecond) //nolint:gosec // jitter
-	defer timer.Stop()
-	select {
-	case <-ctx.Done():
+	if !lifecycle.Sleep(ctx, rand.N(most)+time.Millisecond) { //nolint:gosec // jitter
 		return context.Cause(ctx)
-	case <-timer.C:
-		return nil
 	}
+	return nil
 }

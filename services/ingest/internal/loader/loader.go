@@ -26,6 +26,7 @@ import (
 
 	"github.com/sluice-flags/sluice/internal/bus"
 	"github.com/sluice-flags/sluice/internal/bus/facts"
+	"github.com/sluice-flags/sluice/internal/lifecycle"
 	"github.com/sluice-flags/sluice/internal/warehouse"
 )
 
@@ -106,7 +107,7 @@ func (l *Loader) Run(ctx context.Context) error {
 		if errors.Is(err, facts.ErrTaken) {
 			// Another loader was first. What it planned is most likely loaded
 			// when we look; if not, it is loaded by both, and stored once.
-			if !sleep(ctx, 2*l.o.Linger) {
+			if !lifecycle.Sleep(ctx, 2*l.o.Linger) {
 				return nil
 			}
 			continue
@@ -117,21 +118,9 @@ func (l *Loader) Run(ctx context.Context) error {
 		l.o.Logger.WarnContext(ctx, "loading facts failed, trying again", slog.Int("partition", l.o.Partition), slog.Any("error", err))
 		wait := min(slowest, 50*time.Millisecond<<min(failures, 10))
 		failures++
-		if !sleep(ctx, wait/2+rand.N(wait/2+1)) { //nolint:gosec // jitter
+		if !lifecycle.Sleep(ctx, wait/2+rand.N(wait/2+1)) { //nolint:gosec // jitter
 			return nil
 		}
-	}
-}
-
-// sleep waits and reports whether ctx goes on.
-func sleep(ctx context.Context, d time.Duration) bool {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-ctx.Done():
-		return false
-	case <-timer.C:
-		return true
 	}
 }
 
