@@ -22,6 +22,9 @@ const (
 	awayFor = time.Second
 	// mostRefusals bounds what strangers' requests can make us remember.
 	mostRefusals = 10_000
+	// catchUpWithin bounds how long the disk's state is held back in the hope of the
+	// log's: without the log, a restart is to serve within two seconds.
+	catchUpWithin = 1500 * time.Millisecond
 	// startWithin bounds how long the first request for a project may take.
 	startWithin = 10 * time.Second
 )
@@ -153,9 +156,30 @@ func (s *Set) keep(project string, e *entry) {
 		s.refuse(project, e.err)
 		e.follower = nil
 	}
-	close(e.started)
 	if e.err == nil {
-		_ = e.follower.Run(s.ctx) // returns nil, by its promise
+		from := e.follower.Status()
+		s.work.Go(func() { _ = e.follower.Run(s.ctx) }) // returns nil, by its promise, when Run ends
+		e.follower.catchUp(s.ctx, from)
+	}
+	close(e.started)
+}
+
+// catchUp returns when the state is the log's newest, or when it is known that it
+// cannot be had; from is the status at the start. The disk's state alone may lack what was acknowledged just before
+// a crash, such as a key, and a key that is missing is an answer.
+func (f *Follower) catchUp(ctx context.Context, from Status) {
+	ctx, cancel := context.WithTimeout(ctx, catchUpWithin)
+	defer cancel()
+	for {
+		changed := f.Changed()
+		if s := f.Status(); s.Phase != Stale || s.Reason != from.Reason {
+			return
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-changed:
+		}
 	}
 }
 

@@ -15,6 +15,7 @@ import (
 	"github.com/sluice-flags/sluice/internal/bus"
 	"github.com/sluice-flags/sluice/internal/follow"
 	"github.com/sluice-flags/sluice/pkg/events"
+	"github.com/sluice-flags/sluice/pkg/events/logtest"
 	"github.com/sluice-flags/sluice/pkg/events/memlog"
 	"github.com/sluice-flags/sluice/pkg/flags"
 )
@@ -179,6 +180,36 @@ func TestWithTheLogAwayProjectsOnDiskAreServed(t *testing.T) {
 		}
 		if _, err := s.Get(t.Context(), "zoo"); !errors.Is(err, events.ErrUnavailable) {
 			t.Errorf("Get(zoo) = %v; want ErrUnavailable", err)
+		}
+	})
+}
+
+// A process that was killed has an older state on its disk than it acknowledged:
+// whoever asks first after its restart must not be answered from that.
+func TestASnapshotBehindTheLogIsNotHandedOutWhileTheLogAnswers(t *testing.T) {
+	store := snapshots(t)
+	synctest.Test(t, func(t *testing.T) {
+		log := memlog.New("log")
+		all := logtest.Fill(t, log, 20)
+		b, err := log.AsOf(t.Context(), events.Point{Seq: 5})
+		if err != nil {
+			t.Fatal(err)
+		}
+		state, err := events.Fold("shop", b)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := store.Save(state, b.Head); err != nil {
+			t.Fatal(err)
+		}
+		l := &logs{of: map[string]events.Log{"shop": log}}
+		s := runSet(t, follow.SetOptions{Open: l.open, Follower: follow.Options{Snapshots: store}})
+		f, err := s.Get(t.Context(), "shop")
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got, want := f.Head(), all[len(all)-1].Head(); got != want {
+			t.Errorf("Get(shop) is at %s; want the log's head %s", got, want)
 		}
 	})
 }
