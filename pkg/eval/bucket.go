@@ -18,16 +18,15 @@ const (
 // is the salt with its closing dot. The buffer keeps usual lengths off the heap.
 func hash64(prefix, id string) uint64 {
 	var buf [128]byte
-	text := buf[:]
-	if n := len(prefix) + len(id); n <= len(buf) {
-		copy(buf[copy(buf[:], prefix):], id)
-		text = buf[:n]
-	} else {
-		text = []byte(prefix + id)
+	n := len(prefix) + len(id)
+	if n > len(buf) {
+		return leading64(sha256.Sum256([]byte(prefix + id)))
 	}
-	sum := sha256.Sum256(text)
-	return binary.BigEndian.Uint64(sum[:])
+	copy(buf[copy(buf[:], prefix):], id)
+	return leading64(sha256.Sum256(buf[:n]))
 }
+
+func leading64(sum [sha256.Size]byte) uint64 { return binary.BigEndian.Uint64(sum[:8]) }
 
 // A bucket is what user buckets are computed from: the salt with its dot, and the
 // unit. Conditions that ask for the same share one, and so its answer.

@@ -1,10 +1,13 @@
 package eval_test
 
 import (
+	"crypto/sha256"
+	"encoding/binary"
 	"encoding/json"
 	"fmt"
 	"math"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -403,6 +406,23 @@ func TestTheFirstMatchingRuleDecides(t *testing.T) {
 	} {
 		if got := rules.Config(&test.user, "c"); got.RuleID != test.rule || got.Pass != test.pass {
 			t.Errorf("%s: Config = %s, %v; want %s, %v", test.name, got.RuleID, got.Pass, test.rule, test.pass)
+		}
+	}
+}
+
+// The usual salts and ids are hashed from a buffer; longer ones count in full too.
+func TestEveryLetterOfSaltAndIDCounts(t *testing.T) {
+	for _, salt := range []int{0, 1, 54, 126, 127, 128, 129, 300} {
+		for _, id := range []int{0, 1, 73, 127, 128, 500} {
+			u := eval.User{UserID: strings.Repeat("i", id)}
+			sum := sha256.Sum256([]byte(strings.Repeat("s", salt) + "." + u.UserID))
+			bucket := int(binary.BigEndian.Uint64(sum[:]) % 1000)
+			from, to := condition("user_bucket", "gte", "", bucket), condition("user_bucket", "lt", "", bucket+1)
+			from.AdditionalValues = map[string]any{"salt": strings.Repeat("s", salt)}
+			to.AdditionalValues = from.AdditionalValues
+			if !compile(gate("g", "s", rule("r", 100, "true", from, to))).Gate(&u, "g").Pass {
+				t.Errorf("a salt of %d letters and an id of %d are not in bucket %d", salt, id, bucket)
+			}
 		}
 	}
 }
