@@ -611,21 +611,6 @@ func TestALogLongerThanItsRecordIsNormal(t *testing.T) {
 	}
 }
 
-func TestADamagedHeadFileFallsBackToTheOtherRecord(t *testing.T) {
-	conn := connect(t, startServer(t, embed.Options{Dir: t.TempDir()}))
-	ensure(t, conn, project)
-	heads := t.TempDir()
-	logtest.Fill(t, open(t, conn, project, natslog.Options{HeadDir: heads}), 5)
-	for _, name := range []string{"shop.head", "shop.head.1"} {
-		if err := os.WriteFile(filepath.Join(heads, name), []byte("junk"), 0o600); err != nil {
-			t.Fatal(err)
-		}
-	}
-	if err := open(t, conn, project, natslog.Options{HeadDir: heads}).Writable(t.Context()); err != nil {
-		t.Errorf("Writable() = %v; want nil: HEADS still knows", err)
-	}
-}
-
 func TestAFlippedBitOnDiskIsHarmlessOrNoticed(t *testing.T) {
 	dir := t.TempDir()
 	server, err := embed.Start(embed.Options{Dir: dir})

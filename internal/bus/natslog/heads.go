@@ -19,8 +19,9 @@ import (
 // recorder keeps a log's last head on record outside the log: in the stream
 // HEADS and, if there is a folder for it, in a file.
 type recorder struct {
-	log  *Log
-	file *durable.File // nil: none
+	log     *Log
+	file    *durable.Slots // nil: none
+	damaged bool           // the file was found so by known, to be mended by resume
 
 	mu       sync.Mutex
 	newest   events.Head // of what was appended
@@ -31,7 +32,7 @@ type recorder struct {
 func newRecorder(l *Log) *recorder {
 	r := &recorder{log: l}
 	if l.opts.HeadDir != "" {
-		r.file = &durable.File{
+		r.file = &durable.Slots{
 			Path:    filepath.Join(l.opts.HeadDir, l.project+".head"),
 			Magic:   durable.Magic([]byte("SLUICEHD")),
 			Version: 1,
@@ -91,7 +92,7 @@ func (r *recorder) resume(ctx context.Context, found []events.Head, head events.
 		want++
 	}
 	current := len(found) == want && !slices.ContainsFunc(found, func(h events.Head) bool { return h != head })
-	if head.Seq > 0 && !current {
+	if head.Seq > 0 && (!current || r.damaged) {
 		return r.record(ctx, head)
 	}
 	r.writing.Lock()
@@ -128,8 +129,9 @@ func (r *recorder) known(ctx context.Context) ([]events.Head, error) {
 		return heads, nil
 	}
 	body, damaged, err := r.file.Read()
-	if damaged > 0 {
-		r.log.opts.Logger.ErrorContext(ctx, "head file damaged", slog.String("path", r.file.Path), slog.Int("generations", damaged))
+	r.damaged = damaged > 0
+	if r.damaged {
+		r.log.opts.Logger.ErrorContext(ctx, "head file damaged", slog.String("path", r.file.Path), slog.Int("slots", damaged))
 	}
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
