@@ -162,17 +162,12 @@ func cut(s string) string {
 
 // logEvent serves POST /v1/log_event, /v1/rgstr and /v1/log_event_beacon.
 func (a *API) logEvent(w http.ResponseWriter, r *http.Request) error {
-	who, err := a.keys.Request(r, token(r))
-	if err != nil {
-		return err
-	}
-	var d intake.Delivery
-	release, err := a.read(r, func(text []byte) error {
+	return a.take(w, r, func(text []byte) (intake.Delivery, error) {
 		b, err := protocol.DecodeLogBody(text)
 		if err != nil {
-			return err
+			return intake.Delivery{}, err
 		}
-		d = delivery(r, b.SDK, time.Now())
+		d := delivery(r, b.SDK, time.Now())
 		d.Claims = make([]intake.Claim, 0, len(b.Events))
 		for i := range b.Events {
 			if b.Events[i].Internal() {
@@ -181,36 +176,37 @@ func (a *API) logEvent(w http.ResponseWriter, r *http.Request) error {
 			}
 			d.Claims = append(d.Claims, claim(&b.Events[i]))
 		}
-		return nil
+		return d, nil
 	})
-	defer release()
-	if err != nil {
-		return err
-	}
-	if _, err := a.accept.Accept(r.Context(), who, d); err != nil {
-		return err
-	}
-	return web.Respond(w, http.StatusAccepted, success)
 }
 
 // customExposure serves POST /v1/log_custom_exposure.
 func (a *API) customExposure(w http.ResponseWriter, r *http.Request) error {
+	return a.take(w, r, func(text []byte) (intake.Delivery, error) {
+		exposures, sdk, err := protocol.DecodeCustomExposures(text)
+		if err != nil {
+			return intake.Delivery{}, err
+		}
+		d := delivery(r, sdk, time.Now())
+		d.Claims = make([]intake.Claim, 0, len(exposures))
+		for i := range exposures {
+			d.Claims = append(d.Claims, customClaim(&exposures[i]))
+		}
+		return d, nil
+	})
+}
+
+// take lets a request in, makes a delivery of its text, and answers once all of
+// it is stored.
+func (a *API) take(w http.ResponseWriter, r *http.Request, decode func(text []byte) (intake.Delivery, error)) error {
 	who, err := a.keys.Request(r, token(r))
 	if err != nil {
 		return err
 	}
 	var d intake.Delivery
-	release, err := a.read(r, func(text []byte) error {
-		exposures, sdk, err := protocol.DecodeCustomExposures(text)
-		if err != nil {
-			return err
-		}
-		d = delivery(r, sdk, time.Now())
-		d.Claims = make([]intake.Claim, 0, len(exposures))
-		for i := range exposures {
-			d.Claims = append(d.Claims, customClaim(&exposures[i]))
-		}
-		return nil
+	release, err := a.read(r, func(text []byte) (err error) {
+		d, err = decode(text)
+		return err
 	})
 	defer release()
 	if err != nil {
