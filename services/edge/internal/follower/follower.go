@@ -16,7 +16,6 @@ import (
 	"slices"
 	"strings"
 	"sync"
-	"time"
 
 	"github.com/sluice-flags/sluice/pkg/eval"
 	"github.com/sluice-flags/sluice/pkg/flags"
@@ -125,6 +124,3 @@ func scopeID(s flags.Scope) string {
 	}
 	return string(s.Kind) + "\x01" + sorted(s.Environments) + "\x01" + sorted(s.TargetApps)
 }
-
-// now is the clock of time boundaries. It is the one that evaluation reads.
-func now() time.Time { return time.Now() }

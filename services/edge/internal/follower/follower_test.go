@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
@@ -151,34 +152,35 @@ func TestAPositionIsFoundWhileItIsRemembered(t *testing.T) {
 }
 
 func TestTimeThatPassesABoundaryIsAGeneration(t *testing.T) {
-	p := edgetest.New(t, "shop")
-	at := time.Now().Add(150 * time.Millisecond)
-	p.Put(t, p.Gate("launch", edgetest.After(at)))
-	p.Put(t, p.Gate("dependent", edgetest.When("launch")))
-	scope := following(t, p).Scope(p.State(), production)
-	heard := make(chan struct{}, 1)
-	defer scope.Watch(func() { heard <- struct{}{} })()
-	from := scope.Current()
-	if passes(from, "launch") {
-		t.Skip("this machine took too long to get here")
-	}
-	select {
-	case <-heard:
-	case <-time.After(10 * time.Second):
-		t.Fatal("no generation after the boundary")
-	}
-	to := scope.Current()
-	if !passes(to, "launch") || to.Seq != from.Seq || to.Time != from.Time {
-		t.Errorf("after the boundary: passes %v, %+v; want true at the same sequence and time", passes(to, "launch"), to)
-	}
-	d, ok := scope.Between(from, to)
-	if !ok || len(d.Clock) != 2 || len(d.Set) != 0 {
-		t.Errorf("Between = %+v, %v; want launch and its dependent by the clock, and no spec", d, ok)
-	}
-	refs, ok := scope.Elapsed(from)
-	if !ok || len(refs) != 2 {
-		t.Errorf("Elapsed = %v, %v; want launch and its dependent", refs, ok)
-	}
+	synctest.Test(t, func(t *testing.T) {
+		p := edgetest.New(t, "shop")
+		p.Put(t, p.Gate("launch", edgetest.After(time.Now().Add(time.Hour))))
+		p.Put(t, p.Gate("dependent", edgetest.When("launch")))
+		scope := following(t, p).Scope(p.State(), production)
+		heard := make(chan struct{}, 1)
+		defer scope.Watch(func() { heard <- struct{}{} })()
+		from := scope.Current()
+		if passes(from, "launch") {
+			t.Fatal("launch passes an hour before its time")
+		}
+		began := time.Now()
+		<-heard
+		if waited := time.Since(began); waited > time.Hour+time.Second {
+			t.Errorf("the generation came after %v, want an hour", waited)
+		}
+		to := scope.Current()
+		if !passes(to, "launch") || to.Seq != from.Seq || to.Time != from.Time {
+			t.Errorf("after the boundary: passes %v, %+v; want true at the same sequence and time", passes(to, "launch"), to)
+		}
+		d, ok := scope.Between(from, to)
+		if !ok || len(d.Clock) != 2 || len(d.Set) != 0 {
+			t.Errorf("Between = %+v, %v; want launch and its dependent by the clock, and no spec", d, ok)
+		}
+		refs, ok := scope.Elapsed(from)
+		if !ok || len(refs) != 2 {
+			t.Errorf("Elapsed = %v, %v; want launch and its dependent", refs, ok)
+		}
+	})
 }
 
 func TestAnotherLogStartsAnew(t *testing.T) {

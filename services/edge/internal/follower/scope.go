@@ -183,7 +183,7 @@ func (st step) past() step {
 }
 
 // publish makes v current. The caller holds mu.
-func (s *Scope) publish(v *Version) { s.publishAfter(v, now()) }
+func (s *Scope) publish(v *Version) { s.publishAfter(v, time.Now()) }
 
 // publishAfter makes v current and sets the clock to the first boundary after
 // the given time. The caller holds mu.
@@ -302,7 +302,7 @@ const maxBoundaries = 64
 func (s *Scope) Elapsed(v *Version) ([]eval.Ref, bool) {
 	rules := s.Current().Rules
 	var out []eval.Ref
-	at, end := time.UnixMilli(v.Time).Add(-clockSkew), now()
+	at, end := time.UnixMilli(v.Time).Add(-clockSkew), time.Now()
 	for range maxBoundaries {
 		boundary, refs := rules.NextBoundary(at)
 		if boundary.IsZero() || boundary.After(end) {
