@@ -112,5 +112,5 @@ bin/golangci-lint: tools/go.mod
 	$(TOOL) github.com/golangci/golangci-lint/v2/cmd/golangci-lint
 
 .PHONY: clean
-clean: ## remove binaries and the local data folder's demo
+clean: ## remove what was built
 	rm -rf bin

@@ -176,7 +176,7 @@ func (v *validation) texts(pointer string, list []string, most, longest int) {
 	}
 }
 
-// oneOf checks a member that has a fixed set of values.
+// oneOfValues checks a member that has a fixed set of values.
 func oneOfValues[T ~string](v *validation, pointer string, value T, lawful ...T) {
 	if slices.Contains(lawful, value) {
 		return
