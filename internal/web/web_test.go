@@ -162,3 +162,25 @@ func TestAStoppedServerFinishesWhatItHasBegun(t *testing.T) {
 		t.Errorf("Run() = %v, want nil", err)
 	}
 }
+
+func TestAnEntityTagIsFoundAmongThoseTheCallerHas(t *testing.T) {
+	for _, c := range []struct {
+		name  string
+		lines []string
+		want  bool
+	}{
+		{"no header", nil, false},
+		{"the tag", []string{`"41"`}, true},
+		{"a weak one", []string{`W/"41"`}, true},
+		{"among others", []string{`"7", "41"`}, true},
+		{"on a second line", []string{`"7"`, `"41"`}, true},
+		{"any", []string{"*"}, true},
+		{"another", []string{`"410"`, "41"}, false},
+	} {
+		r := httptest.NewRequest(http.MethodGet, "/", nil)
+		r.Header["If-None-Match"] = c.lines
+		if got := web.NoneMatch(r, `"41"`); got != c.want {
+			t.Errorf("%s: NoneMatch(%q) = %v, want %v", c.name, c.lines, got, c.want)
+		}
+	}
+}

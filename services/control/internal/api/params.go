@@ -131,20 +131,6 @@ func parseTag(text string) (uint64, bool) {
 	return seq, err == nil && strconv.FormatUint(seq, 10) == inner
 }
 
-// unchanged reports whether If-None-Match has the tag: the caller has this
-// version already.
-func (c *call) unchanged(seq uint64) bool {
-	for _, value := range c.r.Header.Values("If-None-Match") {
-		for tag := range strings.SplitSeq(value, ",") {
-			tag = strings.TrimPrefix(strings.TrimSpace(tag), "W/")
-			if tag == "*" || tag == etag(seq) {
-				return true
-			}
-		}
-	}
-	return false
-}
-
 // createOnly reads If-None-Match on a write, where only * makes sense.
 func (c *call) createOnly() (bool, error) {
 	text, err := header(c.r, "If-None-Match")

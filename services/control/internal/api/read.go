@@ -96,7 +96,7 @@ func (c *call) show(s *flags.State, kind flags.Kind, name string) error {
 	if !ok {
 		return web.Errorf(web.CodeNotFound, "there is no %s %q", kind, name)
 	}
-	if c.unchanged(e.Seq) {
+	if web.NoneMatch(c.r, etag(e.Seq)) {
 		c.w.Header().Set("ETag", etag(e.Seq))
 		c.w.WriteHeader(http.StatusNotModified)
 		return nil

@@ -17,7 +17,7 @@ var limits = web.Limits{Raw: 256 << 10, Inflated: 1 << 20, CaseVariants: true, U
 
 // initialize serves a client everything that it may see, for its user.
 func (a *API) initialize(w http.ResponseWriter, r *http.Request) error {
-	key := token(r)
+	key := protocol.Token(r)
 	visit, err := a.gate.Enter(w, r, key)
 	if err != nil {
 		return err
@@ -115,7 +115,7 @@ type check struct {
 }
 
 func (a *API) check(w http.ResponseWriter, r *http.Request) (*check, error) {
-	visit, err := a.gate.Enter(w, r, token(r))
+	visit, err := a.gate.Enter(w, r, protocol.Token(r))
 	if err != nil {
 		return nil, err
 	}

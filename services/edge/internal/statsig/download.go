@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	protocol "github.com/sluice-flags/sluice/internal/statsig"
+	"github.com/sluice-flags/sluice/internal/web"
 	"github.com/sluice-flags/sluice/services/edge/internal/follower"
 )
 
@@ -47,7 +48,7 @@ func (a *API) specs(w http.ResponseWriter, r *http.Request, body func(*follower.
 		h.Set("Content-Encoding", encoding)
 	}
 	h.Set("ETag", etag)
-	if matches(r.Header.Values("If-None-Match"), etag) {
+	if web.NoneMatch(r, etag) {
 		h.Del("Content-Encoding")
 		w.WriteHeader(http.StatusNotModified)
 		return nil
@@ -61,7 +62,7 @@ func (a *API) specs(w http.ResponseWriter, r *http.Request, body func(*follower.
 // idLists answers with the id lists of the key: there are none yet whose members
 // travel apart from their rules.
 func (a *API) idLists(w http.ResponseWriter, r *http.Request) error {
-	if _, err := a.gate.Server(w, r, token(r)); err != nil {
+	if _, err := a.gate.Server(w, r, protocol.Token(r)); err != nil {
 		return err
 	}
 	w.Header().Set("Content-Type", "application/json")
@@ -105,17 +106,4 @@ func acceptable(accept []string, encoding string) float64 {
 		}
 	}
 	return quality
-}
-
-// matches reports whether If-None-Match names the tag.
-func matches(lines []string, etag string) bool {
-	for _, line := range lines {
-		for item := range strings.SplitSeq(line, ",") {
-			item = strings.TrimPrefix(strings.TrimSpace(item), "W/")
-			if item == etag || item == "*" {
-				return true
-			}
-		}
-	}
-	return false
 }

@@ -10,7 +10,7 @@ import (
 	"net/http"
 	"strings"
 
-	"github.com/sluice-flags/sluice/internal/auth"
+	protocol "github.com/sluice-flags/sluice/internal/statsig"
 	"github.com/sluice-flags/sluice/internal/web"
 	"github.com/sluice-flags/sluice/services/edge/internal/access"
 	"github.com/sluice-flags/sluice/services/edge/internal/exposure"
@@ -45,49 +45,14 @@ func (a *API) Register(mux *http.ServeMux) {
 		"/v1/get_config": a.getConfig,
 		"/v1/get_layer":  a.getLayer,
 	} {
-		mux.Handle("POST "+path, crossOrigin(web.Handle(handler)))
-		mux.Handle("OPTIONS "+path, http.HandlerFunc(preflight))
+		protocol.HandlePages(mux, path, handler)
 	}
 }
 
-// token finds the key where SDKs put it: a header, or the query of browsers,
-// whose beacons cannot set headers.
-func token(r *http.Request) string {
-	if t := auth.Token(r); t != "" {
-		return t
-	}
-	return r.URL.Query().Get("k")
-}
-
-// pathToken is [token], or the name of the downloaded file: <key>.json.
+// pathToken is [protocol.Token], or the name of the downloaded file: <key>.json.
 func pathToken(r *http.Request) string {
 	if key, ok := strings.CutSuffix(r.PathValue("file"), ".json"); ok {
 		return key
 	}
-	return token(r)
-}
-
-// What browsers may send, for a day without asking again. Cookies are not
-// among it: keys let clients in.
-const (
-	allowMethods = "GET, POST, OPTIONS"
-	allowHeaders = "authorization, content-type, content-encoding, statsig-api-key, statsig-client-time, statsig-sdk-type, " +
-		"statsig-sdk-version, statsig-server-session-id, statsig-encoded, statsig-event-count, statsig-retry-count, statsig-stable-id"
-	maxAge = "86400"
-)
-
-func crossOrigin(next http.Handler) http.Handler {
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		w.Header().Set("Access-Control-Allow-Origin", "*")
-		next.ServeHTTP(w, r)
-	})
-}
-
-func preflight(w http.ResponseWriter, _ *http.Request) {
-	h := w.Header()
-	h.Set("Access-Control-Allow-Origin", "*")
-	h.Set("Access-Control-Allow-Methods", allowMethods)
-	h.Set("Access-Control-Allow-Headers", allowHeaders)
-	h.Set("Access-Control-Max-Age", maxAge)
-	w.WriteHeader(http.StatusNoContent)
+	return protocol.Token(r)
 }

@@ -72,27 +72,8 @@ func (a *API) Register(mux *http.ServeMux) {
 		"/v1/log_custom_exposure": a.customExposure,
 		"/v1/sdk_exception":       a.sdkException,
 	} {
-		mux.Handle("POST "+path, cors(web.Handle(f)))
-		mux.Handle("OPTIONS "+path, cors(http.HandlerFunc(preflight)))
+		protocol.HandlePages(mux, path, f)
 	}
-}
-
-// cors lets pages of any origin read the answers: a key in the request, not
-// the page it comes from, says what it may do.
-func cors(next http.Handler) http.Handler {
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		w.Header().Set("Access-Control-Allow-Origin", "*")
-		next.ServeHTTP(w, r)
-	})
-}
-
-func preflight(w http.ResponseWriter, _ *http.Request) {
-	h := w.Header()
-	h.Set("Access-Control-Allow-Methods", "GET, POST, OPTIONS")
-	h.Set("Access-Control-Allow-Headers", "authorization, content-type, content-encoding, statsig-api-key, statsig-client-time, "+
-		"statsig-sdk-type, statsig-sdk-version, statsig-server-session-id, statsig-encoded, statsig-event-count, statsig-retry-count, statsig-stable-id")
-	h.Set("Access-Control-Max-Age", "86400")
-	w.WriteHeader(http.StatusNoContent)
 }
 
 // success is what SDKs need to see, as an object: some send everything again
@@ -100,10 +81,6 @@ func preflight(w http.ResponseWriter, _ *http.Request) {
 var success = struct {
 	Success bool `json:"success"`
 }{true}
-
-// token is the key of a request. Beacons of browsers cannot set headers, so
-// this protocol also takes it from the query.
-func token(r *http.Request) string { return cmp.Or(auth.Token(r), r.URL.Query().Get("k")) }
 
 // read reads the request's JSON text and hands it to decode. The memory of the
 // text is the caller's until it calls release, which is never nil.
@@ -199,7 +176,7 @@ func (a *API) customExposure(w http.ResponseWriter, r *http.Request) error {
 // take lets a request in, makes a delivery of its text, and answers once all of
 // it is stored.
 func (a *API) take(w http.ResponseWriter, r *http.Request, decode func(text []byte) (intake.Delivery, error)) error {
-	who, err := a.keys.Request(r, token(r))
+	who, err := a.keys.Request(r, protocol.Token(r))
 	if err != nil {
 		return err
 	}

@@ -42,25 +42,3 @@ func TestBodiesBeyondTheMemoryAreRefusedAndGiveItBack(t *testing.T) {
 		t.Error("memory that was released is still held")
 	}
 }
-
-func TestAKeyIsFoundWhereTheProtocolPutsIt(t *testing.T) {
-	for name, test := range map[string]struct {
-		target string
-		header []string
-		want   string
-	}{
-		"header":                  {"/v1/rgstr", []string{"statsig-api-key", "client-a-b"}, "client-a-b"},
-		"bearer":                  {"/v1/rgstr", []string{"Authorization", "Bearer client-a-b"}, "client-a-b"},
-		"query, as from a beacon": {"/v1/rgstr?k=client-a-b&st=js", nil, "client-a-b"},
-		"header before query":     {"/v1/rgstr?k=client-c-d", []string{"statsig-api-key", "client-a-b"}, "client-a-b"},
-		"nowhere":                 {"/v1/rgstr", nil, ""},
-	} {
-		r := httptest.NewRequest(http.MethodPost, test.target, nil)
-		for i := 0; i < len(test.header); i += 2 {
-			r.Header.Set(test.header[i], test.header[i+1])
-		}
-		if got := token(r); got != test.want {
-			t.Errorf("%s: token() = %q, want %q", name, got, test.want)
-		}
-	}
-}
