@@ -24,7 +24,7 @@ func TestTheDemoPrintsLiftThatCoversTheTruthAndComesBackAsItWas(t *testing.T) {
 
 	const groups, metrics = 3, 2
 	var lines [][]string
-	within(t, 3*time.Minute, func() error {
+	harness.Within(t, 3*time.Minute, func() error {
 		lines = lift.FindAllStringSubmatch(p.Output(), -1)
 		if len(lines) < groups*metrics {
 			return fmt.Errorf("%d lines of lift are printed; want %d", len(lines), groups*metrics)
@@ -49,7 +49,7 @@ func TestTheDemoPrintsLiftThatCoversTheTruthAndComesBackAsItWas(t *testing.T) {
 	documents := read()
 	p.Stop()
 	p.Restart()
-	within(t, time.Minute, func() error {
+	harness.Within(t, time.Minute, func() error {
 		if !strings.Contains(p.Output(), before.Keys.Client) {
 			return fmt.Errorf("the second start has not printed the keys yet")
 		}

@@ -88,7 +88,7 @@ func TestAFlipReachesClientsAndWhatTheyLogComesBackAsResults(t *testing.T) {
 
 	// ClickHouse holds exactly what was logged.
 	db := warehouse(t, p)
-	within(t, time.Minute, func() error {
+	harness.Within(t, time.Minute, func() error {
 		for _, check := range []struct {
 			what, query string
 			want        int
@@ -168,19 +168,4 @@ func count(t *testing.T, db driver.Conn, query string) int {
 		t.Fatalf("%s: %v", query, err)
 	}
 	return int(n)
-}
-
-// within repeats check until it is content.
-func within(t *testing.T, limit time.Duration, check func() error) {
-	t.Helper()
-	for deadline := time.Now().Add(limit); ; {
-		err := check()
-		if err == nil {
-			return
-		}
-		if time.Now().After(deadline) {
-			t.Fatalf("after %v: %v", limit, err)
-		}
-		time.Sleep(100 * time.Millisecond)
-	}
 }

@@ -91,7 +91,7 @@ func (f facts) path(collection, name string) string {
 func demoFacts(t *testing.T, p *harness.Platform) facts {
 	t.Helper()
 	var f facts
-	within(t, time.Minute, func() error {
+	harness.Within(t, time.Minute, func() error {
 		raw, err := os.ReadFile(filepath.Join(p.Data, "demo.json"))
 		if err != nil {
 			return err
@@ -137,7 +137,7 @@ func evaluate(t *testing.T, page context.Context, expression string) string {
 // eventually waits until an expression yields want on the page.
 func eventually(t *testing.T, page context.Context, expression, want string) {
 	t.Helper()
-	within(t, 45*time.Second, func() error {
+	harness.Within(t, 45*time.Second, func() error {
 		if got := evaluate(t, page, expression); got != want {
 			return fmt.Errorf("%s = %q; want %q", expression, got, want)
 		}
