@@ -34,13 +34,28 @@ type change struct {
 func changeOf(e events.Envelope) change {
 	ch := change{
 		Sequence: e.Seq, Time: timestamp(e.Time), Actor: e.Actor, Reason: e.Reason, Cause: e.Cause,
-		CommandID: e.CommandID, Commit: e.Commit, Kind: e.Kind, ID: e.Entity, Name: e.Name, Version: e.EntityVersion,
+		CommandID: e.CommandID, Commit: e.Commit, Kind: e.Kind, ID: e.Entity, Name: nameOf(e), Version: e.EntityVersion,
 		Deleted: e.Deleted(), Operations: e.Operations, Hash: e.Hash.String(),
 	}
 	if ch.Operations == nil {
 		ch.Operations = []flags.Operation{}
 	}
 	return ch
+}
+
+// nameOf is the name of what a change is about: a deletion says it itself, all
+// else has it in its document.
+func nameOf(e events.Envelope) string {
+	if e.Deleted() {
+		return e.Name
+	}
+	var doc struct {
+		Name string `json:"name"`
+	}
+	if err := json.Unmarshal(e.Document, &doc); err != nil {
+		return "" // a document beyond this version: its id has to do
+	}
+	return doc.Name
 }
 
 func changesOf(envelopes []events.Envelope) []change {

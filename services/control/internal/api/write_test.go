@@ -40,6 +40,11 @@ func TestAWriteNamesTheVersionItIsBasedOn(t *testing.T) {
 	if len(since) != 2 || since[0].(map[string]any)["reason"] != "better" || len(since[0].(map[string]any)["operations"].([]any)) == 0 {
 		t.Errorf("changesSince = %v, want both changes, the first with its reason and operations", since)
 	}
+	for _, change := range since {
+		if name := change.(map[string]any)["name"]; name != "g" {
+			t.Errorf("a change is about %q, want g", name)
+		}
+	}
 	if diff := cmp.Diff([]any{"/description"}, collides.body["conflicts"]); diff != "" {
 		t.Errorf("conflicts (-want +got):\n%s", diff)
 	}
