@@ -4,6 +4,8 @@ import (
 	"time"
 
 	"github.com/cespare/xxhash/v2"
+
+	"github.com/sluice-flags/sluice/pkg/flags"
 )
 
 // Kinds of decision that an exposure can tell of.
@@ -19,7 +21,7 @@ const (
 const NoGroup uint8 = 255
 
 // DefaultEnvironment is that of a fact that names none.
-const DefaultEnvironment = "production"
+const DefaultEnvironment = flags.Production
 
 // ExposureRow is one row of table exposures: this unit got this value by this rule.
 type ExposureRow struct {

@@ -1,6 +1,10 @@
 package flags
 
-import "regexp"
+import (
+	"regexp"
+	"slices"
+	"strings"
+)
 
 // An Environment is a place where flags are used: development, staging,
 // production. Its name is the tier that SDKs report and never changes.
@@ -40,3 +44,40 @@ func (e *Environment) validate(v *validation) {
 }
 
 func (e *Environment) references(func(mention)) {}
+
+// Production is the environment of what happens to a client that names none, as
+// in SDKs.
+const Production = "production"
+
+// EnvironmentsOf lists the environments that a key is for, by name: those that it
+// names, or else all.
+func (s *State) EnvironmentsOf(k *Key) (of []string) {
+	for _, name := range k.Environments {
+		if e, ok := s.Find(KindEnvironment, name); ok {
+			of = append(of, e.Name)
+		}
+	}
+	if len(k.Environments) == 0 {
+		for e := range s.All(KindEnvironment) {
+			of = append(of, e.Name)
+		}
+	}
+	return of
+}
+
+// EnvironmentOf decides where a fact belongs that the holder of a key tells: into
+// the environment that the client names as its tier, if the key is for it; else
+// into production, if the key is for it or for none; else into the key's first.
+func EnvironmentOf(environments []string, tier string) string {
+	if tier != "" {
+		for _, name := range environments {
+			if strings.EqualFold(name, tier) {
+				return name
+			}
+		}
+	}
+	if len(environments) == 0 || slices.Contains(environments, Production) {
+		return Production
+	}
+	return environments[0]
+}

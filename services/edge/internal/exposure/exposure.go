@@ -28,15 +28,14 @@ type Publisher interface {
 
 // A Decision is what the edge decided, and for whom.
 type Decision struct {
-	Project     string
-	State       *flags.State // tells experiments from configs
-	Key         *flags.Key   // tells the environment
-	User        *eval.User
-	Kind        string // events.ExposureGate, ExposureConfig or ExposureLayer
-	Result      eval.Result
-	SDK         string
-	SDKVersion  string
-	Environment string // if the caller said; else the key's
+	Project    string
+	State      *flags.State // tells experiments from configs
+	Key        *flags.Key   // bounds the environment
+	User       *eval.User   // may name one
+	Kind       string       // events.ExposureGate, ExposureConfig or ExposureLayer
+	Result     eval.Result
+	SDK        string
+	SDKVersion string
 }
 
 // Options bound what recording may cost. The zero value works.
@@ -221,19 +220,13 @@ func describe(d Decision, now time.Time) (events.Exposure, bool) {
 	return e, true
 }
 
-// environment is where the decision was made: what the caller says, or else the
-// key's only one.
+// environment is where the decision counts.
 func environment(d Decision) string {
-	if d.Environment != "" {
-		return d.Environment
+	var of []string
+	if d.Key != nil {
+		of = d.State.EnvironmentsOf(d.Key)
 	}
-	if tier := d.User.StatsigEnvironment["tier"]; tier != "" {
-		return tier
-	}
-	if d.Key != nil && len(d.Key.Environments) == 1 {
-		return d.Key.Environments[0]
-	}
-	return "production"
+	return flags.EnvironmentOf(of, d.User.StatsigEnvironment["tier"])
 }
 
 // identify derives the fact's id: equal for one unit, entity, rule and hour,

@@ -156,6 +156,8 @@ func counter(t *testing.T, reg *prometheus.Registry, name string) float64 {
 
 func TestWhatAFactSays(t *testing.T) {
 	p := edgetest.New(t, "shop")
+	p.Put(t, &flags.Environment{Name: "staging"})
+	p.Put(t, &flags.Environment{Name: "development"})
 	p.Put(t, &flags.Experiment{
 		Name: "price", Groups: []flags.Group{
 			{ID: "low", Name: "low", Share: 50, Parameters: json.RawMessage(`{}`)},
@@ -186,6 +188,9 @@ func TestWhatAFactSays(t *testing.T) {
 		{"the user's own tier", exposure.Decision{Kind: events.ExposureGate, Result: off, Key: key(),
 			User: &eval.User{UserID: "u1", StatsigEnvironment: map[string]string{"tier": "development"}}},
 			events.Exposure{Environment: "development", Kind: "gate", Name: "gate", RuleID: "default", Group: events.NoGroup, UnitType: "userID", UnitID: "u1", Value: "false"}},
+		{"a tier that the key is not for", exposure.Decision{Kind: events.ExposureGate, Result: off, Key: key("staging"),
+			User: &eval.User{UserID: "u1", StatsigEnvironment: map[string]string{"tier": "Production"}}},
+			events.Exposure{Environment: "staging", Kind: "gate", Name: "gate", RuleID: "default", Group: events.NoGroup, UnitType: "userID", UnitID: "u1", Value: "false"}},
 		{"a config", exposure.Decision{Kind: events.ExposureConfig, Result: result("banner", "r1", ""), User: u, Key: key("production")},
 			events.Exposure{Environment: "production", Kind: "config", Name: "banner", RuleID: "r1", Group: events.NoGroup, UnitType: "userID", UnitID: "u1"}},
 		{"an experiment's second group", exposure.Decision{Kind: events.ExposureConfig, Result: result("price", "high", "high"), User: u, Key: key("production")},

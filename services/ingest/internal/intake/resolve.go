@@ -49,7 +49,7 @@ type resolver struct {
 // all resolves every claim.
 func (r *resolver) all() {
 	r.batch = events.Batch{Project: r.state.Project()}
-	r.environments = r.scope()
+	r.environments = r.state.EnvironmentsOf(r.key)
 	for i := range r.delivery.Claims {
 		c := &r.delivery.Claims[i]
 		id := r.ids.of(c)
@@ -245,40 +245,8 @@ func (r *resolver) group(e *events.Exposure, x *flags.Experiment, index int) {
 	}
 }
 
-// scope lists the environments that the key is for.
-func (r *resolver) scope() (of []string) {
-	for _, name := range r.key.Environments {
-		if e, ok := r.state.Find(flags.KindEnvironment, name); ok {
-			of = append(of, e.Name)
-		}
-	}
-	if len(r.key.Environments) == 0 {
-		for e := range r.state.All(flags.KindEnvironment) {
-			of = append(of, e.Name)
-		}
-	}
-	return of
-}
-
-// production is the environment of a client that does not say, as in SDKs.
-const production = "production"
-
-// environment decides which environment a claim belongs to: the one that the
-// client says, if the key is for it; else production, if the key is for it or
-// for none; else the key's first.
-func (r *resolver) environment(tier string) string {
-	if tier != "" {
-		for _, name := range r.environments {
-			if strings.EqualFold(name, tier) {
-				return name
-			}
-		}
-	}
-	if len(r.environments) == 0 || slices.Contains(r.environments, production) {
-		return production
-	}
-	return r.environments[0]
-}
+// environment decides which environment a claim belongs to.
+func (r *resolver) environment(tier string) string { return flags.EnvironmentOf(r.environments, tier) }
 
 func (r *resolver) dead(id events.FactID, c *Claim, fault *Fault) {
 	kind := [...]string{Event: "event", Gate: "gate exposure", Config: "config exposure", Layer: "layer exposure"}[c.Kind]
