@@ -218,7 +218,7 @@ func (l *Loader) insert(ctx context.Context, db *warehouse.DB, plan facts.Plan, 
 	defer cancel()
 	token := plan.Token()
 	began := time.Now()
-	if err := l.setAside(ctx, b); err != nil {
+	if err := l.setAside(ctx, plan.Stream, b); err != nil {
 		return err
 	}
 	if err := db.InsertExposures(ctx, token, b.exposures); err != nil {
