@@ -70,7 +70,7 @@ vet:
 
 .PHONY: lint
 lint: bin/golangci-lint ## golangci-lint over every module
-	@failed=0; for dir in $(MODULES); do (cd "$$dir" && "$(CURDIR)/bin/golangci-lint" run --config "$(CURDIR)/.golangci.yaml" ./...) || failed=1; done; exit $$failed
+	@failed=0; for dir in $(MODULES); do (cd "$$dir" && "$(CURDIR)/bin/golangci-lint" run --allow-parallel-runners --config "$(CURDIR)/.golangci.yaml" ./...) || failed=1; done; exit $$failed
 
 .PHONY: tidy
 tidy: ## bring every go.mod in step with the imports

@@ -132,9 +132,11 @@ func (p *platform) assemble() (err error) {
 	}
 	deps := edge.Deps{Bus: p.bus, Followers: p.followers, Logger: p.logger, Registerer: p.registry}
 	if p.settings.GeoIP != "" {
-		if deps.Country, err = lookup.OpenCountries(p.settings.GeoIP); err != nil {
+		countries, err := lookup.OpenCountries(p.settings.GeoIP) // held until the process ends
+		if err != nil {
 			return err
 		}
+		deps.Country = countries
 	}
 	if p.edge, err = edge.New(deps, edge.Options{}); err != nil {
 		return err

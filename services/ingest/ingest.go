@@ -137,15 +137,6 @@ func (s *Service) streams(ctx context.Context) error {
 	}
 }
 
-// Ready is nil while the service takes facts.
+// Ready is nil while the service takes facts. It takes them, and keeps them safe,
+// without a warehouse too.
 func (s *Service) Ready() error { return s.publisher.Ready() }
-
-// Loading is nil while facts reach the warehouse. It is not part of [Service.Ready]:
-// facts are taken, and safe, without a warehouse.
-func (s *Service) Loading() error {
-	var errs []error
-	for _, l := range s.loaders {
-		errs = append(errs, l.Ready())
-	}
-	return errors.Join(errs...)
-}
