@@ -266,39 +266,6 @@ var (
 	unitTypePattern = regexp.MustCompile(`^[A-Za-z][A-Za-z0-9_.-]{0,63}$`)
 )
 
-// patternProblem says why a regular expression cannot be used, if so. Those that
-// can mean the same to every family of SDK.
-func patternProblem(s string) string {
-	if _, err := regexp.Compile(s); err != nil {
-		return strings.TrimPrefix(err.Error(), "error parsing regexp: ")
-	}
-	if syntax := unportable(s); syntax != "" {
-		return "the regular expression uses " + syntax + ", which not every SDK reads alike"
-	}
-	return ""
-}
-
-// unportable finds syntax that this engine reads and another family's does not,
-// or reads differently: flags, named groups, classes and anchors by name, literal
-// text, octal and braced code points.
-func unportable(s string) string {
-	for i := 0; i+1 < len(s); i++ {
-		two := s[i : i+2]
-		switch {
-		case s[i] == '\\':
-			if strings.ContainsRune("pPAzQEaC01234567", rune(s[i+1])) || strings.HasPrefix(s[i:], `\x{`) {
-				return two
-			}
-			i++ // whatever is escaped is a literal
-		case two == "(?" && !strings.HasPrefix(s[i:], "(?:"):
-			return two
-		case two == "[:":
-			return two
-		}
-	}
-	return ""
-}
-
 // Instants that can be meant: from 1973, which tells milliseconds from seconds,
 // to the last year with four digits.
 const (

@@ -245,6 +245,7 @@ func (e *Experiment) validateStep(v *validation, before *Experiment) {
 		pointer   string
 		unchanged bool
 	}{
+		{"/name", e.Name == before.Name}, // facts carry it
 		{"/salt", e.salt() == before.salt()},
 		{"/unitType", e.UnitType == before.UnitType},
 		{"/layer", strings.EqualFold(e.Layer, before.Layer)},
