@@ -6,6 +6,7 @@ package statsig
 import (
 	"cmp"
 	"context"
+	"io"
 	"net/http"
 	"runtime"
 	"strings"
@@ -95,15 +96,10 @@ func (a *API) read(r *http.Request, decode func(text []byte) error) (release fun
 		return nil
 	}
 
-	arriving := limits.Raw
-	if r.ContentLength >= 0 {
-		arriving = min(arriving, r.ContentLength)
-	}
-	if err := hold(arriving); err != nil {
-		return release, err
-	}
+	body := &metered{ReadCloser: r.Body, hold: hold}
+	r.Body = body
 	raw, err := web.ReadRaw(r, limits)
-	if err != nil {
+	if err = cmp.Or(body.refused, err); err != nil {
 		return release, err
 	}
 	if err := a.decode.Acquire(r.Context(), 1); err != nil {
@@ -118,6 +114,25 @@ func (a *API) read(r *http.Request, decode func(text []byte) error) (release fun
 		return release, err
 	}
 	return release, decode(text)
+}
+
+// metered is a body that asks for memory as its bytes arrive. Those that are only
+// announced take none, so that whoever sends them slowly is in nobody's way.
+type metered struct {
+	io.ReadCloser
+	hold    func(bytes int64) error
+	arrived int64
+	refused error
+}
+
+// Read implements [io.Reader].
+func (m *metered) Read(p []byte) (int, error) {
+	n, err := m.ReadCloser.Read(p)
+	m.arrived += int64(n)
+	if m.refused = m.hold(m.arrived); m.refused != nil {
+		return n, m.refused
+	}
+	return n, err
 }
 
 // delivery begins a delivery with what the body, the headers or the query say

@@ -42,3 +42,37 @@ func TestBodiesBeyondTheMemoryAreRefusedAndGiveItBack(t *testing.T) {
 		t.Error("memory that was released is still held")
 	}
 }
+
+func TestABodyThatIsOnlyAnnouncedHoldsNoMemory(t *testing.T) {
+	a := New(auth.NewResolver(nil), nil, nil)
+	a.memory = semaphore.NewWeighted(100)
+	taken := func([]byte) error { return nil }
+
+	arriving, rest := io.Pipe()
+	slow := httptest.NewRequest(http.MethodPost, "/", arriving)
+	slow.ContentLength = 100
+	ended := make(chan error, 1)
+	go func() {
+		release, err := a.read(slow, taken)
+		release()
+		ended <- err
+	}()
+	if _, err := rest.Write([]byte("{")); err != nil { // returns when it was read
+		t.Fatal(err)
+	}
+	release, err := a.read(httptest.NewRequest(http.MethodPost, "/", strings.NewReader(strings.Repeat(" ", 90))), taken)
+	if err != nil {
+		t.Errorf("read(90 bytes of 100) beside a body of which one byte has come = %v, want it taken", err)
+	}
+	if _, err := rest.Write([]byte(strings.Repeat(" ", 30))); err != nil {
+		t.Fatal(err)
+	}
+	_ = rest.Close()
+	if err := <-ended; web.StatusOf(err) != http.StatusServiceUnavailable {
+		t.Errorf("read(31 bytes beside 90 of 100) = %v, want 503", err)
+	}
+	release()
+	if !a.memory.TryAcquire(100) {
+		t.Error("memory that was released is still held")
+	}
+}
