@@ -1,9 +1,13 @@
 package api_test
 
 import (
+	"encoding/hex"
+	"fmt"
 	"net/http"
 	"strings"
 	"testing"
+
+	"github.com/sluice-flags/sluice/internal/auth"
 )
 
 const (
@@ -166,7 +170,8 @@ func TestAKeyIsShownOnce(t *testing.T) {
 	}
 	for _, path := range []string{keys, keys + "/web", keys + "/web/history", "/api/v1/projects/shop/changes?kind=key"} {
 		a := w.must(w.do("GET", path, w.shop, ""), 200)
-		if strings.Contains(string(a.raw), token) || strings.Contains(string(a.raw), `"hash":""`) {
+		sum := auth.Hash(token)
+		if strings.Contains(string(a.raw), token) || strings.Contains(string(a.raw), hex.EncodeToString(sum[:])) || strings.Contains(string(a.raw), `"hash":""`) {
 			t.Errorf("GET %s shows more of the key than it should: %s", path, a.raw)
 		}
 	}
@@ -188,6 +193,57 @@ func TestAKeyIsShownOnce(t *testing.T) {
 	for _, body := range []string{`{"name":"x","kind":"root"}`, `{"name":"x","kind":5}`, `{"name":"x"}`, `{"name":"x","kind":"server","hash":"00"}`, `{"name":"x","kind":"console","scopes":["raed"]}`} {
 		if got := w.do("POST", keys, w.shop, body); got.status != 400 {
 			t.Errorf("POST %s = %v, want 400", body, got)
+		}
+	}
+}
+
+func TestAKeyGivesNoMoreThanItHas(t *testing.T) {
+	w := newWorld(t)
+	const keys = "/api/v1/projects/shop/keys"
+	writer := w.key("shop", flagsConsole, "writer", "read", "write")
+	for i, c := range []struct {
+		scopes string
+		want   int
+	}{
+		{`["read"]`, 201},
+		{`["write","read"]`, 201},
+		{`["kill"]`, 201}, // who may write may kill
+		{`["force"]`, 403},
+		{`["read","write","force"]`, 403},
+		{`[]`, 403}, // all of them
+		{`null`, 403},
+	} {
+		body := fmt.Sprintf(`{"name":"k%d","kind":"console","scopes":%s}`, i, c.scopes)
+		if got := w.do("POST", keys, writer, body); got.status != c.want {
+			t.Errorf("POST %s by a key that reads and writes = %v, want %d", body, got, c.want)
+		}
+	}
+	w.must(w.do("POST", keys, writer, `{"name":"sdk","kind":"client"}`), 201)
+
+	read := w.must(w.do("GET", keys+"/writer", writer, ""), 200)
+	for method, body := range map[string]string{"PATCH": `{"scopes":null}`, "PUT": `{"scopes":["read","write","force"]}`} {
+		got := w.do(method, keys+"/writer", writer, body, "If-Match", read.header.Get("ETag"))
+		if got.status != 403 || got.body["missing"] != "force" {
+			t.Errorf("%s %s by the key itself = %v, want 403 that misses force", method, body, got)
+		}
+	}
+	// What a change leaves alone is not given by it.
+	strong := w.must(w.do("POST", keys, w.shop, `{"name":"strong","kind":"console"}`), 201)
+	w.must(w.do("PATCH", keys+"/strong", writer, `{"description":"d"}`, "If-Match", strong.header.Get("ETag")), 200)
+	w.must(w.do("PATCH", keys+"/writer", w.shop, `{"scopes":["force"]}`, "If-Match", read.header.Get("ETag")), 200)
+}
+
+func TestTheLogShowsAReaderNoKeys(t *testing.T) {
+	w := newWorld(t)
+	made := w.must(w.do("POST", "/api/v1/projects/shop/keys", w.shop, `{"name":"web","kind":"client"}`), 201)
+	reader := w.key("shop", flagsConsole, "reader", "read")
+	hint := made.body["hint"].(string)
+	for _, path := range []string{"/changes?kind=key", fmt.Sprintf("/changes/%d", made.seq())} {
+		for key, want := range map[string]bool{w.shop: true, reader: false} {
+			got := w.must(w.do("GET", "/api/v1/projects/shop"+path, key, ""), 200)
+			if strings.Contains(string(got.raw), hint) != want {
+				t.Errorf("GET %s = %v, want the key's document in it: %t", path, got, want)
+			}
 		}
 	}
 }

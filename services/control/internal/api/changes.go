@@ -37,10 +37,43 @@ func changeOf(e events.Envelope) change {
 		CommandID: e.CommandID, Commit: e.Commit, Kind: e.Kind, ID: e.Entity, Name: nameOf(e), Version: e.EntityVersion,
 		Deleted: e.Deleted(), Operations: e.Operations, Hash: e.Hash.String(),
 	}
+	if ch.Kind == flags.KindKey {
+		ch.Operations = withoutHashes(ch.Operations)
+	}
 	if ch.Operations == nil {
 		ch.Operations = []flags.Operation{}
 	}
 	return ch
+}
+
+// withoutHashes are operations on a key with what people may read of it. A key
+// keeps its hash, so only its making and its deletion hold one.
+func withoutHashes(operations []flags.Operation) []flags.Operation {
+	shown := func(raw json.RawMessage) json.RawMessage {
+		if raw == nil {
+			return nil
+		}
+		doc, err := flags.Load(flags.KindKey, raw)
+		if err != nil {
+			return nil // a document beyond this version: better nothing of it
+		}
+		raw, _ = encode(doc) // it was read from JSON
+		return raw
+	}
+	out := slices.Clone(operations)
+	for i := range out {
+		if op := &out[i]; op.Path == "" {
+			op.Before, op.After = shown(op.Before), shown(op.After)
+		}
+	}
+	return out
+}
+
+// conceal leaves out what the caller could not read of a key elsewhere either.
+func (c *call) conceal(ch *change) {
+	if ch.Kind == flags.KindKey && !c.may(edit) {
+		ch.Operations, ch.Document = []flags.Operation{}, nil
+	}
 }
 
 // nameOf is the name of what a change is about: a deletion says it itself, all
@@ -180,7 +213,9 @@ func (a *API) listChanges(c *call) error {
 		}
 		last = e.Seq
 		if len(kinds) == 0 || slices.Contains(kinds, string(e.Kind)) {
-			items = append(items, changeOf(e))
+			ch := changeOf(e)
+			c.conceal(&ch)
+			items = append(items, ch)
 		}
 	}
 	answer := map[string]any{"items": items, "last": last}
@@ -215,6 +250,7 @@ func (a *API) getChange(c *call) error {
 		if err != nil {
 			return err
 		}
+		c.conceal(&one)
 		return web.Respond(c.w, http.StatusOK, one)
 	}
 	return web.Errorf(web.CodeNotFound, "there is no change %d", seq)

@@ -38,5 +38,30 @@ func (a *API) createKey(c *call) error {
 	if err != nil {
 		return err
 	}
+	if err := c.mayGrant(nil, doc); err != nil {
+		return err
+	}
 	return c.carryOut(w, command.Create{Doc: doc}, member{"key", token})
+}
+
+// mayGrant refuses to make a key that may do more than the caller's.
+func (c *call) mayGrant(before, after flags.Document) error {
+	for _, scope := range command.Grants(before, after) {
+		if !c.may(access(scope)) {
+			return &web.Error{Code: web.CodeForbidden, Message: "a key without the scope " + scope + " cannot give it to another, or to itself", Extra: map[string]any{"missing": scope}}
+		}
+	}
+	return nil
+}
+
+// granting is an edit that gives no key more than the caller's has.
+func (c *call) granting(edit func(flags.Document, command.Env) (flags.Document, error)) func(flags.Document, command.Env) (flags.Document, error) {
+	return func(current flags.Document, env command.Env) (flags.Document, error) {
+		before := flags.Clone(current)
+		after, err := edit(current, env)
+		if err != nil {
+			return nil, err
+		}
+		return after, c.mayGrant(before, after)
+	}
 }

@@ -25,13 +25,7 @@ func timestamp(ms int64) string {
 // represent is an entity as people read it: its document, and where it stands.
 // Extra members may follow.
 func represent(e flags.Entity, extra ...member) (json.RawMessage, error) {
-	doc := e.Doc
-	if k, ok := doc.(*flags.Key); ok {
-		shown := *k
-		shown.Hash = "" // it proves nothing to a reader, and is nobody's business
-		doc = &shown
-	}
-	raw, err := flags.Encode(doc)
+	raw, err := encode(e.Doc)
 	if err != nil {
 		return nil, err
 	}
@@ -39,10 +33,20 @@ func represent(e flags.Entity, extra ...member) (json.RawMessage, error) {
 		{"version", e.Version}, {"sequence", e.Seq},
 		{"createdAt", timestamp(e.Created)}, {"updatedAt", timestamp(e.Time)},
 	}
-	if _, ok := doc.(*flags.Key); ok {
-		raw = bytes.Replace(raw, []byte(`,"hash":""`), nil, 1)
-	}
 	return extend(raw, append(members, extra...))
+}
+
+// encode is a document as people read it: a key without its hash, which proves
+// nothing to a reader, and is nobody's business.
+func encode(doc flags.Document) (json.RawMessage, error) {
+	k, ok := doc.(*flags.Key)
+	if !ok {
+		return flags.Encode(doc)
+	}
+	shown := *k
+	shown.Hash = ""
+	raw, err := flags.Encode(&shown)
+	return bytes.Replace(raw, []byte(`,"hash":""`), nil, 1), err
 }
 
 // member is one name and value of a JSON object.

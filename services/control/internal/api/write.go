@@ -294,13 +294,13 @@ func (a *API) replace(kind flags.Kind) func(*call) error {
 // replacing is the command that makes an entity into the body. The body is read
 // against the entity that is there: what it may leave out comes from there.
 func (c *call) replacing(kind flags.Kind, name string, match command.Match, w write) command.Command {
-	return command.Change{Kind: kind, Name: name, Match: match, Edit: func(current flags.Document, _ command.Env) (flags.Document, error) {
+	return command.Change{Kind: kind, Name: name, Match: match, Edit: c.granting(func(current flags.Document, _ command.Env) (flags.Document, error) {
 		set := map[string]any{"id": current.Ref().ID, "name": current.DocName()}
 		if k, ok := current.(*flags.Key); ok {
 			set["kind"], set["hash"], set["hint"] = k.Kind, k.Hash, k.Hint
 		}
 		return w.document(kind, set)
-	}}
+	})}
 }
 
 // patch serves PATCH with a merge patch (RFC 7396).
@@ -330,7 +330,7 @@ func (c *call) patchNamed(kind flags.Kind, name string) error {
 	if err != nil {
 		return err
 	}
-	return c.carryOut(w, command.Change{Kind: kind, Name: name, Match: match, Edit: command.Patch(patch)})
+	return c.carryOut(w, command.Change{Kind: kind, Name: name, Match: match, Edit: c.granting(command.Patch(patch))})
 }
 
 // remove serves DELETE.

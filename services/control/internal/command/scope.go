@@ -18,6 +18,22 @@ const (
 
 var scopes = []string{ScopeRead, ScopeWrite, ScopeKill, ScopeForce}
 
+// Grants are the scopes that a key gets with a change from before, which is nil
+// if it is new: all it has, unless it had the same.
+func Grants(before, after flags.Document) []string {
+	key, ok := after.(*flags.Key)
+	if !ok || key.Kind != flags.KeyConsole {
+		return nil
+	}
+	if was, ok := before.(*flags.Key); ok && slices.Equal(was.Scopes, key.Scopes) {
+		return nil
+	}
+	if len(key.Scopes) == 0 {
+		return scopes
+	}
+	return key.Scopes
+}
+
 // checkScopes finds scopes that would open nothing, for they are misspelt.
 func checkScopes(doc flags.Document) flags.Problems {
 	key, ok := doc.(*flags.Key)
