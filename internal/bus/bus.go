@@ -78,11 +78,15 @@ func Connect(ctx context.Context, c Config) (*Conn, error) {
 		nats.ReconnectBufSize(-1),
 		nats.PingInterval(5 * time.Second),
 		nats.MaxPingsOutstanding(2),
-		nats.ErrorHandler(func(_ *nats.Conn, _ *nats.Subscription, err error) {
+		nats.ErrorHandler(func(_ *nats.Conn, sub *nats.Subscription, err error) {
 			if errors.Is(err, nats.ErrPermissionViolation) {
 				conn.refused.Store(&err)
 			}
-			lg.Error("bus error", slog.Any("error", err))
+			subject := ""
+			if sub != nil { // it is about one of ours: which, is half of what it says
+				subject = sub.Subject
+			}
+			lg.Error("bus error", slog.Any("error", err), slog.String("subject", subject))
 		}),
 		nats.DisconnectErrHandler(func(_ *nats.Conn, err error) {
 			if err != nil {
