@@ -146,8 +146,9 @@ func TestAnEntryThatCannotBeReadIsFetchedWithEverythingAndQuarantined(t *testing
 
 func TestALostConnectionLeavesTheLastStateAndComesBackWithItsPosition(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		e, cut := newEdge(t), make(chan struct{})
+		e, begin, cut := newEdge(t), make(chan struct{}), make(chan struct{})
 		e.live = func(p *peer) {
+			<-begin // the listener hears of every state
 			p.full(position(5), 1000, gate("checkout", true))
 			p.send(live.Ping{Seq: 7})
 			<-cut
@@ -155,6 +156,7 @@ func TestALostConnectionLeavesTheLastStateAndComesBackWithItsPosition(t *testing
 		c := e.client()
 		var states []string
 		c.OnStatus(func(s Status) { states = append(states, s.State.String()) })
+		close(begin)
 		ready(t, c)
 		synctest.Wait()
 		e.set(func(e *edge) {

@@ -2,6 +2,7 @@ package control
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"net/http"
@@ -59,7 +60,16 @@ func Main(ctx context.Context, cfg *Settings) error {
 	service.Register(mux)
 	mux.Handle("/", web.NotFound())
 	front := &web.Server{Addr: cfg.Listen, Handler: web.Middleware(lg, mux), Drain: cfg.Drain / 2, Logger: lg}
-	ops := &web.Server{Addr: cfg.Ops, Handler: telemetry.Ops(reg, service.Ready), Logger: lg}
+	admitted := make(chan struct{})
+	ready := func() error {
+		select {
+		case <-admitted:
+			return service.Ready()
+		default:
+			return errors.New("the organisation's key is not let in yet")
+		}
+	}
+	ops := &web.Server{Addr: cfg.Ops, Handler: telemetry.Ops(reg, ready), Logger: lg}
 	if err := web.Listen(front, ops); err != nil {
 		return err
 	}
@@ -69,7 +79,7 @@ func Main(ctx context.Context, cfg *Settings) error {
 		lifecycle.Part{Name: "bus", Run: conn.Run},
 		lifecycle.Part{Name: "warehouse", Run: keeper.Runner(cfg.ClickHouse.Config())},
 		lifecycle.Part{Name: "followers", Run: followers.Run},
-		lifecycle.Part{Name: "admin", Run: service.admin(cfg.AdminKey)},
+		lifecycle.Part{Name: "admin", Run: service.admin(cfg.AdminKey, admitted)},
 		lifecycle.Part{Name: "control", Run: service.Run},
 		lifecycle.Part{Name: "http", Run: front.Run},
 	)
@@ -77,7 +87,8 @@ func Main(ctx context.Context, cfg *Settings) error {
 
 // admin sees to the organisation's key once NATS answers. A key that had to be
 // made is printed: there is nobody else to tell, and no other time.
-func (s *Service) admin(key config.Secret) func(context.Context) error {
+// Then it closes admitted.
+func (s *Service) admin(key config.Secret, admitted chan<- struct{}) func(context.Context) error {
 	return func(ctx context.Context) error {
 		if err := s.deps.Bus.Wait(ctx); err != nil {
 			return nil // stopped while waiting
@@ -89,6 +100,7 @@ func (s *Service) admin(key config.Secret) func(context.Context) error {
 		if made != "" {
 			fmt.Fprintf(os.Stdout, "admin key, shown this once: %s\n", made)
 		}
+		close(admitted)
 		<-ctx.Done()
 		return nil
 	}

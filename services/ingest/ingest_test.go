@@ -20,6 +20,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"github.com/klauspost/compress/zstd"
 
+	"github.com/sluice-flags/sluice/internal/warehouse/warehousetest"
 	"github.com/sluice-flags/sluice/pkg/flags"
 )
 
@@ -68,7 +69,7 @@ func body(event string, at int64) string {
 }
 
 func TestBodiesOfEverySDKFamilyBecomeRows(t *testing.T) {
-	db := openWarehouse(t)
+	db := warehousetest.Open(t)
 	s := newProject(t).serve(always(db))
 	at := time.Now().UnixMilli()
 	n := 0
@@ -105,7 +106,7 @@ func TestBodiesOfEverySDKFamilyBecomeRows(t *testing.T) {
 }
 
 func TestARetryIsOneRow(t *testing.T) {
-	db := openWarehouse(t)
+	db := warehousetest.Open(t)
 	s := newProject(t).serve(always(db))
 	text := body("purchase", time.Now().UnixMilli())
 	var wg sync.WaitGroup
@@ -134,7 +135,7 @@ func TestARetryIsOneRow(t *testing.T) {
 }
 
 func TestABadEventIsSetAsideAndItsNeighboursCount(t *testing.T) {
-	db := openWarehouse(t)
+	db := warehousetest.Open(t)
 	s := newProject(t).serve(always(db))
 	s.accepted(s.post("/v1/log_event", fmt.Sprintf(`{"events":[{"eventName":"good","time":%d},{"eventName":"bad","time":"yesterday"},7,{"eventName":"old","time":1790000000}]}`, time.Now().UnixMilli()),
 		"STATSIG-API-KEY", s.server))
@@ -147,7 +148,7 @@ func TestABadEventIsSetAsideAndItsNeighboursCount(t *testing.T) {
 }
 
 func TestCustomExposuresBecomeRows(t *testing.T) {
-	db := openWarehouse(t)
+	db := warehousetest.Open(t)
 	s := newProject(t).serve(always(db))
 	s.accepted(s.post("/v1/log_custom_exposure", fmt.Sprintf(`{"exposures":[
 		{"user":{"userID":"ada"},"experimentName":"free_shipping","group":"Test","time":%d},
@@ -161,7 +162,7 @@ func TestCustomExposuresBecomeRows(t *testing.T) {
 }
 
 func TestPrivateAttributesAreNowhere(t *testing.T) {
-	db := openWarehouse(t)
+	db := warehousetest.Open(t)
 	s := newProject(t).serve(always(db))
 	const private, attribute = "zebra7713private", "zebra7713attribute"
 	user := `{"userID":"ada","email":"` + attribute + `@x.y","ip":"` + attribute + `","custom":{"plan":"` + attribute + `","` + attribute + `":1},"privateAttributes":{"ssn":"` + private + `","` + private + `":true}}`
@@ -187,7 +188,7 @@ func TestPrivateAttributesAreNowhere(t *testing.T) {
 	for _, table := range []string{"exposures", "events", "dead_letters", "first_exposures", "load_progress"} {
 		places["table "+table] = strings.Join(s.query(db, "SELECT toString(tuple(*)) FROM "+table), "\n")
 	}
-	for _, dir := range []string{s.broker.dir, engine.dir} {
+	for _, dir := range []string{s.broker.dir, warehousetest.Folder()} {
 		err := filepath.WalkDir(dir, func(path string, d fs.DirEntry, err error) error {
 			if err != nil || !d.Type().IsRegular() {
 				return nil //nolint:nilerr // the engine removes files while we look
@@ -290,7 +291,7 @@ func TestPagesOfAnyOriginMaySend(t *testing.T) {
 }
 
 func TestWithoutABusClientsAreToldToComeBack(t *testing.T) {
-	db := openWarehouse(t)
+	db := warehousetest.Open(t)
 	s := newProject(t).serve(always(db))
 	s.accepted(s.post("/v1/log_event", body("before", time.Now().UnixMilli()), "STATSIG-API-KEY", s.server))
 	s.broker.stop()

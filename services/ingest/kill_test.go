@@ -19,6 +19,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/sluice-flags/sluice/internal/bus"
+	"github.com/sluice-flags/sluice/internal/warehouse/warehousetest"
 	"github.com/sluice-flags/sluice/services/ingest"
 )
 
@@ -76,7 +77,7 @@ func (s *site) startChild() (child *exec.Cmd, url string) {
 // under them. Each event must become one row: those that were acknowledged and
 // then sent again, and those whose answer was lost.
 func TestKillingTheServiceLosesAndDoublesNothing(t *testing.T) {
-	db := openWarehouse(t)
+	db := warehousetest.Open(t)
 	s := newProject(t).serve(always(db)) // loads what the others accept
 	const clients, kills = 4, 6
 	seed := uint64(time.Now().UnixNano())

@@ -28,7 +28,7 @@ import (
 	"github.com/sluice-flags/sluice/internal/bus/natslog"
 	"github.com/sluice-flags/sluice/internal/follow"
 	"github.com/sluice-flags/sluice/internal/warehouse"
-	"github.com/sluice-flags/sluice/internal/warehouse/embed"
+	"github.com/sluice-flags/sluice/internal/warehouse/warehousetest"
 	"github.com/sluice-flags/sluice/internal/web"
 	"github.com/sluice-flags/sluice/pkg/events"
 	"github.com/sluice-flags/sluice/pkg/flags"
@@ -36,48 +36,10 @@ import (
 )
 
 func TestMain(m *testing.M) {
-	embed.RunChildIfAsked()
 	if nats := os.Getenv(childVariable); nats != "" {
 		beChild(nats)
 	}
-	code := m.Run()
-	if engine.running != nil {
-		engine.running.Stop(context.Background())
-		_ = os.RemoveAll(engine.dir)
-	}
-	os.Exit(code)
-}
-
-// engine is shared by the tests; they keep apart by project.
-var engine struct {
-	sync.Once
-	dir     string
-	running *embed.Engine
-	err     error
-}
-
-func openWarehouse(t testing.TB) *warehouse.DB {
-	t.Helper()
-	engine.Do(func() {
-		if engine.dir, engine.err = os.MkdirTemp("", "ingest"); engine.err == nil {
-			engine.running, engine.err = embed.Start(context.Background(), embed.Options{Dir: engine.dir})
-		}
-	})
-	if errors.Is(engine.err, embed.ErrNoLibrary) && os.Getenv("REQUIRE_ENGINE") != "1" {
-		t.Skip(engine.err)
-	}
-	if engine.err != nil {
-		t.Fatal(engine.err)
-	}
-	db, err := warehouse.Open(t.Context(), engine.running.Config())
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = db.Close() })
-	if err := warehouse.Migrate(t.Context(), db); err != nil {
-		t.Fatal(err)
-	}
-	return db
+	warehousetest.Main(m)
 }
 
 // broker is an embedded server that can be taken away and brought back.

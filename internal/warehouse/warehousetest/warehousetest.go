@@ -54,25 +54,40 @@ func Need(t testing.TB) {
 	}
 }
 
-// Engine returns the package's engine.
+// Engine returns the package's engine. One that has died since the last test is
+// started again on its folder, as every program does: a client that leaves in
+// the middle of its greeting is enough to end it (see [embed.Engine]).
 func Engine(t testing.TB) *embed.Engine {
 	t.Helper()
 	Need(t)
 	mu.Lock()
 	defer mu.Unlock()
 	if running != nil {
-		return running
+		select {
+		case err := <-running.Done():
+			t.Logf("the engine died after an earlier test and is started again: %v", err)
+		default:
+			return running
+		}
 	}
-	dir, err := os.MkdirTemp("", "warehousetest")
-	if err != nil {
-		t.Fatal(err)
+	var err error
+	if folder == "" {
+		if folder, err = os.MkdirTemp("", "warehousetest"); err != nil {
+			t.Fatal(err)
+		}
 	}
-	folder = dir
-	running, err = embed.Start(context.Background(), embed.Options{Dir: dir, Logger: slog.New(slog.DiscardHandler)})
+	running, err = embed.Start(context.Background(), embed.Options{Dir: folder, Logger: slog.New(slog.DiscardHandler)})
 	if err != nil {
 		t.Fatal(err)
 	}
 	return running
+}
+
+// Folder is where the engine keeps everything, for tests that search its files.
+func Folder() string {
+	mu.Lock()
+	defer mu.Unlock()
+	return folder
 }
 
 // Open returns the package's warehouse, migrated, and closes it after t. Tests

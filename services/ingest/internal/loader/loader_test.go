@@ -24,6 +24,7 @@ import (
 	"github.com/sluice-flags/sluice/internal/bus/facts"
 	"github.com/sluice-flags/sluice/internal/warehouse"
 	"github.com/sluice-flags/sluice/internal/warehouse/embed"
+	"github.com/sluice-flags/sluice/internal/warehouse/warehousetest"
 	"github.com/sluice-flags/sluice/pkg/events"
 )
 
@@ -31,45 +32,17 @@ import (
 const childVariable = "SLUICE_TEST_LOADER"
 
 func TestMain(m *testing.M) {
-	embed.RunChildIfAsked()
 	if order := os.Getenv(childVariable); order != "" {
 		beChild(order)
 	}
-	code := m.Run()
-	if engine.running != nil {
-		engine.running.Stop(context.Background())
-		_ = os.RemoveAll(engine.dir)
-	}
-	os.Exit(code)
+	warehousetest.Main(m)
 }
 
-// engine is shared by the tests; they keep apart by project.
-var engine struct {
-	sync.Once
-	dir     string
-	running *embed.Engine
-	err     error
-}
-
-func needEngine(t *testing.T, err error) {
-	t.Helper()
-	if errors.Is(err, embed.ErrNoLibrary) && os.Getenv("REQUIRE_ENGINE") != "1" {
-		t.Skip(err)
-	}
-	if err != nil {
-		t.Fatal(err)
-	}
-}
-
+// config is how to reach the engine that the tests share; they keep apart by
+// project.
 func config(t *testing.T) warehouse.Config {
 	t.Helper()
-	engine.Do(func() {
-		if engine.dir, engine.err = os.MkdirTemp("", "loader"); engine.err == nil {
-			engine.running, engine.err = embed.Start(context.Background(), embed.Options{Dir: engine.dir})
-		}
-	})
-	needEngine(t, engine.err)
-	return engine.running.Config()
+	return warehousetest.Engine(t).Config()
 }
 
 func open(t *testing.T, c warehouse.Config) *warehouse.DB {
@@ -333,8 +306,11 @@ func TestFactsWaitForAnEngineThatIsAway(t *testing.T) {
 	dir := t.TempDir()
 	start := func() (*embed.Engine, *warehouse.DB) {
 		t.Helper()
+		warehousetest.Need(t)
 		e, err := embed.Start(t.Context(), embed.Options{Dir: dir})
-		needEngine(t, err)
+		if err != nil {
+			t.Fatal(err)
+		}
 		t.Cleanup(func() { e.Stop(context.Background()) })
 		return e, open(t, e.Config())
 	}
