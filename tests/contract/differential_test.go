@@ -19,7 +19,11 @@ import (
 	"github.com/sluice-flags/sluice/pkg/eval"
 )
 
-var seedFlag = flag.Uint64("seed", 0, "of the random projects; 0 draws one, which is printed")
+// usualSeed makes every run of the suite compare the same projects, so that a red
+// run is about the change at hand. Hunting is for -seed=0.
+const usualSeed = 1
+
+var seedFlag = flag.Uint64("seed", usualSeed, "of the random projects; 0 draws one, which is printed")
 
 const (
 	rowsWanted      = 100_000
@@ -54,7 +58,8 @@ func TestTheGoSDKAnswersAsOurEvaluatorDoes(t *testing.T) {
 	t.Logf("compared %d rows; %d differ, of which %d are unexplained", d.rows, d.differing, d.unexplained)
 	for _, s := range splits {
 		t.Logf("%6d × %s: %s", d.used[s.name], s.name, s.why)
-		if d.used[s.name] == 0 && !testing.Short() && !t.Failed() {
+		// Rare splits need luck: only the usual projects are known to have them all.
+		if d.used[s.name] == 0 && seed == usualSeed && !testing.Short() && !t.Failed() {
 			t.Errorf("the split %q never occurred in %d rows: is it still one?", s.name, d.rows)
 		}
 	}
