@@ -4,6 +4,8 @@ import (
 	"embed"
 	"encoding/json"
 	"net/http"
+
+	"github.com/sluice-flags/sluice/internal/web"
 )
 
 //go:embed page.html page.css page.js
@@ -34,6 +36,9 @@ func Page(f Facts) http.Handler {
 		w.Header().Set("Cache-Control", "no-store")
 		_, _ = w.Write(settings) // a browser that left needs no answer
 	})
-	mux.Handle("GET /demo/", http.StripPrefix("/demo/", http.FileServerFS(files)))
+	for _, name := range []string{"page.css", "page.js"} {
+		mux.HandleFunc("GET /demo/"+name, func(w http.ResponseWriter, r *http.Request) { http.ServeFileFS(w, r, files, name) })
+	}
+	mux.Handle("/", web.NotFound())
 	return mux
 }
