@@ -20,7 +20,12 @@ import (
 
 func server(t *testing.T) *bus.Conn {
 	t.Helper()
-	s, err := embed.Start(embed.Options{Dir: t.TempDir()})
+	return serverWith(t, embed.Options{Dir: t.TempDir()})
+}
+
+func serverWith(t *testing.T, o embed.Options) *bus.Conn {
+	t.Helper()
+	s, err := embed.Start(o)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -40,6 +45,14 @@ func ensure(t *testing.T, c *bus.Conn, project string) string {
 		t.Fatalf("EnsureProject(%q): %v", project, err)
 	}
 	return id
+}
+
+func TestADiskThatIsTooSmallIsSaidPlainly(t *testing.T) {
+	c := serverWith(t, embed.Options{Dir: t.TempDir(), MaxStore: 64 << 20})
+	err := bus.EnsureShared(t.Context(), c, bus.Limits{})
+	if !errors.Is(err, bus.ErrNoRoom) || !strings.Contains(err.Error(), "MiB") {
+		t.Errorf("EnsureShared on 64 MiB = %v; want ErrNoRoom with the room that is needed", err)
+	}
 }
 
 func TestAProjectIsMadeOnce(t *testing.T) {

@@ -236,12 +236,22 @@ func ensure(ctx context.Context, c *Conn, want jetstream.StreamConfig) (*jetstre
 			s, err = c.js.Stream(ctx, want.Name)
 		}
 	}
+	if refused, ok := errors.AsType[*jetstream.APIError](err); ok && refused.ErrorCode == codeNoStorage {
+		return nil, fmt.Errorf("%w: stream %s asks for %d MiB of disk: make room, or give NATS a larger disk", ErrNoRoom, want.Name, want.MaxBytes>>20)
+	}
 	if err != nil {
 		return nil, fmt.Errorf("stream %s: %w", want.Name, err)
 	}
 	info := s.CachedInfo()
 	return info, CheckSettings(info.Config, want)
 }
+
+// ErrNoRoom says that NATS cannot set aside the disk that a stream may fill.
+// Trying again does not help before somebody has made room.
+var ErrNoRoom = errors.New("NATS has too little disk")
+
+// codeNoStorage is the server's word for that.
+const codeNoStorage jetstream.ErrorCode = 10047
 
 // FlagsInfo reads the state and settings of a project's stream from its leader,
 // or returns [ErrUnknownProject].

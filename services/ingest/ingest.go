@@ -127,6 +127,9 @@ func (s *Service) streams(ctx context.Context) error {
 		if wrong, ok := errors.AsType[*bus.SettingsError](err); ok {
 			return wrong // trying again would not change it
 		}
+		if errors.Is(err, bus.ErrNoRoom) {
+			return err
+		}
 		if ctx.Err() != nil {
 			return nil
 		}
