@@ -24,7 +24,8 @@ help: ## list the targets
 
 .PHONY: run
 run: node_modules/.setup ## the whole platform with demo data (DATA=folder LISTEN=address)
-	go run ./cmd/sluice run --demo --data "$(DATA)" --listen "$(LISTEN)"
+	go build -o bin/ ./cmd/sluice
+	@exec bin/sluice run --demo --data "$(DATA)" --listen "$(LISTEN)"
 
 .PHONY: test
 test: setup bin/gotestsum ## every test that this machine can run (PKG=./pkg/eval for some)
