@@ -128,10 +128,11 @@ func (f *fan) dial(to *net.TCPAddr, hello []byte) error {
 
 var errEnded = errors.New("the connection ended")
 
-// poll reads what has come, or waits for it.
+// poll reads what has come, or waits for it. A wait that is over already is none:
+// to the kernel, less than nothing would mean for ever.
 func (f *fan) poll(wait time.Duration) error {
 	var ready [256]unix.EpollEvent
-	n, err := unix.EpollWait(f.epoll, ready[:], int(wait.Milliseconds()))
+	n, err := unix.EpollWait(f.epoll, ready[:], int(max(wait, 0).Milliseconds()))
 	if err == unix.EINTR {
 		return nil
 	}
