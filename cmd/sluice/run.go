@@ -41,7 +41,7 @@ type runSettings struct {
 	GeoIP      string `name:"geoip" help:"Country table in MaxMind's format; without one, rules see only the country that users state." type:"existingfile" placeholder:"FILE"`
 
 	ClickHouse warehouse.Settings `embed:"" prefix:"clickhouse-"`
-	Engine     string             `help:"Shared library of the embedded ClickHouse engine; found under node_modules if empty." type:"path" placeholder:"FILE"`
+	Engine     string             `help:"Shared library of the embedded ClickHouse engine; found under node_modules if empty." type:"path" env:"SLUICE_ENGINE_LIB" placeholder:"FILE"`
 
 	Demo     bool   `help:"Make a demo project and send it traffic with known effects."`
 	DemoSeed uint64 `help:"Decides who the demo's visitors are." default:"1" placeholder:"N"`
