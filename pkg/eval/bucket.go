@@ -2,6 +2,7 @@ package eval
 
 import (
 	"crypto/sha256"
+	"encoding"
 	"encoding/binary"
 	"math"
 )
@@ -14,24 +15,81 @@ const (
 	userBuckets    = 1_000
 )
 
-// hash64 returns the first eight bytes of SHA-256 of prefix and id, where prefix
-// is the salt with its closing dot. The buffer keeps usual lengths off the heap.
-func hash64(prefix, id string) uint64 {
-	var buf [128]byte
-	n := len(prefix) + len(id)
-	if n > len(buf) {
-		return leading64(sha256.Sum256([]byte(prefix + id)))
-	}
-	copy(buf[copy(buf[:], prefix):], id)
-	return leading64(sha256.Sum256(buf[:n]))
+// A salt is what is hashed before a unit's id, ready to be hashed: text, which
+// ends in a dot, at the start of a block of SHA-256.
+type salt struct {
+	text  string
+	block [sha256.BlockSize]byte
 }
 
-func leading64(sum [sha256.Size]byte) uint64 { return binary.BigEndian.Uint64(sum[:8]) }
+func newSalt(text string) salt {
+	s := salt{text: text}
+	copy(s.block[:], text)
+	return s
+}
 
-// A bucket is what user buckets are computed from: the salt with its dot, and the
-// unit. Conditions that ask for the same share one, and so its answer.
+// hash returns the first eight bytes of SHA-256 of salt and id.
+//
+// Usually both fit two blocks. These are then padded here, and the answer is read
+// from the state of the standard library's hash once it has taken them: two
+// thirds of the time that its one-shot sum takes.
+func (s *salt) hash(id string) uint64 {
+	const lengthSize = 8
+	var buf [2 * sha256.BlockSize]byte
+	n := len(s.text) + len(id)
+	if n >= len(buf)-lengthSize || len(s.text) > len(s.block) || !stateReadable {
+		return s.sum(id)
+	}
+	*(*[sha256.BlockSize]byte)(buf[:]) = s.block
+	copy(buf[len(s.text):], id)
+	buf[n] = 0x80
+	end := sha256.BlockSize
+	if n >= end-lengthSize {
+		end = len(buf)
+	}
+	binary.BigEndian.PutUint16(buf[end-2:], uint16(8*n))
+	first, _ := stateAfter(buf[:end])
+	return first
+}
+
+// sum is hash for any length.
+func (s *salt) sum(id string) uint64 {
+	h := sha256.New()
+	h.Write([]byte(s.text))
+	h.Write([]byte(id))
+	var sum [sha256.Size]byte
+	return binary.BigEndian.Uint64(h.Sum(sum[:0]))
+}
+
+// stateAfter returns the first eight bytes of the state of SHA-256 after whole
+// blocks, if the standard library's hash shows it: it marshals as four bytes that
+// name the format, the state, and more that is not needed.
+func stateAfter(blocks []byte) (first uint64, ok bool) {
+	h := sha256.New()
+	h.Write(blocks)
+	m, ok := h.(encoding.BinaryAppender)
+	if !ok {
+		return 0, false
+	}
+	var buf [128]byte
+	b, err := m.AppendBinary(buf[:0])
+	if err != nil || len(b) < 12 {
+		return 0, false
+	}
+	return binary.BigEndian.Uint64(b[4:]), true
+}
+
+// stateReadable is whether stateAfter is right about the library that this
+// program was built with; if not, sums are made the ordinary way.
+var stateReadable = func() bool {
+	var empty salt
+	first, ok := stateAfter(append([]byte{0x80}, make([]byte, sha256.BlockSize-1)...))
+	return ok && first == empty.sum("")
+}()
+
+// A bucket is what user buckets are computed from: the salt and the unit. Conditions that ask for the same share one, and so its answer.
 type bucket struct {
-	salt string
+	salt salt
 	unit unit
 }
 

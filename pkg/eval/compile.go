@@ -50,8 +50,8 @@ type rule struct {
 
 	pass      *outcome // what everybody who matches gets, if fail is nil
 	fail      *outcome
-	threshold float64 // buckets below pass
-	salt      string  // with both salts and both dots
+	threshold float64 // buckets below pass, if fail is not nil
+	salt      *salt   // with both salts and both dots; nil without fail
 	unit      unit
 
 	id    string       // for traces, as are
@@ -297,17 +297,16 @@ func (d *draft) rollout(r *rule, src *Rule) error {
 	}
 	if src.PassPercentage < 100 {
 		r.fail = d.outcome(o)
+		r.threshold = src.PassPercentage * (rolloutBuckets / 100)
+		r.unit = newUnit(src.IDType)
+		own := src.ID
+		if src.Salt != nil {
+			own = *src.Salt
+		}
+		r.salt = new(newSalt(d.src.Salt + "." + own + "."))
 	}
 	o.value, o.pass = on, true
 	r.pass = d.outcome(o)
-
-	r.threshold = src.PassPercentage * (rolloutBuckets / 100)
-	r.unit = newUnit(src.IDType)
-	salt := src.ID
-	if src.Salt != nil {
-		salt = *src.Salt
-	}
-	r.salt = d.src.Salt + "." + salt + "."
 	return nil
 }
 

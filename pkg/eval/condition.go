@@ -182,7 +182,7 @@ func (b *builder) condition(c *Condition) (*condition, error) {
 	out.field = newField(c.Field, out.source)
 	if out.source == fromBucket {
 		salt, _ := c.AdditionalValues["salt"].(string)
-		out.bucket = b.bucket(bucket{salt + ".", out.unit})
+		out.bucket = b.bucket(bucket{newSalt(salt + "."), out.unit})
 	}
 	switch op := lowerASCII(c.Operator); op {
 	case "in_segment_list", "not_in_segment_list":

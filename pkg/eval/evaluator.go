@@ -195,7 +195,7 @@ func (e *evaluation) matched(s *spec, r *rule) *outcome {
 			return e.run(d)
 		}
 	}
-	if r.fail != nil && float64(hash64(r.salt, r.unit.id(e.user))%rolloutBuckets) >= r.threshold {
+	if r.fail != nil && float64(r.salt.hash(r.unit.id(e.user))%rolloutBuckets) >= r.threshold {
 		return r.fail
 	}
 	return r.pass
@@ -251,7 +251,7 @@ func (e *evaluation) value(c *condition) (value, items) {
 func (e *evaluation) userBucket(c *condition) int32 {
 	if e.bucket.of != c.bucket {
 		e.bucket.of = c.bucket
-		e.bucket.n = int32(hash64(c.bucket.salt, c.unit.id(e.user)) % userBuckets)
+		e.bucket.n = int32(c.bucket.salt.hash(c.unit.id(e.user)) % userBuckets)
 	}
 	return e.bucket.n
 }

@@ -106,7 +106,7 @@ func (t *tracer) walk(e *evaluation, s *spec, out *Trace) *outcome {
 			id := r.unit.id(e.user)
 			rt.Rollout = &RolloutTrace{
 				IDType: r.unit.exact, UnitID: id, Threshold: r.threshold,
-				Bucket: int(hash64(r.salt, id) % rolloutBuckets),
+				Bucket: int(r.salt.hash(id) % rolloutBuckets),
 			}
 		}
 		out.Rules = append(out.Rules, rt)
