@@ -33,6 +33,7 @@ import (
 // runSettings are the flags of `sluice run`.
 type runSettings struct {
 	config.Common
+	web.Settings
 
 	Data       string `help:"Folder that holds everything." default:"data" type:"path" placeholder:"DIR"`
 	Listen     string `help:"Address of every endpoint." default:"127.0.0.1:8080" placeholder:"HOST:PORT"`
@@ -92,7 +93,7 @@ func run(ctx context.Context, s *runSettings) error {
 // listen opens the addresses, so that one in use is known before anything else
 // has begun.
 func (p *platform) listen() error {
-	p.front = &web.Server{Addr: p.settings.Listen, Handler: web.Middleware(p.logger, p.mux), Drain: p.settings.Drain / 2, Logger: p.logger}
+	p.front = &web.Server{Addr: p.settings.Listen, Handler: web.Middleware(p.logger, p.settings.Proxies.Handler(p.mux)), Drain: p.settings.Drain / 2, Logger: p.logger}
 	p.ops = &web.Server{Addr: p.settings.Ops, Handler: telemetry.Ops(p.registry, p.ready), Logger: p.logger}
 	return web.Listen(p.front, p.ops)
 }
@@ -151,7 +152,7 @@ func (p *platform) assemble() (err error) {
 	p.edge.Register(p.mux)
 	p.front.OnShutdown = p.edge.Goodbye
 	p.ingest.Register(p.mux)
-	p.mux.Handle("/", web.NotFound())
+	p.mux.Handle("/", web.Unmatched(p.mux))
 	return nil
 }
 

@@ -4,12 +4,18 @@ import (
 	"context"
 	"encoding/hex"
 	"errors"
+	"fmt"
 	"net/http"
 	"net/http/httptest"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/testutil"
 
 	"github.com/sluice-flags/sluice/internal/auth"
 	"github.com/sluice-flags/sluice/internal/bus"
@@ -104,7 +110,7 @@ func TestAKeyIsResolvedToItsScope(t *testing.T) {
 	lying := s.key("key_5", flags.KeyClient, func(k *flags.Key) { k.Kind = flags.KeyServer })
 	unknown, _ := auth.Generate(flags.KeyServer, "shop")
 	elsewhere, _ := auth.Generate(flags.KeyServer, "other")
-	r := auth.NewResolver(s.states)
+	r := auth.NewResolver(s.states, "test", nil)
 
 	for _, c := range []struct {
 		name, token string
@@ -134,7 +140,7 @@ func TestAKeyIsResolvedToItsScope(t *testing.T) {
 func TestUnknownProjectsAreNotAskedForAgainAtOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var s shop
-		r := auth.NewResolver(s.states)
+		r := auth.NewResolver(s.states, "test", nil)
 		for range 10_000 {
 			token, _ := auth.Generate(flags.KeyServer, "nowhere")
 			if _, err := r.Resolve(t.Context(), token); !errors.Is(err, auth.ErrUnknownKey) {
@@ -167,7 +173,7 @@ func TestGuessingIsSlowedDownPerAddress(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var s shop
 		good := s.key("key_1", flags.KeyServer, nil)
-		r := auth.NewResolver(s.states)
+		r := auth.NewResolver(s.states, "test", nil)
 		guess := func(i int, from string) int {
 			token, _ := auth.Generate(flags.KeyServer, []string{"shop", "p" + strings.Repeat("x", i%30)}[i%2])
 			req := request(token, from, "X-Forwarded-For", "203.0.113.9")
@@ -206,7 +212,7 @@ func TestARequestIsToldLittleAboutARefusedKey(t *testing.T) {
 	good := s.key("key_1", flags.KeyServer, nil)
 	revoked := s.key("key_2", flags.KeyServer, func(k *flags.Key) { k.Revoked = true })
 	unknown, _ := auth.Generate(flags.KeyServer, "shop")
-	r := auth.NewResolver(s.states)
+	r := auth.NewResolver(s.states, "test", nil)
 	messages := map[string]bool{}
 	for _, token := range []string{revoked, unknown, "hello"} {
 		_, err := r.Request(request(token, "192.0.2.1:1"), token)
@@ -252,5 +258,104 @@ func TestTheKeyIsTakenFromHeadersOnly(t *testing.T) {
 				t.Errorf("Token() = %q, want %q", got, c.want)
 			}
 		})
+	}
+}
+
+func TestAGoodKeyIsLetInFromAnAddressThatGuessed(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var s shop
+		good := s.key("key_1", flags.KeyServer, nil)
+		r := auth.NewResolver(s.states, "test", nil)
+		for range 100 {
+			guess, _ := auth.Generate(flags.KeyServer, "nowhere")
+			_, _ = r.Request(request(guess, "192.0.2.1:1"), guess)
+		}
+		// Nobody has asked for the project shop yet: this node does not know it.
+		if _, err := r.Request(request(good, "192.0.2.1:2"), good); err != nil {
+			t.Errorf("a good key of a project that is new here = %v, want to be let in", err)
+		}
+	})
+}
+
+func TestQuestionsAboutUnknownProjectsWaitForTheirTurn(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var now, most atomic.Int32
+		r := auth.NewResolver(func(context.Context, string) (*flags.State, error) {
+			if n := now.Add(1); n > most.Load() {
+				most.Store(n)
+			}
+			defer now.Add(-1)
+			time.Sleep(100 * time.Millisecond) // the bubble's time: what a bus may take
+			return nil, bus.ErrUnknownProject
+		}, "test", nil)
+		var all sync.WaitGroup
+		var answered [600]int
+		for i := range answered {
+			all.Go(func() {
+				guess, _ := auth.Generate(flags.KeyServer, fmt.Sprintf("p%d", i))
+				_, err := r.Request(request(guess, fmt.Sprintf("192.0.2.%d:1", i%250)), guess)
+				answered[i] = web.StatusOf(err)
+			})
+		}
+		all.Wait()
+		if got := most.Load(); got > 4 {
+			t.Errorf("%d questions were asked at a time, want at most 4", got)
+		}
+		counts := map[int]int{}
+		for _, status := range answered {
+			counts[status]++
+		}
+		if counts[503] == 0 || counts[401] < 100 || counts[401]+counts[503] != len(answered) {
+			t.Errorf("600 keys of unknown projects at once were answered %v, want some 401 and 503 for those whose turn did not come", counts)
+		}
+	})
+}
+
+func TestAKeyIsForItsOrigins(t *testing.T) {
+	var s shop
+	bound := s.key("key_1", flags.KeyClient, func(k *flags.Key) { k.Origins = []string{"https://shop.example", "http://localhost:3000"} })
+	free := s.key("key_2", flags.KeyClient, nil)
+	server := s.key("key_3", flags.KeyServer, nil)
+	reg := prometheus.NewRegistry()
+	r := auth.NewResolver(s.states, "test", reg)
+	for _, c := range []struct {
+		name, token, origin string
+		want                int
+	}{
+		{"a page that is named", bound, "https://shop.example", 200},
+		{"a page with a port", bound, "http://localhost:3000", 200},
+		{"another page", bound, "https://other.example", 403},
+		{"the same host, another scheme", bound, "http://shop.example", 403},
+		{"a page below", bound, "https://a.shop.example", 403},
+		{"a page without an origin of its own", bound, "null", 403},
+		{"an app", bound, "", 200},
+		{"a key without a list", free, "https://other.example", 200},
+		{"a server key in a page", server, "https://shop.example", 403},
+		{"a server key", server, "", 200},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			req := request(c.token, "192.0.2.1:1")
+			if c.origin != "" {
+				req.Header.Set("Origin", c.origin)
+			}
+			got := 200
+			if _, err := r.Request(req, c.token); err != nil {
+				got = web.StatusOf(err)
+			}
+			if got != c.want {
+				t.Errorf("Request(Origin: %q) = %d, want %d", c.origin, got, c.want)
+			}
+		})
+	}
+	want := `
+# HELP keys_refused_total Requests that were refused for their key, by reason.
+# TYPE keys_refused_total counter
+keys_refused_total{door="test",reason="flood"} 0
+keys_refused_total{door="test",reason="key"} 0
+keys_refused_total{door="test",reason="origin"} 4
+keys_refused_total{door="test",reason="server"} 1
+`
+	if err := testutil.GatherAndCompare(reg, strings.NewReader(want)); err != nil {
+		t.Error(err)
 	}
 }

@@ -1,10 +1,12 @@
 package auth
 
 import (
-	"net"
 	"net/http"
+	"net/netip"
 	"sync"
 	"time"
+
+	"github.com/sluice-flags/sluice/internal/web"
 )
 
 // Somebody with a wrong key in a configuration asks once in a while; somebody
@@ -18,7 +20,7 @@ const (
 // limiter counts what an address got wrong: a token bucket each.
 type limiter struct {
 	mu    sync.Mutex
-	peers map[string]bucket
+	peers map[netip.Addr]bucket
 }
 
 type bucket struct {
@@ -31,7 +33,7 @@ func (b bucket) refilled(now time.Time) bucket {
 }
 
 // spent reports whether the address has no guess left.
-func (l *limiter) spent(peer string, now time.Time) bool {
+func (l *limiter) spent(peer netip.Addr, now time.Time) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	b, ok := l.peers[peer]
@@ -39,11 +41,11 @@ func (l *limiter) spent(peer string, now time.Time) bool {
 }
 
 // charge takes one guess from the address.
-func (l *limiter) charge(peer string, now time.Time) {
+func (l *limiter) charge(peer netip.Addr, now time.Time) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.peers == nil {
-		l.peers = map[string]bucket{}
+		l.peers = map[netip.Addr]bucket{}
 	}
 	b, ok := l.peers[peer]
 	if !ok {
@@ -71,12 +73,14 @@ func (l *limiter) makeRoom(now time.Time) {
 	}
 }
 
-// peer is the address that a request came from. Headers that claim another one
-// are not believed.
-func peer(r *http.Request) string {
-	host, _, err := net.SplitHostPort(r.RemoteAddr)
-	if err != nil {
-		return r.RemoteAddr
+// peer is the address that a request came from. Whether a header may claim
+// another one is settled before: see [web.Proxies]. Who has an IPv6 address has
+// as many as they like, so a network counts as one.
+func peer(r *http.Request) netip.Addr {
+	ip := web.Peer(r)
+	if ip.Is6() {
+		network, _ := ip.Prefix(64) // fails on lengths that an address does not have
+		return network.Addr()
 	}
-	return host
+	return ip
 }

@@ -9,6 +9,8 @@ import (
 	"sync"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
+
 	"github.com/sluice-flags/sluice/internal/bus"
 	"github.com/sluice-flags/sluice/internal/follow"
 	"github.com/sluice-flags/sluice/internal/web"
@@ -46,6 +48,8 @@ func (p Principal) Admin() bool {
 type Resolver struct {
 	states  States
 	guesses limiter
+	asking  chan struct{} // holds a token for each question about a project that is not known here
+	refused *prometheus.CounterVec
 
 	mu       sync.RWMutex
 	projects map[string]standing
@@ -61,11 +65,35 @@ type standing struct {
 const (
 	unknownFor   = 2 * time.Second // a project that was just made is let in soon
 	manyProjects = 10_000
+
+	// Keys of projects that are not known here cost a question to the bus. So
+	// many are asked at a time; others wait for their turn.
+	questions   = 4
+	questionFor = 3 * time.Second
 )
 
-// NewResolver returns a resolver over the states of projects.
-func NewResolver(states States) *Resolver {
-	return &Resolver{states: states, projects: map[string]standing{}}
+// Why requests are refused, in the metrics.
+const (
+	refusedKey    = "key"    // malformed, unknown, expired or revoked
+	refusedFlood  = "flood"  // such keys came too often from one address
+	refusedServer = "server" // a server key with an Origin: somebody put it into a page
+	refusedOrigin = "origin" // a client key with an Origin that it is not for
+)
+
+// NewResolver returns a resolver over the states of projects. The door says in
+// the metrics whose it is.
+func NewResolver(states States, door string, reg prometheus.Registerer) *Resolver {
+	r := &Resolver{states: states, projects: map[string]standing{}, asking: make(chan struct{}, questions)}
+	r.refused = prometheus.NewCounterVec(prometheus.CounterOpts{
+		Name: "keys_refused_total", Help: "Requests that were refused for their key, by reason.", ConstLabels: prometheus.Labels{"door": door},
+	}, []string{"reason"})
+	for _, reason := range []string{refusedKey, refusedFlood, refusedServer, refusedOrigin} {
+		r.refused.WithLabelValues(reason)
+	}
+	if reg != nil {
+		reg.MustRegister(r.refused)
+	}
+	return r
 }
 
 // Resolve finds who is behind a token: [ErrMalformed], [ErrUnknownKey],
@@ -78,6 +106,13 @@ func (r *Resolver) Resolve(ctx context.Context, token string) (Principal, error)
 	known := r.standing(parsed.Project)
 	if !known.exists && time.Now().Before(known.until) {
 		return Principal{}, ErrUnknownKey
+	}
+	if !known.exists {
+		leave, err := r.ask(ctx)
+		if err != nil {
+			return Principal{}, err
+		}
+		defer leave()
 	}
 	state, err := r.states(ctx, parsed.Project)
 	if errors.Is(err, bus.ErrUnknownProject) {
@@ -105,42 +140,49 @@ func (r *Resolver) Resolve(ctx context.Context, token string) (Principal, error)
 	return Principal{Project: parsed.Project, Key: key, State: state, Scope: key.Scope()}, nil
 }
 
+// ask waits for a turn to ask about a project that is not known here.
+func (r *Resolver) ask(ctx context.Context) (leave func(), err error) {
+	ctx, cancel := context.WithTimeoutCause(ctx, questionFor, errTooManyQuestions)
+	defer cancel()
+	select {
+	case r.asking <- struct{}{}:
+		return func() { <-r.asking }, nil
+	case <-ctx.Done():
+		return nil, context.Cause(ctx)
+	}
+}
+
+var errTooManyQuestions = errors.New("too many keys of unknown projects")
+
 // Request finds who is behind a request that shows token, usually [Token] of
 // it, and returns a [web.Error] that says as little as possible when nobody is.
-// An address that keeps guessing is told to wait.
+// An address that keeps guessing is told to wait; a good key from it is let in
+// all the same.
 func (r *Resolver) Request(req *http.Request, token string) (Principal, error) {
 	if token == "" {
 		return Principal{}, web.Errorf(web.CodeUnauthenticated, "send a key: Authorization: Bearer <key>")
 	}
 	from, now := peer(req), time.Now()
-	if r.guesses.spent(from, now) && !r.knows(token) {
-		return Principal{}, tooManyGuesses()
-	}
 	p, err := r.Resolve(req.Context(), token)
 	switch {
 	case errors.Is(err, ErrMalformed), errors.Is(err, ErrUnknownKey), errors.Is(err, ErrExpired), errors.Is(err, ErrRevoked):
 		if r.guesses.spent(from, now) {
-			return Principal{}, tooManyGuesses()
+			r.refused.WithLabelValues(refusedFlood).Inc()
+			return Principal{}, &web.Error{Code: web.CodeRateLimited, Message: "too many unknown keys from this address", RetryAfter: guessRefill}
 		}
 		r.guesses.charge(from, now)
+		r.refused.WithLabelValues(refusedKey).Inc()
 		return Principal{}, &web.Error{Code: web.CodeUnauthenticated, Message: "the key is not known, or no longer valid", Err: err}
 	case err != nil:
 		return Principal{}, &web.Error{Code: web.CodeUnavailable, Message: "keys cannot be checked now", Err: err, RetryAfter: time.Second}
 	case p.Key.Kind == flags.KeyServer && req.Header.Get("Origin") != "":
+		r.refused.WithLabelValues(refusedServer).Inc()
 		return Principal{}, web.Errorf(web.CodeServerKeyInBrowser, "a server key must not be used from a browser: make a client key, and revoke this one")
+	case !p.Key.AllowsOrigin(req.Header.Get("Origin")):
+		r.refused.WithLabelValues(refusedOrigin).Inc()
+		return Principal{}, web.Errorf(web.CodeOriginNotAllowed, "the key is not for pages of this origin: add it to the key's origins, or use another key")
 	}
 	return p, nil
-}
-
-func tooManyGuesses() error {
-	return &web.Error{Code: web.CodeRateLimited, Message: "too many unknown keys from this address", RetryAfter: guessRefill}
-}
-
-// knows reports whether a token names a project that exists for sure, so that
-// looking the key up costs no more than a map access.
-func (r *Resolver) knows(token string) bool {
-	parsed, err := Parse(token)
-	return err == nil && r.standing(parsed.Project).exists
 }
 
 func (r *Resolver) standing(project string) standing {

@@ -17,6 +17,7 @@ const (
 	CodeUnauthenticated      Code = "unauthenticated"
 	CodeForbidden            Code = "forbidden"
 	CodeServerKeyInBrowser   Code = "server_key_in_browser"
+	CodeOriginNotAllowed     Code = "origin_not_allowed"
 	CodeNotFound             Code = "not_found"
 	CodeMethodNotAllowed     Code = "method_not_allowed"
 	CodeNameTaken            Code = "name_taken"
@@ -46,6 +47,7 @@ var kinds = map[Code]struct {
 	CodeUnauthenticated:      {http.StatusUnauthorized, "A valid key is needed"},
 	CodeForbidden:            {http.StatusForbidden, "This key may not do that"},
 	CodeServerKeyInBrowser:   {http.StatusForbidden, "A server key was used from a browser"},
+	CodeOriginNotAllowed:     {http.StatusForbidden, "This key is not for pages of this origin"},
 	CodeNotFound:             {http.StatusNotFound, "There is no such resource"},
 	CodeMethodNotAllowed:     {http.StatusMethodNotAllowed, "This resource does not answer to that method"},
 	CodeNameTaken:            {http.StatusConflict, "The name is taken"},

@@ -94,10 +94,27 @@ func Respond(w http.ResponseWriter, status int, v any) error {
 	return nil
 }
 
-// NotFound answers 404 with a problem document; mount it at "/".
-func NotFound() http.Handler {
-	return Handle(func(_ http.ResponseWriter, _ *http.Request) error {
-		return Errorf(CodeNotFound, "nothing is served at this path")
+// methods are those that a path may answer to.
+var methods = []string{"GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"}
+
+// Unmatched answers what no other route of mux does, with a problem document:
+// 405 where another method would do, else 404. Mount it at "/".
+func Unmatched(mux *http.ServeMux) http.Handler {
+	return Handle(func(w http.ResponseWriter, r *http.Request) error {
+		var allowed []string
+		for _, method := range methods {
+			probe := r.Clone(r.Context())
+			probe.Method = method
+			if _, pattern := mux.Handler(probe); pattern != "/" {
+				allowed = append(allowed, method)
+			}
+		}
+		if len(allowed) == 0 {
+			return Errorf(CodeNotFound, "nothing is served at this path")
+		}
+		list := strings.Join(allowed, ", ")
+		w.Header().Set("Allow", list)
+		return Errorf(CodeMethodNotAllowed, "this path answers to %s", list)
 	})
 }
 

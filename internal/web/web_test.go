@@ -23,7 +23,7 @@ func serve(t *testing.T, log io.Writer, f web.HandlerFunc, header ...string) *ht
 	t.Helper()
 	mux := http.NewServeMux()
 	mux.Handle("GET /things/{name}", web.Handle(f))
-	mux.Handle("/", web.NotFound())
+	mux.Handle("/", web.Unmatched(mux))
 	logger := slog.New(slog.NewJSONHandler(log, &slog.HandlerOptions{Level: slog.LevelDebug}))
 	r := httptest.NewRequest(http.MethodGet, "/things/hush?user=hush", nil)
 	for i := 0; i+1 < len(header); i += 2 {

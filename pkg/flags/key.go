@@ -2,7 +2,9 @@ package flags
 
 import (
 	"encoding/hex"
+	"net/url"
 	"slices"
+	"strings"
 	"time"
 )
 
@@ -19,6 +21,7 @@ type Key struct {
 
 	Environments []string   `json:"environments,omitempty"` // none means all
 	TargetApps   []string   `json:"targetApps,omitempty"`   // none means all
+	Origins      []string   `json:"origins,omitempty"`      // client keys: pages that may use it, such as https://shop.example; none means all
 	Scopes       []string   `json:"scopes,omitempty"`       // console keys: what they may do
 	ExpiresAt    *time.Time `json:"expiresAt,omitempty"`
 	Revoked      bool       `json:"revoked,omitempty"`
@@ -47,9 +50,27 @@ func (k *Key) Active(now time.Time) bool {
 	return !k.Revoked && (k.ExpiresAt == nil || now.Before(*k.ExpiresAt))
 }
 
+// AllowsOrigin reports whether pages of an origin, as browsers name it in the
+// header Origin, may use the key. Programs that are no browser name none, and
+// may: a list of origins keeps other people's pages away, and nobody else.
+func (k *Key) AllowsOrigin(origin string) bool {
+	return origin == "" || len(k.Origins) == 0 || slices.Contains(k.Origins, origin)
+}
+
 // Scope is what the key may see.
 func (k *Key) Scope() Scope {
 	return Scope{Kind: k.Kind, Environments: slices.Clone(k.Environments), TargetApps: slices.Clone(k.TargetApps)}
+}
+
+// isOrigin reports whether a text is an origin just as browsers write it: another
+// form would never match what they send.
+func isOrigin(text string) bool {
+	u, err := url.Parse(text)
+	if err != nil || u.Scheme == "" || u.Hostname() == "" || text != strings.ToLower(u.Scheme+"://"+u.Host) {
+		return false
+	}
+	port := u.Port()
+	return !strings.HasSuffix(u.Host, ":") && !(u.Scheme == "https" && port == "443") && !(u.Scheme == "http" && port == "80")
 }
 
 // digest is the hash as bytes.
@@ -65,6 +86,7 @@ func (k *Key) normalize() {
 	normalizeAbout(&k.About)
 	unlist(&k.Environments)
 	unlist(&k.TargetApps)
+	unlist(&k.Origins)
 	unlist(&k.Scopes)
 	normalizeTime(&k.ExpiresAt)
 }
@@ -81,6 +103,15 @@ func (k *Key) validate(v *validation) {
 	v.texts("/environments", k.Environments, maxTags, maxValue)
 	v.texts("/targetApps", k.TargetApps, maxTags, 100)
 	v.texts("/scopes", k.Scopes, maxTags, 100)
+	v.texts("/origins", k.Origins, maxTags, maxValue)
+	if len(k.Origins) > 0 && k.Kind != KeyClient {
+		v.add("/origins", CodeInvalid, "only client keys are used by pages: leave the origins out")
+	}
+	for i, origin := range k.Origins {
+		if !isOrigin(origin) {
+			v.add(at("/origins", i), CodeInvalid, "an origin is what browsers call it: https://shop.example, with the port unless it is the usual one, in lower case and without a path")
+		}
+	}
 	if before, ok := v.before.(*Key); ok {
 		if before.Kind != k.Kind {
 			v.add("/kind", CodeImmutable, "a key stays a %s key", before.Kind)

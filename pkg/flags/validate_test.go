@@ -371,3 +371,28 @@ func TestKeysAndMetricsAreChecked(t *testing.T) {
 		t.Errorf("un-revoking: %v; want it refused", problems)
 	}
 }
+
+func TestTheOriginsOfAKeyAreWrittenAsBrowsersWriteThem(t *testing.T) {
+	key := func(kind flags.KeyKind, origins ...string) flags.Problems {
+		return flags.Validate(flags.NewState("shop"), &flags.Key{
+			ID: "key_1", Name: "k", Kind: kind, Hash: strings.Repeat("0f", 32), Origins: origins,
+		})
+	}
+	for _, origin := range []string{"https://shop.example", "http://localhost:3000", "https://[::1]:8443", "capacitor://localhost", "http://10.0.0.1:443"} {
+		if got := key(flags.KeyClient, origin); len(got) > 0 {
+			t.Errorf("the origin %q has problems: %v", origin, got)
+		}
+	}
+	for _, origin := range []string{
+		"", "*", "null", "shop.example", "https://", "https://shop.example/", "https://shop.example/path", "https://Shop.example",
+		"HTTPS://shop.example", "https://shop.example:443", "http://shop.example:80", "https://shop.example:", "https://u@shop.example",
+		"https://shop.example?q", "https://shop.example#f", "https://a b", "//shop.example", "mailto:a@b.example", "https://\x00",
+	} {
+		if got := key(flags.KeyClient, origin); len(got) != 1 && origin != "" || len(got) == 0 {
+			t.Errorf("the origin %q has the problems %v, want one", origin, got)
+		}
+	}
+	if got := key(flags.KeyServer, "https://shop.example"); len(got) != 1 || got[0].Pointer != "/origins" {
+		t.Errorf("origins of a server key have the problems %v, want one at /origins", got)
+	}
+}

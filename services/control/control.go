@@ -75,7 +75,7 @@ func New(deps Deps, opts Options) (*Service, error) {
 	s := &Service{deps: deps, opts: opts}
 	s.projects = project.New(project.Source{Log: s.openLog, Follower: s.follower, Provision: s.provision})
 	s.results = results.New(deps.Warehouse)
-	s.api = api.New(s.projects, auth.NewResolver(s.state), s.results)
+	s.api = api.New(s.projects, auth.NewResolver(s.state, "control", deps.Registerer), s.results)
 	return s, nil
 }
 

@@ -21,6 +21,7 @@ import (
 // Settings are the flags of the program; their help is its reference.
 type Settings struct {
 	config.Common
+	web.Settings
 
 	Listen string `help:"Address of the management interface." default:"127.0.0.1:8081" placeholder:"HOST:PORT"`
 	Ops    string `help:"Address of metrics, health and profiles, never a public one; empty for none." default:"127.0.0.1:9081" placeholder:"HOST:PORT"`
@@ -58,8 +59,8 @@ func Main(ctx context.Context, cfg *Settings) error {
 	}
 	mux := http.NewServeMux()
 	service.Register(mux)
-	mux.Handle("/", web.NotFound())
-	front := &web.Server{Addr: cfg.Listen, Handler: web.Middleware(lg, mux), Drain: cfg.Drain / 2, Logger: lg}
+	mux.Handle("/", web.Unmatched(mux))
+	front := &web.Server{Addr: cfg.Listen, Handler: web.Middleware(lg, cfg.Proxies.Handler(mux)), Drain: cfg.Drain / 2, Logger: lg}
 	admitted := make(chan struct{})
 	ready := func() error {
 		select {

@@ -16,7 +16,6 @@ import (
 	"fmt"
 	"log/slog"
 	"net/http"
-	"net/netip"
 	"sync"
 	"time"
 
@@ -32,7 +31,6 @@ import (
 	wire "github.com/sluice-flags/sluice/pkg/events/live"
 	"github.com/sluice-flags/sluice/pkg/flags"
 	"github.com/sluice-flags/sluice/services/edge/internal/access"
-	"github.com/sluice-flags/sluice/services/edge/internal/caller"
 	"github.com/sluice-flags/sluice/services/edge/internal/exposure"
 	"github.com/sluice-flags/sluice/services/edge/internal/features"
 	"github.com/sluice-flags/sluice/services/edge/internal/follower"
@@ -51,8 +49,6 @@ type Deps struct {
 
 // Options of the service. The zero value works.
 type Options struct {
-	// Proxies are the networks whose X-Forwarded-For is believed.
-	Proxies []netip.Prefix
 	// MaxConnections bounds live connections: 50,000.
 	MaxConnections int
 	// Handshakes bounds new live connections a second: 500.
@@ -89,19 +85,19 @@ func New(d Deps, o Options) (*Service, error) {
 	}
 	s := &Service{deps: d, agents: lookup.NewAgents()}
 	s.rulesets = follower.New(follower.Options{Country: d.Country, UserAgent: s.agents, Logger: d.Logger})
-	s.resolver = auth.NewResolver(s.state)
+	s.resolver = auth.NewResolver(s.state, "edge", d.Registerer)
 	s.publisher = facts.NewPublisher(d.Bus, facts.Options{Door: "edge", Logger: d.Logger, Registerer: d.Registerer})
 	s.exposures = exposure.New(s.publisher, exposure.Options{Logger: d.Logger, Registerer: d.Registerer})
 
 	gate := &access.Gatekeeper{
-		Resolve: s.resolver.Request, Scope: s.rulesets.Scope, Stale: s.stale, Proxies: caller.Proxies(o.Proxies),
+		Resolve: s.resolver.Request, Scope: s.rulesets.Scope, Stale: s.stale,
 	}
 	s.statsig = statsig.New(gate, s.exposures)
 	s.features = features.New(gate, s.exposures, d.Registerer)
 	s.hub = live.New(
 		live.Deps{Resolve: s.resolver.Request, Scope: s.rulesets.Scope, Stale: s.stale},
 		live.Options{
-			Proxies: caller.Proxies(o.Proxies), MaxConnections: o.MaxConnections, Handshakes: o.Handshakes, Spread: o.Spread,
+			MaxConnections: o.MaxConnections, Handshakes: o.Handshakes, Spread: o.Spread,
 			Logger: d.Logger, Registerer: d.Registerer,
 		})
 	d.Followers.Watch(s.changed)

@@ -227,7 +227,7 @@ func TestWrongRequestsGet4xxAndAProblem(t *testing.T) {
 		{"no config", "POST", "/v1/get_config", server, `{"user":{}}`, 400},
 		{"no layer", "POST", "/v1/get_layer", server, `{"user":{}}`, 400},
 		{"unknown layer", "POST", "/v1/get_layer", server, `{"layerName":"x","user":{}}`, 404},
-		{"wrong method", "DELETE", "/v1/check_gate", server, "", 404},
+		{"wrong method", "DELETE", "/v1/check_gate", server, "", 405},
 		{"no such path", "GET", "/v1/nothing", server, "", 404},
 		{"features without user", "GET", "/features/gate/checkout", server, "", 400},
 		{"features with a broken user", "GET", "/features/gate/checkout?user=%7B", server, "", 400},

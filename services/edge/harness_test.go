@@ -131,7 +131,7 @@ func startEdge(t *testing.T, n *nats, snapshots string) *running {
 	e.Service = service
 	mux := http.NewServeMux()
 	service.Register(mux)
-	mux.Handle("/", web.NotFound())
+	mux.Handle("/", web.Unmatched(mux))
 	e.server = httptest.NewServer(web.Middleware(nil, mux))
 
 	ctx, cancel := context.WithCancel(context.WithoutCancel(t.Context()))

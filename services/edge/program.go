@@ -2,10 +2,8 @@ package edge
 
 import (
 	"context"
-	"fmt"
 	"log/slog"
 	"net/http"
-	"net/netip"
 	"os"
 	"time"
 
@@ -22,32 +20,19 @@ import (
 // Settings are the flags of the program; their help is its reference.
 type Settings struct {
 	config.Common
+	web.Settings
 
 	Listen string `help:"Address that SDKs and live clients connect to." default:"127.0.0.1:8082" placeholder:"HOST:PORT"`
 	Ops    string `help:"Address of metrics, health and profiles, never a public one; empty for none." default:"127.0.0.1:9082" placeholder:"HOST:PORT"`
 
 	NATS bus.Settings `embed:"" prefix:"nats-"`
 
-	Data    string   `help:"Folder for the last state of each project, so that a restart can serve while NATS is away; empty for none." type:"path" placeholder:"DIR"`
-	GeoIP   string   `name:"geoip" help:"Country table in MaxMind's format; without one, rules see only the country that users state." type:"existingfile" placeholder:"FILE"`
-	Proxies []string `help:"Networks of proxies whose X-Forwarded-For is believed." placeholder:"CIDR"`
+	Data  string `help:"Folder for the last state of each project, so that a restart can serve while NATS is away; empty for none." type:"path" placeholder:"DIR"`
+	GeoIP string `name:"geoip" help:"Country table in MaxMind's format; without one, rules see only the country that users state." type:"existingfile" placeholder:"FILE"`
 
 	MaxConnections int           `help:"Live connections that are held at once; more are refused." default:"50000"`
 	Handshakes     int           `help:"New live connections that are taken in one second." default:"500"`
 	Spread         time.Duration `help:"Time over which live clients are asked to come back after a restart." default:"30s"`
-}
-
-// Options is what the settings say about the service itself.
-func (s *Settings) options() (Options, error) {
-	o := Options{MaxConnections: s.MaxConnections, Handshakes: s.Handshakes, Spread: s.Spread}
-	for _, text := range s.Proxies {
-		network, err := netip.ParsePrefix(text)
-		if err != nil {
-			return Options{}, fmt.Errorf("--proxies: %q is not a network such as 10.0.0.0/8", text)
-		}
-		o.Proxies = append(o.Proxies, network)
-	}
-	return o, nil
 }
 
 // Main runs the service alone, against a NATS that others run, until ctx is
@@ -55,10 +40,6 @@ func (s *Settings) options() (Options, error) {
 func Main(ctx context.Context, cfg *Settings) error {
 	lg := cfg.Logger(os.Stderr)
 	reg := telemetry.NewRegistry()
-	options, err := cfg.options()
-	if err != nil {
-		return err
-	}
 	deps := Deps{Logger: lg, Registerer: reg}
 	if cfg.GeoIP != "" {
 		countries, err := lookup.OpenCountries(cfg.GeoIP)
@@ -70,28 +51,32 @@ func Main(ctx context.Context, cfg *Settings) error {
 	}
 	following := follow.Options{Logger: lg, Registerer: reg}
 	if cfg.Data != "" {
-		if following.Snapshots, err = follow.NewSnapshotStore(cfg.Data); err != nil {
+		snapshots, err := follow.NewSnapshotStore(cfg.Data)
+		if err != nil {
 			return err
 		}
+		following.Snapshots = snapshots
 	}
-	if deps.Bus, err = bus.Connect(ctx, cfg.NATS.Config("sluice-edge", lg)); err != nil {
+	conn, err := bus.Connect(ctx, cfg.NATS.Config("sluice-edge", lg))
+	if err != nil {
 		return err
 	}
+	deps.Bus = conn
 	defer deps.Bus.Close()
 
 	deps.Followers = follow.NewSet(follow.SetOptions{
 		Open:     natslog.Reader(deps.Bus, lg),
 		Follower: following,
 	})
-	service, err := New(deps, options)
+	service, err := New(deps, Options{MaxConnections: cfg.MaxConnections, Handshakes: cfg.Handshakes, Spread: cfg.Spread})
 	if err != nil {
 		return err
 	}
 	mux := http.NewServeMux()
 	service.Register(mux)
-	mux.Handle("/", web.NotFound())
+	mux.Handle("/", web.Unmatched(mux))
 	front := &web.Server{
-		Addr: cfg.Listen, Handler: web.Middleware(lg, mux), Drain: cfg.Drain / 2, OnShutdown: service.Goodbye, Logger: lg,
+		Addr: cfg.Listen, Handler: web.Middleware(lg, cfg.Proxies.Handler(mux)), Drain: cfg.Drain / 2, OnShutdown: service.Goodbye, Logger: lg,
 	}
 	ops := &web.Server{Addr: cfg.Ops, Handler: telemetry.Ops(reg, service.Ready), Logger: lg}
 	if err := web.Listen(front, ops); err != nil {

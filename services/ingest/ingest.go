@@ -85,7 +85,7 @@ func New(d Deps, o Options) (*Service, error) {
 		Partitions: o.Partitions, Window: facts.NewWindow(0, 0), Door: "ingest", Logger: d.Logger, Registerer: d.Registerer,
 	})
 	states := auth.Followed(d.Followers)
-	s.statsig = statsig.New(auth.NewResolver(states), intake.New(s.publisher, states, d.Registerer), d.Registerer)
+	s.statsig = statsig.New(auth.NewResolver(states, "ingest", d.Registerer), intake.New(s.publisher, states, d.Registerer), d.Registerer)
 	if o.AcceptOnly {
 		return s, nil
 	}

@@ -20,6 +20,7 @@ import (
 // Settings are the flags of the program; their help is its reference.
 type Settings struct {
 	config.Common
+	web.Settings
 
 	Listen string `help:"Address that SDKs send to." default:"127.0.0.1:8083" placeholder:"HOST:PORT"`
 	Ops    string `help:"Address of metrics, health and profiles, never a public one; empty for none." default:"127.0.0.1:9083" placeholder:"HOST:PORT"`
@@ -58,8 +59,8 @@ func Main(ctx context.Context, cfg *Settings) error {
 	}
 	mux := http.NewServeMux()
 	service.Register(mux)
-	mux.Handle("/", web.NotFound())
-	front := &web.Server{Addr: cfg.Listen, Handler: web.Middleware(lg, mux), Drain: cfg.Drain / 2, Logger: lg}
+	mux.Handle("/", web.Unmatched(mux))
+	front := &web.Server{Addr: cfg.Listen, Handler: web.Middleware(lg, cfg.Proxies.Handler(mux)), Drain: cfg.Drain / 2, Logger: lg}
 	ops := &web.Server{Addr: cfg.Ops, Handler: telemetry.Ops(reg, service.Ready), Logger: lg}
 	if err := web.Listen(front, ops); err != nil {
 		return err

@@ -226,7 +226,7 @@ func compose(t fataler, conn *bus.Conn, db func() *warehouse.DB, lg *slog.Logger
 	}
 	mux := http.NewServeMux()
 	service.Register(mux)
-	mux.Handle("/", web.NotFound())
+	mux.Handle("/", web.Unmatched(mux))
 	return web.Middleware(lg, mux), running{service: service, all: func(ctx context.Context) error {
 		var wg sync.WaitGroup
 		defer wg.Wait()

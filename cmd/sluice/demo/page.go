@@ -39,6 +39,6 @@ func Page(f Facts) http.Handler {
 	for _, name := range []string{"page.css", "page.js"} {
 		mux.HandleFunc("GET /demo/"+name, func(w http.ResponseWriter, r *http.Request) { http.ServeFileFS(w, r, files, name) })
 	}
-	mux.Handle("/", web.NotFound())
+	mux.Handle("/", web.Unmatched(mux))
 	return mux
 }

@@ -13,7 +13,6 @@ import (
 	"net/http"
 	"net/url"
 	"slices"
-	"strings"
 
 	"github.com/sluice-flags/sluice/internal/auth"
 	"github.com/sluice-flags/sluice/internal/bus"
@@ -48,7 +47,7 @@ func New(projects *project.Projects, resolver *auth.Resolver, reports Results) *
 	for _, r := range a.routes {
 		a.mux.Handle(r.method+" "+r.path, a.handle(r))
 	}
-	a.mux.Handle("/", web.Handle(a.fallback))
+	a.mux.Handle("/", web.Unmatched(a.mux))
 	return a
 }
 
@@ -226,22 +225,4 @@ func has(p *project.Project, kind flags.Kind) error {
 		return web.Errorf(web.CodeNotFound, "the organisation's project has keys only")
 	}
 	return nil
-}
-
-// fallback answers what no route does: 405 where another method would do, else
-// 404.
-func (a *API) fallback(w http.ResponseWriter, r *http.Request) error {
-	var allowed []string
-	for _, method := range []string{"GET", "POST", "PUT", "PATCH", "DELETE"} {
-		probe := r.Clone(r.Context())
-		probe.Method = method
-		if _, pattern := a.mux.Handler(probe); pattern != "/" {
-			allowed = append(allowed, method)
-		}
-	}
-	if len(allowed) == 0 {
-		return web.Errorf(web.CodeNotFound, "nothing is served at this path")
-	}
-	w.Header().Set("Allow", strings.Join(allowed, ", "))
-	return web.Errorf(web.CodeMethodNotAllowed, "this path answers to %s", strings.Join(allowed, ", "))
 }

@@ -85,7 +85,7 @@ func (w *world) serve(projects *project.Projects) http.Handler {
 			return nil, fmt.Errorf("%w: %w", bus.ErrUnknownProject, err)
 		}
 		return p.State(ctx)
-	})
+	}, "test", nil)
 	logger := slog.New(slog.NewTextHandler(&locked{w: w.errors}, &slog.HandlerOptions{Level: slog.LevelError}))
 	return web.Middleware(logger, api.New(projects, resolver, results.New(func() *warehouse.DB { return nil })))
 }

@@ -26,7 +26,6 @@ type Gatekeeper struct {
 	Resolve func(r *http.Request, token string) (auth.Principal, error)
 	Scope   func(state *flags.State, scope flags.Scope) *follower.Scope
 	Stale   func(project string) bool
-	Proxies caller.Proxies
 }
 
 // A Visit is a request that was let in, bound to one version of the rules, so
@@ -50,7 +49,7 @@ func (g *Gatekeeper) Enter(w http.ResponseWriter, r *http.Request, token string)
 	v := &Visit{
 		Principal: p,
 		Version:   g.Scope(p.State, p.Scope).Current(),
-		Origin:    g.Proxies.Of(r),
+		Origin:    caller.Of(r),
 	}
 	w.Header().Set(HeaderSequence, strconv.FormatUint(v.Version.Seq, 10))
 	if g.Stale != nil && g.Stale(p.Project) {

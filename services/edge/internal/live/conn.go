@@ -59,7 +59,8 @@ type conn struct {
 
 	mu        sync.Mutex
 	principal auth.Principal
-	room      *room // nil before the hello
+	expiry    *time.Timer // of a key that has an end
+	room      *room       // nil before the hello
 	mode      wire.Mode
 	user      eval.User
 	client    eval.ClientOptions
@@ -88,6 +89,9 @@ func (c *conn) leave() {
 	c.mu.Lock()
 	room := c.room
 	c.room, c.closing = nil, true
+	if c.expiry != nil {
+		c.expiry.Stop()
+	}
 	c.mu.Unlock()
 	if room != nil {
 		c.hub.leave(c, room)
@@ -144,6 +148,7 @@ func (c *conn) hello(h wire.Hello) error {
 		return err
 	}
 	c.room = c.hub.enter(c, scope) // from here on sweeps wait for mu
+	c.endWith(p.Key)
 	c.answer(h.Position)
 	c.mu.Unlock()
 
@@ -155,6 +160,20 @@ func (c *conn) hello(h wire.Hello) error {
 		return refusal(err)
 	}
 	return nil
+}
+
+// endWith closes the connection when the key ends, if it does. The caller holds
+// mu.
+func (c *conn) endWith(key *flags.Key) {
+	if c.expiry != nil {
+		c.expiry.Stop()
+		c.expiry = nil
+	}
+	if key.ExpiresAt != nil && !c.closing {
+		c.expiry = time.AfterFunc(time.Until(*key.ExpiresAt), func() {
+			c.close(wire.CloseUnauthorized, "the key has expired")
+		})
+	}
 }
 
 // allowed checks what the client asks for against its key, and settles the
@@ -279,8 +298,14 @@ func (c *conn) keysChanged(state *flags.State, keys map[flags.Ref]bool) {
 		c.close(wire.CloseUnauthorized, "the key is no longer valid")
 	case now.Hash != key.Hash:
 		c.close(wire.CloseUnauthorized, "the key was replaced")
-	case !slices.Equal(now.Environments, key.Environments) || !slices.Equal(now.TargetApps, key.TargetApps):
-		c.goodbye(0, "the key sees something else now")
+	case !slices.Equal(now.Environments, key.Environments) || !slices.Equal(now.TargetApps, key.TargetApps),
+		!slices.Equal(now.Origins, key.Origins): // the next handshake tells whether this page is among them
+		c.goodbye(0, "the key is for something else now")
+	default:
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		c.principal.Key = now
+		c.endWith(now)
 	}
 }
 

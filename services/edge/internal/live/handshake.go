@@ -13,6 +13,7 @@ import (
 	"github.com/sluice-flags/sluice/internal/auth"
 	"github.com/sluice-flags/sluice/internal/web"
 	"github.com/sluice-flags/sluice/pkg/flags"
+	"github.com/sluice-flags/sluice/services/edge/internal/caller"
 )
 
 // ServeHTTP upgrades a GET to a WebSocket, and answers a POST of a hello frame
@@ -73,7 +74,7 @@ func (h *Hub) serve(w http.ResponseWriter, r *http.Request) error {
 		return nil
 	}
 	s := &socket{ws: ws, pipe: hj.pipe}
-	c := &conn{hub: h, origin: h.options.Proxies.Of(r), sink: s}
+	c := &conn{hub: h, origin: caller.Of(r), sink: s}
 	s.pipe.drained, s.pipe.failed = c.drained, c.fail
 	s.listen(c)
 	// The request's context ends with this handler; the hello comes after it.

@@ -32,7 +32,6 @@ import (
 	"github.com/sluice-flags/sluice/internal/auth"
 	wire "github.com/sluice-flags/sluice/pkg/events/live"
 	"github.com/sluice-flags/sluice/pkg/flags"
-	"github.com/sluice-flags/sluice/services/edge/internal/caller"
 	"github.com/sluice-flags/sluice/services/edge/internal/follower"
 )
 
@@ -48,8 +47,6 @@ type Deps struct {
 
 // Options bound what connections may cost. The zero value works.
 type Options struct {
-	Proxies caller.Proxies
-
 	MaxConnections int           // beyond it, 503; default 50,000
 	Handshakes     int           // new connections a second; default 500
 	HelloTimeout   time.Duration // default 5 s
@@ -143,8 +140,7 @@ func (h *Hub) Run(ctx context.Context) error {
 	}
 }
 
-// ping lets every connection of a slot know that it is alive and up to date, and
-// ends those whose key has expired.
+// ping lets every connection of a slot know that it is alive and up to date.
 func (h *Hub) ping(slot int) {
 	h.mu.Lock()
 	conns := make([]*conn, 0, len(h.slots[slot]))
@@ -152,10 +148,9 @@ func (h *Hub) ping(slot int) {
 		conns = append(conns, c)
 	}
 	h.mu.Unlock()
-	now := time.Now()
 	messages := make(map[wire.Ping]*message)
 	for _, c := range conns {
-		c.ping(now, messages)
+		c.ping(messages)
 	}
 }
 

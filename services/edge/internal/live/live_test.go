@@ -52,7 +52,7 @@ func newWorld(t *testing.T, o live.Options) *world {
 			return nil, bus.ErrUnknownProject
 		}
 		return w.State(), nil
-	})
+	}, "test", nil)
 	w.hub = live.New(live.Deps{
 		Resolve: resolver.Request, Scope: rulesets.Scope, Stale: func(string) bool { return w.stale },
 	}, o)
@@ -1006,5 +1006,34 @@ func TestHellosThatGetNoEventStream(t *testing.T) {
 				t.Errorf("POST %.80s = %d, want %d", tt.hello, res.StatusCode, tt.want)
 			}
 		})
+	}
+}
+
+func TestAConnectionEndsWhenItsKeyDoes(t *testing.T) {
+	w := newWorld(t, live.Options{Ping: time.Hour}) // no ping comes to notice it
+	soon := func(k *flags.Key) { k.ExpiresAt = new(time.Now().Add(300 * time.Millisecond)) }
+	shortened := w.Key(t, flags.KeyClient)
+	first := w.greet(t, wire.Hello{Key: w.Key(t, flags.KeyClient, soon), User: user("u1")})
+	second := w.greet(t, wire.Hello{Key: shortened, User: user("u1")})
+	second.whole()
+
+	doc := w.KeyOf(t, shortened)
+	soon(doc)
+	w.Put(t, doc)
+	for name, c := range map[string]*client{"a key that had little time": first, "a key whose time was shortened": second} {
+		for {
+			f, err := c.next()
+			if err == nil {
+				if _, ok := f.(wire.Ping); ok {
+					t.Errorf("the connection of %s was pinged", name)
+				}
+				continue
+			}
+			var end *websocket.CloseError
+			if !errors.As(err, &end) || wire.CloseCode(end.Code) != wire.CloseUnauthorized {
+				t.Errorf("the connection of %s ended with %v, want %d", name, err, wire.CloseUnauthorized)
+			}
+			break
+		}
 	}
 }

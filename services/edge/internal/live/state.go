@@ -1,8 +1,6 @@
 package live
 
 import (
-	"time"
-
 	"github.com/sluice-flags/sluice/pkg/eval"
 	wire "github.com/sluice-flags/sluice/pkg/events/live"
 	"github.com/sluice-flags/sluice/services/edge/internal/follower"
@@ -139,14 +137,10 @@ func (c *conn) sendFull(to *follower.Version) {
 
 // ping lets the client know that it is up to date, and the kernel that it is
 // there. Messages holds the frames of this round.
-func (c *conn) ping(now time.Time, messages map[wire.Ping]*message) {
+func (c *conn) ping(messages map[wire.Ping]*message) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.room == nil || c.closing {
-		return
-	}
-	if key := c.principal.Key; !key.Active(now) {
-		c.closeLocked(wire.CloseUnauthorized, "the key has expired")
 		return
 	}
 	if c.sink.busy() {

@@ -9,6 +9,7 @@ import (
 
 	"github.com/sluice-flags/sluice/internal/web"
 	wire "github.com/sluice-flags/sluice/pkg/events/live"
+	"github.com/sluice-flags/sluice/services/edge/internal/caller"
 )
 
 // A stream is a client that cannot have a WebSocket: it posts its hello and reads
@@ -102,7 +103,7 @@ func (h *Hub) stream(w http.ResponseWriter, r *http.Request) error {
 		return web.Errorf(web.CodeValidation, "post a hello frame")
 	}
 	s := newStream()
-	c := &conn{hub: h, origin: h.options.Proxies.Of(r), sink: s, request: r}
+	c := &conn{hub: h, origin: caller.Of(r), sink: s, request: r}
 	stays := h.add(c) // first, so that a key that is revoked meanwhile finds it
 	defer h.drop(c)
 	defer c.leave()

@@ -15,7 +15,7 @@ import (
 )
 
 func TestBodiesBeyondTheMemoryAreRefusedAndGiveItBack(t *testing.T) {
-	a := New(auth.NewResolver(nil), nil, nil)
+	a := New(auth.NewResolver(nil, "test", nil), nil, nil)
 	a.memory = semaphore.NewWeighted(100)
 	read := func(size int, decode func([]byte) error) (func(), error) {
 		return a.read(httptest.NewRequest(http.MethodPost, "/", strings.NewReader(strings.Repeat(" ", size))), decode)
@@ -44,7 +44,7 @@ func TestBodiesBeyondTheMemoryAreRefusedAndGiveItBack(t *testing.T) {
 }
 
 func TestABodyThatIsOnlyAnnouncedHoldsNoMemory(t *testing.T) {
-	a := New(auth.NewResolver(nil), nil, nil)
+	a := New(auth.NewResolver(nil, "test", nil), nil, nil)
 	a.memory = semaphore.NewWeighted(100)
 	taken := func([]byte) error { return nil }
 
