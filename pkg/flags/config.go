@@ -21,6 +21,7 @@ type Config struct {
 	Salt          string   `json:"salt,omitempty"`
 	TargetApps    []string `json:"targetApps,omitempty"`
 	ClientVisible *bool    `json:"clientVisible,omitempty"`
+	DeferToCode   bool     `json:"deferToCode,omitempty"` // OpenFeature clients keep the default in their code
 
 	DefaultValue json.RawMessage `json:"defaultValue" flags:"required"`
 	Rules        []Rule          `json:"rules"` // each with a value

@@ -21,6 +21,8 @@ type Experiment struct {
 	UnitType   string   `json:"unitType,omitempty"`
 	Salt       string   `json:"salt,omitempty"`
 	TargetApps []string `json:"targetApps,omitempty"`
+	// DeferToCode leaves OpenFeature clients with the default in their code.
+	DeferToCode bool `json:"deferToCode,omitempty"`
 
 	// Allocation is the percentage of units that may take part, in steps of 0.1.
 	Allocation float64 `json:"allocation" flags:"required"`

@@ -19,6 +19,7 @@ type Gate struct {
 	Salt          string   `json:"salt,omitempty"`
 	TargetApps    []string `json:"targetApps,omitempty"`
 	ClientVisible *bool    `json:"clientVisible,omitempty"` // nil means visible
+	DeferToCode   bool     `json:"deferToCode,omitempty"`   // OpenFeature clients keep the default in their code
 
 	Rules     []Rule               `json:"rules"`
 	Overrides map[string]Overrides `json:"overrides,omitempty"` // by unit type

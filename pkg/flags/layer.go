@@ -17,12 +17,13 @@ type Layer struct {
 	Name string `json:"name" flags:"required"`
 	About
 
-	Status     Status          `json:"status,omitempty"`
-	UnitType   string          `json:"unitType,omitempty"`
-	Salt       string          `json:"salt,omitempty"`
-	TargetApps []string        `json:"targetApps,omitempty"`
-	Parameters json.RawMessage `json:"parameters" flags:"required"` // object: name to default value
-	Holdouts   []string        `json:"holdouts,omitempty"`
+	Status      Status          `json:"status,omitempty"`
+	UnitType    string          `json:"unitType,omitempty"`
+	Salt        string          `json:"salt,omitempty"`
+	TargetApps  []string        `json:"targetApps,omitempty"`
+	DeferToCode bool            `json:"deferToCode,omitempty"`       // as a gate's
+	Parameters  json.RawMessage `json:"parameters" flags:"required"` // object: name to default value
+	Holdouts    []string        `json:"holdouts,omitempty"`
 }
 
 // Ref implements [Document].

@@ -8,6 +8,8 @@ type Project struct {
 
 	// ReasonRequired refuses changes that do not say why.
 	ReasonRequired bool `json:"reasonRequired,omitempty"`
+	// OFREPServerKeysOnly refuses client keys where names travel in clear.
+	OFREPServerKeysOnly bool `json:"ofrepServerKeysOnly,omitempty"`
 }
 
 // Ref implements [Document].
