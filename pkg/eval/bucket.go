@@ -4,7 +4,9 @@ import (
 	"crypto/sha256"
 	"encoding"
 	"encoding/binary"
+	"maps"
 	"math"
+	"slices"
 )
 
 // Units fall into buckets by the hash of a salt and their id: 10,000 of them for
@@ -135,6 +137,9 @@ type buckets struct {
 // hundreds of numbers.
 func newBuckets(target any, negate bool) test {
 	elements, ok := texts(target)
+	if object, isObject := target.(map[string]any); isObject { // of the v2 shape
+		elements, ok = slices.Collect(maps.Keys(object)), true
+	}
 	if !ok {
 		return constant(negate)
 	}

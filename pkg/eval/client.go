@@ -236,9 +236,9 @@ func (c *client) appendLayer(dst []byte, s *spec, o *outcome) []byte {
 	dst = append(append(append(dst, ','), o.client.text...), s.client.tail...)
 	explicit := "[]"
 	if o.delegated(s) {
-		explicit = o.spec.client.explicit
-		dst = append(append(dst, `,"allocated_experiment_name":`...), o.spec.client.quotedName(c.mode)...)
-		dst = appendMember(dst, "is_experiment_active", o.spec.active)
+		explicit = c.delegate.client.explicit
+		dst = append(append(dst, `,"allocated_experiment_name":`...), c.delegate.client.quotedName(c.mode)...)
+		dst = appendMember(dst, "is_experiment_active", c.delegate.active)
 		dst = appendMember(dst, "is_user_in_experiment", o.inside)
 	}
 	dst = append(append(dst, `,"explicit_parameters":`...), explicit...)

@@ -44,6 +44,7 @@ type node struct {
 // them; all others stop at the first that fails, which nobody can observe.
 type rule struct {
 	conditions  []conditionRef
+	bits        uint64 // of all conditions
 	gates       []*condition
 	unsupported bool
 	delegate    int32 // slot of the experiment that decides instead, -1 if none
@@ -127,7 +128,7 @@ func (b *builder) compile(section Section, src *Spec) (s *spec, err error) {
 	s.hidden = section == Gates && strings.HasPrefix(s.name, "segment:")
 	s.active = src.IsActive != nil && *src.IsActive
 	s.explicit = src.ExplicitParameters
-	if src.HasSharedParams != nil && *src.HasSharedParams && section == Configs {
+	if src.HasSharedParams != nil && *src.HasSharedParams && s.isExperiment() {
 		s.shared = cloneSpec(src)
 	}
 	d := draft{builder: b, src: src, spec: s, numbers: map[*condition]uint64{}}
@@ -276,6 +277,7 @@ func (d *draft) ask(r *rule, c *condition) {
 				d.spec.lists = append(d.spec.lists, c.slot)
 			}
 		}
+		r.bits |= bit
 		r.conditions = append(r.conditions, conditionRef{c, bit})
 	}
 }

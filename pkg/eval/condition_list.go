@@ -82,7 +82,7 @@ type arrayTest struct {
 func newArray(op arrayOp) operator {
 	return func(target any) (test, error) {
 		elements, ok := texts(target)
-		if _, isList := target.([]any); !ok || !isList {
+		if !ok {
 			return constant(false), nil
 		}
 		return &arrayTest{op, elements}, nil

@@ -53,28 +53,21 @@ func textIn(op textOp, fold, negate bool) operator {
 	}
 }
 
-// texts returns the elements of a target list as text. Bucket lists of the v2
-// shape are objects, whose keys are the elements.
+// texts returns the elements of a target list as text.
 func texts(target any) ([]string, bool) {
-	switch target := target.(type) {
-	case []any:
-		out := make([]string, 0, len(target))
-		for _, e := range target {
-			if v, list := valueOf(e); list != nil {
-				out = append(out, joined(list))
-			} else if v.kind != absent {
-				out = append(out, v.string())
-			}
-		}
-		return out, true
-	case map[string]any:
-		out := make([]string, 0, len(target))
-		for k := range target {
-			out = append(out, k)
-		}
-		return out, true
+	list, ok := target.([]any)
+	if !ok {
+		return nil, false
 	}
-	return nil, false
+	out := make([]string, 0, len(list))
+	for _, e := range list {
+		if v, nested := valueOf(e); nested != nil {
+			out = append(out, joined(nested))
+		} else if v.kind != absent {
+			out = append(out, v.string())
+		}
+	}
+	return out, true
 }
 
 func (t *textList) match(v value) bool {
@@ -94,18 +87,11 @@ func (t *textList) matchList(list items) bool { return t.relates(joined(list)) !
 // relates tries the text as it is, folding ASCII on the way, and lower-cases a
 // copy only if that fails and there are other letters.
 func (t *textList) relates(s string) bool {
-	if t.set != nil {
-		return t.contains(s)
-	}
-	if t.relatesToSome(s) {
-		return true
-	}
-	return t.fold && !isASCII(s) && t.relatesToSome(toLower(s))
-}
-
-func (t *textList) relatesToSome(s string) bool {
 	switch t.op {
 	case equals:
+		if t.set != nil {
+			return t.contains(s)
+		}
 		for _, e := range t.elements {
 			if len(s) == len(e) && t.same(s, e) {
 				return true
@@ -131,6 +117,10 @@ func (t *textList) relatesToSome(s string) bool {
 				}
 			}
 		}
+	}
+	if t.fold && !isASCII(s) {
+		lowered := textList{op: t.op, elements: t.elements}
+		return lowered.relates(toLower(s))
 	}
 	return false
 }
@@ -241,8 +231,8 @@ func caseIgnorable(c rune) bool {
 // Limits of regular expressions. The engine is linear in the subject, so these
 // bound one evaluation.
 const (
-	maxPattern = 4096
-	maxSubject = 1000
+	maxPattern = 4096 // bytes
+	maxSubject = 1000 // characters
 )
 
 // pattern passes values in whose text a regular expression is found.
@@ -270,11 +260,14 @@ func newPattern(target any) (test, error) {
 func (p pattern) match(v value) bool {
 	switch v.kind {
 	case text:
-		return len(v.text) <= maxSubject && p.re.MatchString(v.text)
+		return !longerThan(v.text, maxSubject) && p.re.MatchString(v.text)
 	case number, boolean:
 		return p.re.MatchString(v.string())
 	}
 	return false
 }
+
+// longerThan reports whether s has more than n characters.
+func longerThan(s string, n int) bool { return len(s) > n && utf8.RuneCountInString(s) > n }
 
 func (p pattern) matchList(list items) bool { return p.match(textValue(joined(list))) }

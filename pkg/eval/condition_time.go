@@ -3,6 +3,7 @@ package eval
 import (
 	"math"
 	"strconv"
+	"strings"
 	"time"
 )
 
@@ -70,16 +71,31 @@ func (v value) millis() (int64, bool) {
 		if n, ok := parseInteger(v.text); ok {
 			return scaled(float64(n))
 		}
-		layout := time.RFC3339
-		if len(v.text) == len(time.DateTime) && v.text[10] == ' ' {
-			layout = time.DateTime
-		} else if len(v.text) < len("2006-01-02T15:04:05Z") {
-			return 0, false
-		}
-		at, err := time.Parse(layout, v.text)
-		return at.UnixMilli(), err == nil
+		return parseDate(v.text)
 	}
 	return 0, false
+}
+
+// parseDate reads RFC 3339, which permits small letters and a space for the T, and
+// the same without a zone if there is a space.
+func parseDate(s string) (int64, bool) {
+	if len(s) < len(time.DateTime) {
+		return 0, false
+	}
+	layout := time.RFC3339
+	switch {
+	case s[10] == ' ' && len(s) == len(time.DateTime):
+		layout = time.DateTime
+	case len(s) < len("2006-01-02T15:04:05Z"):
+		return 0, false
+	case s[10] == ' ':
+		layout = "2006-01-02 15:04:05Z07:00"
+	}
+	at, err := time.Parse(layout, s)
+	if err != nil && strings.ContainsAny(s, "tz") {
+		at, err = time.Parse(layout, strings.ToUpper(s))
+	}
+	return at.UnixMilli(), err == nil
 }
 
 // parseInteger spares the error that strconv would make of a date.

@@ -43,7 +43,13 @@ func (r *Ruleset) decide(res *Result, section Section, u *User, name string) {
 		return
 	}
 	e := r.evaluation(u)
-	r.fill(res, s, e.decide(s))
+	o := e.decide(s)
+	r.fill(res, s, o)
+	if o.delegated(s) {
+		d := e.delegate
+		res.ExperimentActive, res.Version = d.active, o.spec.version
+		res.AllocatedExperiment, res.ExplicitParameters = d.name, d.explicit
+	}
 	if e.exposures.n > 0 {
 		res.exposures = e.exposures
 	}
@@ -56,11 +62,6 @@ func (r *Ruleset) fill(res *Result, s *spec, o *outcome) {
 	res.Reason, res.Found = o.reason, s.known
 	res.Pass, res.InExperiment, res.ExperimentActive = o.pass, o.inside, s.active
 	res.Version, res.Time, res.Sequence = s.version, r.time, r.sequence
-	if d := o.spec; o.delegated(s) {
-		res.ExperimentActive, res.Version = d.active, d.version
-		res.AllocatedExperiment = d.name
-		res.ExplicitParameters = d.explicit
-	}
 }
 
 // An evaluation is the state of one decision, or of one payload. It lives on the
@@ -70,6 +71,8 @@ type evaluation struct {
 	user  *User
 	app   string
 	trace *tracer // nil unless asked for
+
+	delegate *spec // that the spec which was asked names, if another decided
 
 	depth, visits int
 	exposures     exposures
@@ -122,7 +125,7 @@ func (e *evaluation) run(s *spec) *outcome {
 
 // walk asks the rules of a spec in order; the first that matches decides.
 func (e *evaluation) walk(s *spec) *outcome {
-	var known, held uint64 // conditions already asked, and those that held
+	var held, failed uint64 // conditions already asked, by their answer
 next:
 	for i := range s.rules {
 		r := &s.rules[i]
@@ -137,16 +140,18 @@ next:
 				continue
 			}
 		}
+		if r.bits&failed != 0 {
+			continue
+		}
 		for _, c := range r.conditions {
-			if known&c.bit == 0 { // always so for conditions without a bit
-				known |= c.bit
-				if !e.holds(c.condition) {
-					continue next
-				}
-				held |= c.bit
-			} else if held&c.bit == 0 {
+			if held&c.bit != 0 { // never so for conditions without a bit
+				continue
+			}
+			if !e.holds(c.condition) {
+				failed |= c.bit
 				continue next
 			}
+			held |= c.bit
 		}
 		return e.matched(s, r)
 	}
@@ -190,7 +195,7 @@ func (e *evaluation) matched(s *spec, r *rule) *outcome {
 	if r.delegate >= 0 {
 		if d := e.rules.sections[Configs].specs.at(r.delegate); d.known {
 			if e.depth == 1 {
-				e.exposures.undelegated = e.exposures.n
+				e.delegate, e.exposures.undelegated = d, e.exposures.n
 			}
 			return e.run(d)
 		}
@@ -201,7 +206,8 @@ func (e *evaluation) matched(s *spec, r *rule) *outcome {
 	return r.pass
 }
 
-// holds answers a condition that asks no gate.
+// holds answers a condition that asks no gate. The kinds that most rules are made
+// of come first, on ways of their own.
 func (e *evaluation) holds(c *condition) bool {
 	if c.direct {
 		if s := c.field.property.of(e.user); s != "" {
@@ -260,7 +266,7 @@ func (e *evaluation) userBucket(c *condition) int32 {
 // country what the lookup knows of the user's address.
 func (e *evaluation) address(c *condition) (value, items) {
 	v, list := c.field.of(e.user)
-	if v.kind != absent || c.field.exact != "country" {
+	if !v.empty() || c.field.exact != "country" {
 		return v, list
 	}
 	lookup := e.rules.options.Country
@@ -298,7 +304,7 @@ const maxAgent = 1000
 // parser makes of the user agent.
 func (e *evaluation) agent(c *condition) (value, items) {
 	v, list := c.field.of(e.user)
-	if v.kind != absent || c.field.facet == noFacet {
+	if !v.empty() || c.field.facet == noFacet {
 		return v, list
 	}
 	parser, agent := e.rules.options.UserAgent, e.user.UserAgent

@@ -165,7 +165,7 @@ func (p *parser) spec(name string) (s Spec) {
 		case "entity":
 			s.Entity = p.string(key)
 		case "version":
-			s.Version = p.integer(key)
+			s.Version = p.count()
 		case "isActive":
 			s.IsActive = p.optionalFlag(key)
 		case "hasSharedParams":
@@ -213,7 +213,7 @@ func (p *parser) rule() (r Rule) {
 		case "isExperimentGroup":
 			r.IsExperimentGroup = p.optionalFlag(key)
 		case "samplingRate":
-			r.SamplingRate = p.integer(key)
+			r.SamplingRate = p.count()
 		default:
 			p.skip()
 		}
@@ -298,6 +298,16 @@ func (p *parser) number64(key []byte) float64 {
 }
 
 func (p *parser) integer(key []byte) int64 { return int64(p.number64(key)) }
+
+// count reads a number that no decision needs: whatever else stands there is 0,
+// and costs nobody the entity.
+func (p *parser) count() int64 {
+	if c := p.peek(); c == '-' || '0' <= c && c <= '9' {
+		return int64(p.float())
+	}
+	p.skip()
+	return 0
+}
 
 func (p *parser) flag(key []byte) bool {
 	switch {

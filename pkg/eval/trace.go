@@ -21,9 +21,10 @@ type Trace struct {
 type RuleTrace struct {
 	ID         string           `json:"id"`
 	GroupName  string           `json:"groupName,omitempty"`
+	Percentage float64          `json:"percentage"` // of those who match, from 0 to 100
 	Matched    bool             `json:"matched"`
 	Conditions []ConditionTrace `json:"conditions,omitempty"`
-	Rollout    *RolloutTrace    `json:"rollout,omitempty"` // of a rule that matched and decides by percentage
+	Rollout    *RolloutTrace    `json:"rollout,omitempty"` // of a rule that matched, unless nobody or everybody passes
 }
 
 // A ConditionTrace explains one condition.
@@ -93,7 +94,7 @@ func (t *tracer) walk(e *evaluation, s *spec, out *Trace) *outcome {
 	}
 	for i := range s.rules {
 		r := &s.rules[i]
-		rt := RuleTrace{ID: r.id, GroupName: r.pass.group, Matched: true}
+		rt := RuleTrace{ID: r.id, GroupName: r.pass.group, Percentage: r.percentage(), Matched: true}
 		supported := true
 		for _, c := range r.asked {
 			ct := t.condition(e, c)
@@ -122,6 +123,17 @@ func (t *tracer) walk(e *evaluation, s *spec, out *Trace) *outcome {
 		}
 	}
 	return s.fallback
+}
+
+// percentage is the share of the rule's users who pass.
+func (r *rule) percentage() float64 {
+	switch {
+	case r.fail != nil:
+		return r.threshold / (rolloutBuckets / 100)
+	case r.pass.pass:
+		return 100
+	}
+	return 0
 }
 
 func (t *tracer) condition(e *evaluation, c *condition) ConditionTrace {

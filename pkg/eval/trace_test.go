@@ -46,6 +46,9 @@ func TestTraceExplainsEveryRuleAndCondition(t *testing.T) {
 	if rollout == nil || rollout.Threshold != 2500 || rollout.UnitID != "u1" || res.Pass != (float64(rollout.Bucket) < rollout.Threshold) {
 		t.Errorf("rollout = %+v of a gate that answers %v, want bucket and threshold that say so", rollout, res.Pass)
 	}
+	if first.Percentage != 100 || trace.Rules[1].Percentage != 25 {
+		t.Errorf("percentages = %v and %v, want 100 and 25", first.Percentage, trace.Rules[1].Percentage)
+	}
 	if body, err := json.Marshal(trace); err != nil || strings.Contains(string(body), "secret plan") {
 		t.Errorf("json.Marshal(trace) = %s, %v; want text without private attributes", body, err)
 	}

@@ -87,12 +87,18 @@ func (s *scalar) UnmarshalJSON(data []byte) error {
 	case bool:
 		*s = scalar(data)
 	case float64:
-		*s = scalar(formatNumber(v))
+		if isInteger(data) { // to the last digit: ids beyond 2^53 stay apart
+			*s = scalar(data)
+		} else {
+			*s = scalar(formatNumber(v))
+		}
 	default:
 		return fmt.Errorf("want text, got %.20s", data)
 	}
 	return nil
 }
+
+func isInteger(number []byte) bool { return strings.Trim(string(number), "-0123456789") == "" }
 
 func plain(in map[string]scalar) map[string]string {
 	if in == nil {

@@ -39,6 +39,9 @@ func present(s string) value {
 	return textValue(s)
 }
 
+// empty reports whether the value says nothing, so that a lookup may.
+func (v value) empty() bool { return v.kind == absent || v.kind == text && v.text == "" }
+
 func boolValue(b bool) value {
 	if b {
 		return value{kind: boolean, num: 1}

@@ -1,0 +1,169 @@
+package eval_test
+
+import (
+	"encoding/json"
+	"fmt"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/sluice-flags/sluice/pkg/eval"
+)
+
+// Corners of the protocol in which the published SDKs agree and a plausible
+// evaluator would not.
+
+// oneCountry and oneAgent know one answer.
+type (
+	oneCountry string
+	oneAgent   eval.UserAgent
+)
+
+func (c oneCountry) Country(string) (string, bool)      { return string(c), true }
+func (a oneAgent) ParseUserAgent(string) eval.UserAgent { return eval.UserAgent(a) }
+
+func TestLookupsAreAskedForWhatTheUserLeavesEmpty(t *testing.T) {
+	facets := oneAgent{Browser: "Firefox", BrowserVersion: "121.0", OS: "Linux", OSVersion: "6.1", Device: "Pixel 7"}
+	for field, want := range map[string]string{
+		"country": "SE", "browser_name": "Firefox", "browserVersion": "121.0", "OSName": "Linux", "os_version": "6.1",
+		"deviceOS": "Linux", "deviceModel": "Pixel 7",
+	} {
+		typ := "ua_based"
+		if field == "country" {
+			typ = "ip_based"
+		}
+		rules := eval.Compile(
+			eval.Specs{FeatureGates: []eval.Spec{gate("g", "s", rule("r", 100, "true", condition(typ, "any", field, []string{want})))}},
+			eval.Options{Country: oneCountry("SE"), UserAgent: facets})
+		for given, pass := range map[string]bool{"nothing": true, `""`: true, `"x"`: false, fmt.Sprintf("%q", want): true} {
+			u := eval.User{UserID: "u", IP: "1.2.3.4", UserAgent: "agent", Custom: map[string]any{}}
+			if given != "nothing" {
+				u.Custom[field] = decode(json.RawMessage(given))
+			}
+			if got := rules.Gate(&u, "g").Pass; got != pass {
+				t.Errorf("%s any [%q] for a user who gives %s: %v, want %v", field, want, given, got, pass)
+			}
+		}
+	}
+}
+
+func TestOnlyBucketsTakeAnObjectForAList(t *testing.T) {
+	object := map[string]bool{"pro": true}
+	for _, test := range []struct {
+		operator string
+		want     bool
+	}{{"any", false}, {"none", true}, {"str_contains_any", false}, {"str_contains_none", true}, {"array_contains_any", false}, {"array_contains_none", false}} {
+		if got := holds(test.operator, "pro", object); got != test.want {
+			t.Errorf("%q %s %v = %v, want %v as of any target that is no list", "pro", test.operator, object, got, test.want)
+		}
+	}
+	all := map[string]bool{}
+	for i := range 1000 {
+		all[fmt.Sprint(i)] = true
+	}
+	for operator, want := range map[string]bool{"any": true, "none": false} {
+		c := condition("user_bucket", operator, "", all)
+		c.AdditionalValues = map[string]any{"salt": "s"}
+		if got := compile(gate("g", "s", rule("r", 100, "true", c))).Gate(&eval.User{UserID: "u"}, "g").Pass; got != want {
+			t.Errorf("user_bucket %s of all buckets as an object = %v, want %v", operator, got, want)
+		}
+	}
+}
+
+func TestPatternsSearchAThousandCharactersOfAnyWidth(t *testing.T) {
+	for _, test := range []struct {
+		name, subject string
+		want          bool
+	}{
+		{"a thousand letters", strings.Repeat("a", 1000), true},
+		{"one more", strings.Repeat("a", 1001), false},
+		{"a thousand letters of two bytes", strings.Repeat("é", 999) + "a", true},
+		{"one more of two bytes", strings.Repeat("é", 1000) + "a", false},
+	} {
+		if got := holds("str_matches", test.subject, "a$"); got != test.want {
+			t.Errorf("%s: str_matches = %v, want %v", test.name, got, test.want)
+		}
+	}
+}
+
+func TestDatesAreReadInEveryForm(t *testing.T) {
+	const noon = "2023-01-01T12:00:00Z"
+	for _, same := range []any{
+		1672574400, 1672574400000, "1672574400", "1672574400000", "+1672574400",
+		"2023-01-01T12:00:00Z", "2023-01-01T12:00:00.000Z", "2023-01-01T14:00:00+02:00", "2023-01-01t12:00:00z",
+		"2023-01-01 12:00:00", "2023-01-01 12:00:00Z", "2023-01-01 07:00:00-05:00", "2023-01-01 12:00:00.000z",
+	} {
+		if holds("before", same, noon) || holds("after", same, noon) || !holds("on", same, noon) {
+			t.Errorf("%v is not the instant %s", same, noon)
+		}
+		if holds("before", noon, same) || holds("after", noon, same) || !holds("on", noon, same) {
+			t.Errorf("%s is not the instant of the target %v", noon, same)
+		}
+	}
+	for _, none := range []any{nil, "", "soon", "2023-01-01", "2023-01-01T12:00:00", "2023-13-01T12:00:00Z", "2023-01-01_12:00:00", "Jan 1, 2023", true, []any{1672574400}, "1672574400.5"} {
+		for _, op := range []string{"before", "after", "on"} {
+			if holds(op, none, noon) || holds(op, noon, none) {
+				t.Errorf("%v %s %s holds, want nothing of what is no date", none, op, noon)
+			}
+		}
+	}
+}
+
+func TestIDsThatAreBigNumbersStayApart(t *testing.T) {
+	for text, want := range map[string]string{
+		"9007199254740993": "9007199254740993", "12345678901234567891": "12345678901234567891", "-5": "-5", "1.50": "1.5", "1e3": "1000", `"01"`: "01",
+	} {
+		var u eval.User
+		if err := json.Unmarshal([]byte(`{"userID":`+text+`,"customIDs":{"companyID":`+text+`}}`), &u); err != nil {
+			t.Fatal(err)
+		}
+		if u.UserID != want || u.CustomIDs["companyID"] != want {
+			t.Errorf("ids of %s = %q, %q; want %q", text, u.UserID, u.CustomIDs["companyID"], want)
+		}
+	}
+}
+
+func TestWhatNoDecisionNeedsCostsNobodyTheEntity(t *testing.T) {
+	for _, odd := range []string{`"7.1"`, `null`, `[7]`, `{"a":1}`, `1.5`, `true`} {
+		specs, err := eval.ParseSpecs([]byte(`{"feature_gates":[{"name":"g","enabled":true,"version":` + odd + `,"rules":[{"id":"r","passPercentage":100,"samplingRate":` + odd + `,"conditions":[]}]}]}`))
+		if err != nil || len(specs.Unreadable) > 0 {
+			t.Errorf("ParseSpecs of version %s = %v, %v; want it passed over", odd, specs.Unreadable, err)
+		} else if !eval.Compile(specs, eval.Options{}).Gate(&eval.User{}, "g").Pass {
+			t.Errorf("Gate(g) with version %s does not pass, want it to", odd)
+		}
+	}
+}
+
+// An experiment that delegates in turn decides, but the layer's own delegate is
+// the one that is allocated.
+func TestTheLayersOwnDelegateIsAllocated(t *testing.T) {
+	inner := experiment("inner", "s", rule("arm", 100, `{"v":2}`))
+	inner.Version, inner.ExplicitParameters = 9, []string{"w"}
+	outer := experiment("outer", "s", rule("on", 100, `{"v":1}`, condition("pass_gate", "", "", "second")))
+	outer.Rules[0].ConfigDelegate, outer.ExplicitParameters, outer.IsActive = "inner", []string{"v"}, new(false)
+	layer := experiment("layer", "s", rule("to", 100, `{"v":0}`, condition("pass_gate", "", "", "first")))
+	layer.Entity, layer.Rules[0].ConfigDelegate = eval.EntityLayer, "outer"
+	rules := compile(inner, outer, layer, gate("first", "s", rule("r", 100, "true")), gate("second", "s", rule("r", 100, "true")))
+
+	u := eval.User{UserID: "u"}
+	res := rules.Layer(&u, "layer")
+	type answer struct {
+		Rule, Allocated string
+		Version         int64
+		Explicit        []string
+		Active          bool
+		All, Own        int
+	}
+	got := answer{res.RuleID, res.AllocatedExperiment, res.Version, res.ExplicitParameters, res.ExperimentActive, len(res.SecondaryExposures()), len(res.UndelegatedSecondaryExposures())}
+	want := answer{"arm", "outer", 9, []string{"v"}, false, 2, 1}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("Layer(layer) differs (-want +got):\n%s", diff)
+	}
+	entry, _, _ := rules.AppendClientEntry(nil, &u, eval.Ref{Section: eval.Layers, Name: "layer"}, eval.ClientOptions{Hash: eval.HashNone})
+	for _, member := range []string{`"allocated_experiment_name":"outer"`, `"explicit_parameters":["v"]`, `"is_experiment_active":false`, `"rule_id":"arm"`} {
+		if !strings.Contains(string(entry), member) {
+			t.Errorf("AppendClientEntry(layer) = %s, want it to have %s", entry, member)
+		}
+	}
+}
