@@ -232,6 +232,9 @@ func TestIDListsChangeByCopy(t *testing.T) {
 	}
 	check(with(one), "ab")
 	check(with(two), "bc")
+	if got := slices.Sorted(two.All); !two.Has(hash("c")) || two.Has(hash("a")) || !slices.Equal(got, []string{hash("b"), hash("c")}) {
+		t.Errorf("members are %v, with c: %v, with a: %v; want b and c", got, two.Has(hash("c")), two.Has(hash("a")))
+	}
 	check(with(eval.NewIDListOf([]string{"a", "c"})), "ac")
 	check(with(eval.NewIDListOf([]string{"a", "c"}).Add(hash("b"))), "abc")
 	check(with(one).Apply(eval.Change{DeleteIDLists: []string{"list"}}), "")

@@ -120,7 +120,7 @@ func (s shape) check(pointer string, n node, t reflect.Type) {
 		}
 	case t.Kind() == reflect.Bool:
 		s.want(pointer, n, 't')
-	case t.Kind() == reflect.Int:
+	case t.Kind() == reflect.Int, t.Kind() == reflect.Int64:
 		if s.want(pointer, n, '0') {
 			if v, err := strconv.ParseInt(string(n.raw), 10, 64); err != nil || v > maxInteger || v < -maxInteger {
 				s.problems.add(pointer, CodeType, "want a whole number, got %s", clip(string(n.raw)))

@@ -107,7 +107,7 @@ func TestSchemasSayWhatDecodeTakes(t *testing.T) {
 		flags.KindKey: reflect.TypeFor[flags.Key](), flags.KindSegment: reflect.TypeFor[flags.Segment](),
 		flags.KindHoldout: reflect.TypeFor[flags.Holdout](), flags.KindGate: reflect.TypeFor[flags.Gate](),
 		flags.KindConfig: reflect.TypeFor[flags.Config](), flags.KindLayer: reflect.TypeFor[flags.Layer](),
-		flags.KindExperiment: reflect.TypeFor[flags.Experiment](), flags.KindMetric: reflect.TypeFor[flags.Metric](),
+		flags.KindExperiment: reflect.TypeFor[flags.Experiment](), flags.KindIDs: reflect.TypeFor[flags.IDBatch](), flags.KindMetric: reflect.TypeFor[flags.Metric](),
 	}
 	for _, kind := range flags.Kinds() {
 		path := filepath.Join(schemaDir, string(kind)+".schema.json")
@@ -173,7 +173,7 @@ func ofType(t reflect.Type) skeleton {
 		return skeleton{"type": "string"}
 	case reflect.Bool:
 		return skeleton{"type": "boolean"}
-	case reflect.Int:
+	case reflect.Int, reflect.Int64:
 		return skeleton{"type": "integer"}
 	case reflect.Float64:
 		return skeleton{"type": "number"}

@@ -20,6 +20,7 @@ const (
 	KindLayer       Kind = "layer"
 	KindExperiment  Kind = "experiment"
 	KindMetric      Kind = "metric"
+	KindIDs         Kind = "ids" // batches of a segment's id list
 )
 
 // kinds is the one table of what a kind is: the prefix of its ids, the name
@@ -34,6 +35,7 @@ var kinds = []struct {
 	{KindEnvironment, "env_", "environment", func() Document { return new(Environment) }},
 	{KindKey, "key_", "key", func() Document { return new(Key) }},
 	{KindSegment, "seg_", "segment", func() Document { return new(Segment) }},
+	{KindIDs, "seg_", "ids", func() Document { return new(IDBatch) }},
 	{KindHoldout, "hold_", "gate", func() Document { return new(Holdout) }},
 	{KindGate, "gate_", "gate", func() Document { return new(Gate) }},
 	{KindConfig, "cfg_", "config", func() Document { return new(Config) }},
@@ -78,8 +80,13 @@ func (k Kind) space() string {
 
 // ValidID reports whether id can be the id of an entity of the kind: its prefix,
 // then lower-case letters, digits, '_' or '-', so that it is one token of a
-// subject.
+// subject. A batch of ids is the exception: its id is the segment's, a dot and a
+// number, so that its subject has a token for each.
 func (k Kind) ValidID(id string) bool {
+	if k == KindIDs {
+		_, _, ok := splitBatch(id)
+		return ok
+	}
 	prefix := k.IDPrefix()
 	rest, ok := strings.CutPrefix(id, prefix)
 	return ok && prefix != "" && idRest.MatchString(rest)

@@ -17,4 +17,5 @@ const (
 	maxReference  = 10       // entities in a chain of references
 	maxEntities   = 10_000   // definitions of one project
 	maxTags       = 100      // of one entity
+	maxBatch      = 5000     // changes in one batch of ids
 )

@@ -37,6 +37,12 @@ func Lower(s *State, scope Scope) eval.Specs {
 		LayerConfigs:   []eval.Spec{},
 		Layers:         l.layers(),
 	}
+	for name := range l.lists() {
+		if out.IDLists == nil {
+			out.IDLists = map[string]bool{}
+		}
+		out.IDLists[name] = true
+	}
 	for _, kind := range lowered {
 		for e := range s.All(kind) {
 			for _, spec := range l.entity(e) {
@@ -207,6 +213,12 @@ func (l *lowering) segment(e Entity, s *Segment) eval.Spec {
 	}
 	w := writer{spec: &spec}
 	w.open()
+	if s.Type == SegmentIDList {
+		w.add(eval.Rule{ID: s.ID, PassPercentage: 100, ReturnValue: yes, Conditions: []eval.Condition{{
+			Type: "unit_id", Operator: "in_segment_list", TargetValue: encode(s.ID), IDType: s.UnitType,
+		}}})
+		return spec
+	}
 	l.rules(&w, s.Rules)
 	return spec
 }

@@ -32,6 +32,7 @@ func LowerChange(before, after *State, changed []Ref, scope Scope) eval.Change {
 			}
 		}
 	}
+	lowerLists(was, is, changed, &out)
 	tidy(&out)
 	for _, ref := range changed {
 		if ref.Kind == KindLayer || ref.Kind == KindExperiment {

@@ -6,7 +6,8 @@ type Segment struct {
 	Name string `json:"name" flags:"required"`
 	About
 
-	// Type says how the audience is described. "rules" is the only way so far.
+	// Type says how the audience is described: by rules, or by an id list, whose
+	// members are apart from the document ([IDBatch]). It never changes.
 	Type     string `json:"type,omitempty"`
 	Status   Status `json:"status,omitempty"`
 	UnitType string `json:"unitType,omitempty"`
@@ -14,8 +15,11 @@ type Segment struct {
 	Rules    []Rule `json:"rules"`
 }
 
-// SegmentRules is the type of a segment described by rules.
-const SegmentRules = "rules"
+// The types of segments.
+const (
+	SegmentRules  = "rules"
+	SegmentIDList = "idList"
+)
 
 // Ref implements [Document].
 func (s *Segment) Ref() Ref { return Ref{KindSegment, s.ID} }
@@ -38,7 +42,13 @@ func (s *Segment) normalize() {
 }
 
 func (s *Segment) validate(v *validation) {
-	oneOfValues(v, "/type", s.Type, SegmentRules)
+	oneOfValues(v, "/type", s.Type, SegmentRules, SegmentIDList)
+	if before, ok := v.before.(*Segment); ok && before.Type != s.Type {
+		v.add("/type", CodeImmutable, "a segment stays what it is, %s: make another one", before.Type)
+	}
+	if s.Type == SegmentIDList && len(s.Rules) > 0 {
+		v.add("/rules", CodeInvalid, "an id list has members and no rules")
+	}
 	oneOfValues(v, "/status", s.Status, StatusInProgress, StatusArchived)
 	v.unitType("/unitType", s.UnitType)
 	v.salt("/salt", s.Salt)

@@ -42,6 +42,7 @@ type State struct {
 	byName     map[Kind][]named         // live entities in the order of their names
 	dependents table[mentionKey, []Ref] // who mentions a name or an id, in order
 	keys       table[[32]byte, Ref]
+	lists      table[string, *IDList] // by the id of the segment
 }
 
 // nameKey is a name within its name space, without its case.

@@ -25,6 +25,7 @@ func (s *State) With(at Position, entities ...Entity) *State {
 		names:    s.names.edit(),
 		retired:  s.retired.edit(),
 		keys:     s.keys.edit(),
+		lists:    s.lists.edit(),
 		byName:   map[Kind]*listEdit[named]{},
 		links:    map[mentionKey]*listEdit[Ref]{},
 	}
@@ -36,7 +37,7 @@ func (s *State) With(at Position, entities ...Entity) *State {
 		entities: c.entities.table, live: c.live,
 		names: c.names.table, retired: c.retired.table,
 		byName:     c.order(s.byName),
-		dependents: c.graph(s.dependents), keys: c.keys.table,
+		dependents: c.graph(s.dependents), keys: c.keys.table, lists: c.lists.table,
 	}
 }
 
@@ -47,6 +48,7 @@ type change struct {
 	names    *tableEdit[nameKey, Ref]
 	retired  *tableEdit[nameKey, Ref]
 	keys     *tableEdit[[32]byte, Ref]
+	lists    *tableEdit[string, *IDList]
 	byName   map[Kind]*listEdit[named]
 	links    map[mentionKey]*listEdit[Ref]
 }
@@ -84,6 +86,9 @@ func (c *change) put(e Entity) {
 		c.retired.set(nameOf(e.Ref.Kind, e.Name), e.Ref)
 	}
 	c.relink(old.Doc, e.Doc, e.Ref)
+	if e.Ref.Kind == KindIDs {
+		c.relist(e)
+	}
 }
 
 func (c *change) forgetName(old Entity) {
@@ -116,6 +121,21 @@ func (c *change) relink(before, after Document, ref Ref) {
 		if sum, ok := k.digest(); ok {
 			c.keys.set(sum, ref)
 		}
+	}
+}
+
+// relist takes a batch into its list. Batches go only when their segment goes, and
+// the whole list with them.
+func (c *change) relist(e Entity) {
+	segment, number, ok := splitBatch(e.Ref.ID)
+	b, live := e.Doc.(*IDBatch)
+	switch {
+	case !ok:
+	case live:
+		before, _ := c.lists.get(segment)
+		c.lists.set(segment, before.with(e, b, number))
+	default:
+		c.lists.remove(segment)
 	}
 }
 

@@ -374,8 +374,8 @@ func (v *validation) size() {
 	if len(raw) > maxDocument {
 		v.add("", CodeTooLarge, "the document has %d bytes; at most %d", len(raw), maxDocument)
 	}
-	if v.before == nil && v.state.Len() >= maxEntities {
-		v.add("", CodeTooLarge, "the project has %d definitions; at most %d", v.state.Len(), maxEntities)
+	if n := v.state.Len() - v.state.Count(KindIDs); v.before == nil && v.ref.Kind != KindIDs && n >= maxEntities {
+		v.add("", CodeTooLarge, "the project has %d definitions; at most %d", n, maxEntities)
 	}
 }
 
