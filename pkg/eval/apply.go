@@ -140,7 +140,7 @@ func newBuilder(r *Ruleset) *builder {
 		next.quarantine = map[Ref]string{}
 	}
 	return &builder{
-		Ruleset: &next, conditions: map[string]*condition{}, values: map[string]json.RawMessage{},
+		Ruleset: &next, conditions: map[string]*condition{}, fields: map[fieldName]*field{}, values: map[string]json.RawMessage{},
 	}
 }
 

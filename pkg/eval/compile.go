@@ -93,6 +93,7 @@ type builder struct {
 	staleBoundaries bool
 
 	conditions map[string]*condition // by everything that is asked
+	fields     map[fieldName]*field
 	values     map[string]json.RawMessage
 	lastBucket *bucket
 	key        []byte

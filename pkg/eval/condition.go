@@ -12,11 +12,11 @@ import (
 // Conditions are immutable and shared between rules that ask the same.
 type condition struct {
 	source source
-	field  field // of user, environment and agent sources
-	unit   unit  // of unit and bucket sources
+	field  *field // of user, environment and agent sources
+	unit   unit   // of unit and bucket sources
 	bucket *bucket
-	direct bool // a property of the user, tested as it is
-	ranged bool // a bucket, tested by its range
+	direct property // of the user, tested as it is
+	ranged bool     // a bucket, tested by its range
 	among  bucketRange
 	test   test // of every source but public and the gates
 
@@ -165,6 +165,7 @@ func (b *builder) condition(c *Condition) (*condition, error) {
 	if out.source == fromNothing {
 		return out, nil
 	}
+	out.field = b.field(c.Field, out.source)
 	r := reader{data: out.asked.TargetValue}
 	if len(r.data) == 0 {
 		r.data = json.RawMessage("null")
@@ -179,7 +180,6 @@ func (b *builder) condition(c *Condition) (*condition, error) {
 		return out, nil
 	}
 
-	out.field = newField(c.Field, out.source)
 	if out.source == fromBucket {
 		salt, _ := c.AdditionalValues["salt"].(string)
 		out.bucket = b.bucket(bucket{newSalt(salt + "."), out.unit})
@@ -204,7 +204,9 @@ func (b *builder) condition(c *Condition) (*condition, error) {
 			return nil, fmt.Errorf("condition %s %s: %w", c.Type, c.Operator, err)
 		}
 	}
-	out.direct = out.source == fromUser && out.field.property != noProperty
+	if out.source == fromUser {
+		out.direct = out.field.property
+	}
 	if t, ok := out.test.(numberTest); ok && out.source == fromBucket {
 		out.ranged, out.among = true, bucketsOf(t)
 	}

@@ -77,6 +77,11 @@ type evaluation struct {
 	depth, visits int
 	exposures     exposures
 
+	attribute struct { // the last one that was read
+		of    *field
+		value value
+		list  items
+	}
 	now    int64 // milliseconds, read once
 	bucket struct {
 		of *bucket
@@ -209,8 +214,8 @@ func (e *evaluation) matched(s *spec, r *rule) *outcome {
 // holds answers a condition that asks no gate. The kinds that most rules are made
 // of come first, on ways of their own.
 func (e *evaluation) holds(c *condition) bool {
-	if c.direct {
-		if s := c.field.property.of(e.user); s != "" {
+	if c.direct != noProperty {
+		if s := c.direct.of(e.user); s != "" {
 			return c.test.match(textValue(s))
 		}
 	}
@@ -233,7 +238,7 @@ func (e *evaluation) holds(c *condition) bool {
 func (e *evaluation) value(c *condition) (value, items) {
 	switch c.source {
 	case fromUser:
-		return c.field.of(e.user)
+		return e.read(c.field)
 	case fromUnit:
 		return present(c.unit.id(e.user)), nil
 	case fromBucket:
@@ -250,6 +255,16 @@ func (e *evaluation) value(c *condition) (value, items) {
 		return present(e.app), nil
 	}
 	return value{}, nil
+}
+
+// read returns the user's value of a field. Rules ask for the same one again and
+// again, so the last is remembered: looking into maps is what costs.
+func (e *evaluation) read(f *field) (value, items) {
+	if e.attribute.of != f {
+		e.attribute.of = f
+		e.attribute.value, e.attribute.list = f.of(e.user)
+	}
+	return e.attribute.value, e.attribute.list
 }
 
 // userBucket returns the user's bucket of 1,000. The arms of an experiment ask

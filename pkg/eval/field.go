@@ -100,6 +100,24 @@ func newField(name string, s source) field {
 	return f
 }
 
+// A fieldName is what a field is compiled from.
+type fieldName struct {
+	name   string
+	source source
+}
+
+// field returns the compiled field of a name. Conditions on the same field share
+// one, and so the value that was read for it last.
+func (b *builder) field(name string, s source) *field {
+	k := fieldName{name, s}
+	f, ok := b.fields[k]
+	if !ok {
+		f = new(newField(name, s))
+		b.fields[k] = f
+	}
+	return f
+}
+
 // of reads the field: the user's own property unless empty, then custom, then
 // private attributes, each under the exact and then the lower-case name.
 func (f *field) of(u *User) (value, items) {
