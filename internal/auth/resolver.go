@@ -103,41 +103,65 @@ func (r *Resolver) Resolve(ctx context.Context, token string) (Principal, error)
 	if err != nil {
 		return Principal{}, err
 	}
-	known := r.standing(parsed.Project)
-	if !known.exists && time.Now().Before(known.until) {
-		return Principal{}, ErrUnknownKey
-	}
-	if !known.exists {
-		leave, err := r.ask(ctx)
-		if err != nil {
-			return Principal{}, err
-		}
-		defer leave()
-	}
-	state, err := r.states(ctx, parsed.Project)
-	if errors.Is(err, bus.ErrUnknownProject) {
-		r.remember(parsed.Project, standing{until: time.Now().Add(unknownFor)})
-		return Principal{}, ErrUnknownKey
-	}
+	state, err := r.state(ctx, parsed.Project)
 	if err != nil {
 		return Principal{}, err
 	}
-	if !known.exists {
-		r.remember(parsed.Project, standing{exists: true})
-	}
-
 	hash := Hash(token)
 	key, ok := state.KeyByHash(hash)
 	if !ok || key.Kind != parsed.Kind || subtle.ConstantTimeCompare([]byte(key.Hash), []byte(hex.EncodeToString(hash[:]))) != 1 {
 		return Principal{}, ErrUnknownKey
 	}
+	return principal(state, key)
+}
+
+// Holder finds who a key lets in, given the key's id: for callers that prove by
+// other means that they were let in with it before. Errors as of [Resolver.Resolve].
+func (r *Resolver) Holder(ctx context.Context, project, keyID string) (Principal, error) {
+	state, err := r.state(ctx, project)
+	if err != nil {
+		return Principal{}, err
+	}
+	e, ok := state.Get(flags.Ref{Kind: flags.KindKey, ID: keyID})
+	if !ok {
+		return Principal{}, ErrUnknownKey
+	}
+	return principal(state, e.Doc.(*flags.Key))
+}
+
+func principal(state *flags.State, key *flags.Key) (Principal, error) {
 	switch {
 	case key.Revoked:
 		return Principal{}, ErrRevoked
 	case !key.Active(time.Now()):
 		return Principal{}, ErrExpired
 	}
-	return Principal{Project: parsed.Project, Key: key, State: state, Scope: key.Scope()}, nil
+	return Principal{Project: state.Project(), Key: key, State: state, Scope: key.Scope()}, nil
+}
+
+// state is the state of a project that a stranger named: [ErrUnknownKey] if there
+// is none.
+func (r *Resolver) state(ctx context.Context, project string) (*flags.State, error) {
+	known := r.standing(project)
+	if !known.exists && time.Now().Before(known.until) {
+		return nil, ErrUnknownKey
+	}
+	if !known.exists {
+		leave, err := r.ask(ctx)
+		if err != nil {
+			return nil, err
+		}
+		defer leave()
+	}
+	state, err := r.states(ctx, project)
+	if errors.Is(err, bus.ErrUnknownProject) {
+		r.remember(project, standing{until: time.Now().Add(unknownFor)})
+		return nil, ErrUnknownKey
+	}
+	if err == nil && !known.exists {
+		r.remember(project, standing{exists: true})
+	}
+	return state, err
 }
 
 // ask waits for a turn to ask about a project that is not known here.
