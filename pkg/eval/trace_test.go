@@ -8,6 +8,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/sluice-flags/sluice/pkg/eval"
+	"github.com/sluice-flags/sluice/pkg/eval/evaltest"
 )
 
 func TestTraceExplainsEveryRuleAndCondition(t *testing.T) {
@@ -64,16 +65,15 @@ func TestTraceOfAnUnknownNameSaysSo(t *testing.T) {
 // Traces take another way through the rules than evaluation; on every vector
 // both must arrive at the same place.
 func TestTracesAgreeWithEvaluation(t *testing.T) {
-	for _, path := range vectorPaths(t, vectorFolders()[0]) {
-		var f vectorFile
-		readVectors(t, path, &f)
-		rules := f.compile(t, f.SpecsV1)
+	for _, path := range evaltest.Paths(t, vectors) {
+		f := evaltest.Read(t, path)
+		rules := f.Compile(t, evaltest.Options{Country: &vectorLookups{}, UserAgent: &vectorLookups{}})["v1"]
 		for _, row := range f.Expect {
-			section := map[string]eval.Section{"gate": eval.Gates, "layer": eval.Layers}[row.Type]
-			if row.Type == "config" || row.Type == "experiment" {
-				section = eval.Configs
+			ref, err := row.Ref()
+			if err != nil {
+				t.Fatal(err)
 			}
-			res, trace := rules.Trace(&f.Users[row.User], eval.Ref{Section: section, Name: row.Name})
+			res, trace := rules.Trace(&f.Users[row.User], ref)
 			if trace.RuleID != res.RuleID || trace.Pass != res.Pass || trace.Reason != res.Reason.String() || trace.Found != res.Found {
 				t.Fatalf("%s: Trace(%s) = %+v, evaluation says %+v", f.Name, row.Name, trace, res)
 			}
