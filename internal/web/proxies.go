@@ -1,6 +1,7 @@
 package web
 
 import (
+	"cmp"
 	"net"
 	"net/http"
 	"net/netip"
@@ -12,12 +13,15 @@ type Proxies []netip.Prefix
 
 // Settings are what every listener for the public can be told; embed it.
 type Settings struct {
-	Proxies Proxies `help:"Networks of proxies whose X-Forwarded-For is believed, such as 10.0.0.0/8." placeholder:"CIDR"`
+	Proxies Proxies `help:"Networks of proxies whose X-Forwarded-For, -Proto and -Host are believed, such as 10.0.0.0/8." placeholder:"CIDR"`
 }
 
 // Handler gives next requests whose RemoteAddr is the caller's address, also
 // where a proxy stands in between. It belongs inside [Middleware], whose copy
 // of the request it changes.
+//
+// X-Forwarded-Proto and X-Forwarded-Host give it the address that the caller used:
+// see [BaseURL].
 //
 // X-Forwarded-For is believed from the right, as long as it was one of our
 // proxies that added the entry: what stands further left is the caller's claim.
@@ -28,9 +32,31 @@ func (p Proxies) Handler(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if from, ok := p.behind(r); ok {
 			r.RemoteAddr = net.JoinHostPort(from.String(), "0")
+			p.address(r)
 		}
 		next.ServeHTTP(w, r)
 	})
+}
+
+// address gives r the address that the caller used, as the proxies tell it.
+func (p Proxies) address(r *http.Request) {
+	if proto := strings.ToLower(r.Header.Get("X-Forwarded-Proto")); proto == "http" || proto == "https" {
+		r.URL.Scheme = proto
+	}
+	if host := r.Header.Get("X-Forwarded-Host"); host != "" && !strings.ContainsAny(host, " ,/?#@\\") {
+		r.Host = host
+	}
+}
+
+// BaseURL is the address under which the caller reached us, such as
+// "https://flags.example": the beginning of absolute URLs in answers. It is the
+// caller's own word, or that of one of our proxies.
+func BaseURL(r *http.Request) string {
+	scheme := r.URL.Scheme
+	if scheme == "" && r.TLS != nil {
+		scheme = "https"
+	}
+	return cmp.Or(scheme, "http") + "://" + r.Host
 }
 
 // behind returns the address that the proxies tell of; false when it was none of

@@ -46,3 +46,32 @@ func TestForwardedAddressesAreBelievedFromProxiesOnly(t *testing.T) {
 		})
 	}
 }
+
+func TestTheCallersAddressForUsComesFromTheRequestOrFromOurProxies(t *testing.T) {
+	proxies := web.Proxies{netip.MustParsePrefix("10.0.0.0/8")}
+	for _, tt := range []struct {
+		name, peer, proto, host string
+		want                    string
+	}{
+		{"nobody in between", "203.0.113.9:1", "", "", "http://edge:8082"},
+		{"a stranger's word", "203.0.113.9:1", "https", "evil.example", "http://edge:8082"},
+		{"our proxy's word", "10.0.0.1:1", "https", "flags.example", "https://flags.example"},
+		{"our proxy keeps Host", "10.0.0.1:1", "https", "", "https://edge:8082"},
+		{"our proxy passes on nonsense", "10.0.0.1:1", "gopher", "a/b", "http://edge:8082"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			r := httptest.NewRequest("GET", "/", nil)
+			r.RemoteAddr, r.Host = tt.peer, "edge:8082"
+			for name, value := range map[string]string{"X-Forwarded-For": "203.0.113.9", "X-Forwarded-Proto": tt.proto, "X-Forwarded-Host": tt.host} {
+				if value != "" {
+					r.Header.Set(name, value)
+				}
+			}
+			var got string
+			proxies.Handler(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) { got = web.BaseURL(r) })).ServeHTTP(httptest.NewRecorder(), r)
+			if got != tt.want {
+				t.Errorf("BaseURL() = %q, want %q", got, tt.want)
+			}
+		})
+	}
+}
