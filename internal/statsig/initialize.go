@@ -1,7 +1,10 @@
 package statsig
 
 import (
+	"cmp"
 	"maps"
+	"net/http"
+	"strings"
 
 	"github.com/sluice-flags/sluice/pkg/eval"
 )
@@ -34,14 +37,28 @@ func (f *Flag) UnmarshalJSON(text []byte) error {
 	return nil
 }
 
-// Subject returns the user to evaluate for. Older browser SDKs send the stable
-// id beside the user and not in it.
-func (r InitializeRequest) Subject() eval.User {
+// SDK is what the request says of the SDK that sent it: in its body, or as older
+// and newer ones do in headers and the query.
+func (m *Metadata) SDK(r *http.Request) (kind, version string) {
+	query := r.URL.Query()
+	kind = cmp.Or(m.SDKType, r.Header.Get("Statsig-Sdk-Type"), query.Get("st"))
+	version = cmp.Or(m.SDKVersion, r.Header.Get("Statsig-Sdk-Version"), query.Get("sv"))
+	return cut(kind), cut(version)
+}
+
+// maxSDK bounds what is kept of an SDK's name and of its version.
+const maxSDK = 100
+
+func cut(s string) string { return strings.ToValidUTF8(s[:min(len(s), maxSDK)], "") }
+
+// Subject returns the user to evaluate for, nobody in particular if the request
+// names none. Older browser SDKs send the stable id beside the user and not in it.
+func (m *Metadata) Subject(user *eval.User) eval.User {
 	var u eval.User
-	if r.User != nil {
-		u = *r.User
+	if user != nil {
+		u = *user
 	}
-	if id := r.Metadata.StableID; id != "" && u.CustomIDs["stableID"] == "" {
+	if id := m.StableID; id != "" && u.CustomIDs["stableID"] == "" {
 		u.CustomIDs = maps.Clone(u.CustomIDs)
 		if u.CustomIDs == nil {
 			u.CustomIDs = make(map[string]string, 1)

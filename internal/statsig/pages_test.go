@@ -33,7 +33,7 @@ func TestAKeyIsFoundWhereTheProtocolPutsIt(t *testing.T) {
 
 func TestPagesOfAnyOriginMayCallAndReadRefusals(t *testing.T) {
 	mux := http.NewServeMux()
-	statsig.HandlePages(mux, "/v1/rgstr", func(http.ResponseWriter, *http.Request) error {
+	statsig.Pages.Handle(mux, "POST", "/v1/rgstr", func(http.ResponseWriter, *http.Request) error {
 		return web.Errorf(web.CodeForbidden, "no")
 	})
 	for method, want := range map[string]int{http.MethodOptions: http.StatusNoContent, http.MethodPost: http.StatusForbidden} {

@@ -118,7 +118,7 @@ func TestStableIDBesideTheUserIsCopiedIntoIt(t *testing.T) {
 			if err := json.Unmarshal([]byte(tt.body), &r); err != nil {
 				t.Fatal(err)
 			}
-			if got := r.Subject(); got.CustomIDs["stableID"] != tt.want {
+			if got := r.Metadata.Subject(r.User); got.CustomIDs["stableID"] != tt.want {
 				t.Errorf("Subject() of %s has stableID %q, want %q", tt.body, got.CustomIDs["stableID"], tt.want)
 			}
 		})

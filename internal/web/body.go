@@ -24,9 +24,9 @@ type Limits struct {
 	Array    int   // elements of one JSON array: 10,000
 	String   int   // bytes of one JSON string: 64 KiB
 
-	// CaseVariants allows members of one object that differ in case only. Data
-	// of a user may have them; a document that people edit may not, because a
-	// reader that ignores case would see another document.
+	// CaseVariants allows members of one object that differ in case only where
+	// any member may stand. Data of a user may have them; what has a shape may
+	// not, because a reader that ignores case would see something else.
 	CaseVariants bool
 	// Unknown allows members that the target has no field for.
 	Unknown bool

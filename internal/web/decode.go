@@ -210,7 +210,7 @@ func (c *checker) object(want reflect.Type, pointer string) {
 		at := pointer + "/" + escape(name)
 		c.text(name, at)
 		folded := name
-		if !c.limits.CaseVariants {
+		if !c.limits.CaseVariants || kindOf(want) == reflect.Struct {
 			folded = fold(name)
 		}
 		if earlier, again := seen[folded]; again && earlier == name {

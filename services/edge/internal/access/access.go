@@ -4,6 +4,7 @@
 package access
 
 import (
+	"context"
 	"net/http"
 	"strconv"
 
@@ -21,11 +22,19 @@ const (
 	HeaderState    = "Sluice-State"    // "stale" while the edge is cut off from the log
 )
 
+// Exposed are the headers that pages may read.
+var Exposed = []string{HeaderSequence, HeaderState}
+
 // A Gatekeeper lets requests in.
 type Gatekeeper struct {
 	Resolve func(r *http.Request, token string) (auth.Principal, error)
 	Scope   func(state *flags.State, scope flags.Scope) *follower.Scope
 	Stale   func(project string) bool
+	// Holder finds whom a key lets in by the key's id.
+	Holder func(ctx context.Context, project, keyID string) (auth.Principal, error)
+	// PublicURL is the address under which callers reach the edge, without a path
+	// and a slash at its end; empty for the one that their requests name.
+	PublicURL string
 }
 
 // A Visit is a request that was let in, bound to one version of the rules, so

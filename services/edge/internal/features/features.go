@@ -48,10 +48,13 @@ func New(g *access.Gatekeeper, exposures Recorder, reg prometheus.Registerer) *A
 	return a
 }
 
+// pages may call the endpoints too, with a client key.
+var pages = web.Pages{Headers: []string{"authorization", "statsig-api-key"}, Exposed: access.Exposed}
+
 // Register mounts the endpoints.
 func (a *API) Register(mux *http.ServeMux) {
-	mux.Handle("GET /features/gate/{gate_name}", web.Handle(a.oneGate))
-	mux.Handle("GET /features/config/{config_name}", web.Handle(a.oneConfig))
+	pages.Handle(mux, "GET", "/features/gate/{gate_name}", a.oneGate)
+	pages.Handle(mux, "GET", "/features/config/{config_name}", a.oneConfig)
 }
 
 type gateAnswer struct {

@@ -2,6 +2,7 @@ package follower_test
 
 import (
 	"encoding/json"
+	"fmt"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -230,16 +231,52 @@ func TestDownloadsAreMadeOnceAndNameTheirContent(t *testing.T) {
 		t.Error("a commit that concerns nobody made a new body")
 	}
 	v2, err := scope.Current().V2()
-	if err != nil || v2.ETag == first.ETag {
-		t.Errorf("V2 = tag %q, %v; want another tag than v1's", v2.ETag, err)
+	if err != nil || v2.ETag("") == first.ETag("") {
+		t.Errorf("V2 = tag %q, %v; want another tag than v1's", v2.ETag(""), err)
 	}
 	p.Put(t, p.Gate("a", edgetest.Nobody()))
 	changed, _ := scope.Current().V1()
-	if changed.ETag == first.ETag {
+	if changed.ETag("") == first.ETag("") {
 		t.Error("another body has the same tag")
 	}
 	specs, err := eval.ParseSpecs(changed.Body(""))
 	if err != nil || specs.Time != scope.Current().Time {
 		t.Errorf("body has time %d, %v; want the version's %d", specs.Time, err, scope.Current().Time)
+	}
+}
+
+func TestTheTimeOfAScopeOnlyRises(t *testing.T) {
+	p := edgetest.New(t, "shop")
+	p.Put(t, &flags.Environment{Name: "staging"})
+	r := following(t, p)
+	token := p.Key(t, flags.KeyServer)
+	staging := r.Scope(p.State(), flags.Scope{Kind: flags.KeyServer, Environments: []string{"staging"}})
+	old := staging.Current()
+	p.Put(t, p.Gate("a", edgetest.Everyone())) // in both
+	scope := r.Scope(p.State(), production)
+	p.Put(t, p.Gate("b", edgetest.Everyone()))
+
+	// The holder of the key has rules of production; now it sees staging. Nothing
+	// there has changed, and its rules must not look older than what it holds.
+	held := scope.Current().Time
+	key := p.KeyOf(t, token)
+	key.Environments = []string{"staging"}
+	p.Put(t, key)
+	moved := staging.Current()
+	if moved.Time <= held || moved.Time <= old.Time || moved.Gen == old.Gen {
+		t.Errorf("a key moved here, and the scope's time is %d; want a new generation later than %d", moved.Time, held)
+	}
+	if d, err := moved.V1(); err != nil || !strings.Contains(string(d.Body("")), fmt.Sprintf(`"time":%d`, moved.Time)) {
+		t.Errorf("the body of a scope that a key moved to has another time than %d", moved.Time)
+	}
+	if got := moved.Rules.Time(); got != moved.Time {
+		t.Errorf("the rules have the time %d, the version %d", got, moved.Time)
+	}
+
+	// A log that was restored may end before what clients have seen.
+	restored := edgetest.New(t, "shop").State().With(flags.Position{LogID: "restored", Seq: 1, Time: 1})
+	r.Changed(p.State(), restored, nil)
+	if got := staging.Current(); got.Time <= moved.Time {
+		t.Errorf("with another log the time went from %d to %d", moved.Time, got.Time)
 	}
 }

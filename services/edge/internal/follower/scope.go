@@ -2,6 +2,7 @@ package follower
 
 import (
 	"log/slog"
+	"maps"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -18,6 +19,9 @@ type Version struct {
 	Epoch string // identity of the log
 	Seq   uint64 // the project's version
 	Time  int64  // of the last change that concerned the scope, milliseconds
+	// SpecTime is the time of the last change of the specs themselves. Members of
+	// id lists come and go without them.
+	SpecTime int64
 
 	// Gen counts the changes that concerned the scope, since this process began
 	// to follow it. Versions of one generation differ in Seq only.
@@ -96,11 +100,24 @@ func (s *Scope) restart(state *flags.State) {
 	if v := s.current.Load(); v != nil {
 		gen = v.Gen + 1
 	}
+	at := state.Time()
+	if v := s.Current(); v != nil {
+		// SDKs discard what is older than what they hold. Another log may be
+		// behind the one before, so it is as old as the moment it was found.
+		at = max(at, v.Time+1)
+		if v.Epoch != state.LogID() {
+			at = max(at, time.Now().UnixMilli())
+		}
+	}
+	options.IDLists = map[string]*eval.IDList{}
+	for name, list := range flags.IDLists(state, s.scope) {
+		options.IDLists[name] = list.Members()
+	}
 	specs := flags.Lower(state, s.scope)
-	specs.Time = state.Time()
+	specs.Time = at
 	v := &Version{
-		Rules: eval.Compile(specs, options), Epoch: state.LogID(), Seq: state.Seq(), Time: state.Time(),
-		Gen: gen, Since: state.Seq(), downloads: newDownloads(state, s.scope),
+		Rules: eval.Compile(specs, options), Epoch: state.LogID(), Seq: state.Seq(), Time: at, SpecTime: at,
+		Gen: gen, Since: state.Seq(), downloads: newDownloads(state, s.scope, at),
 	}
 	for _, q := range v.Rules.Quarantined() {
 		s.logger.Warn("entity quarantined", slog.String("section", q.Ref.Section.String()), slog.String("reason", q.Reason))
@@ -120,22 +137,25 @@ func (s *Scope) advance(before, after *flags.State, changed []flags.Ref) {
 		return
 	}
 	change := flags.LowerChange(before, after, changed, s.scope)
-	change.Time, change.Sequence = after.Time(), after.Seq()
 
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	v = s.Current() // the clock may have moved it meanwhile
+	change.Time, change.Sequence = max(after.Time(), v.Time+1), after.Seq()
 	next := &Version{
-		Rules: v.Rules, Epoch: v.Epoch, Seq: after.Seq(), Time: v.Time,
+		Rules: v.Rules, Epoch: v.Epoch, Seq: after.Seq(), Time: v.Time, SpecTime: v.SpecTime,
 		Gen: v.Gen, Since: v.Since, downloads: v.downloads,
 	}
-	if unaffected(change) {
+	joined := s.joined(before, after, changed)
+	if unaffected(change) && !joined {
 		s.current.Store(next)
 		return
 	}
 	next.Rules = v.Rules.Apply(change)
-	next.Time, next.Since, next.Gen = after.Time(), after.Seq(), v.Gen+1
-	next.downloads = newDownloads(after, s.scope)
+	next.Time, next.Since, next.Gen = change.Time, after.Seq(), v.Gen+1
+	if joined || !listsOnly(change) {
+		next.SpecTime, next.downloads = next.Time, newDownloads(after, s.scope, next.Time)
+	}
 
 	touched := make([]eval.Ref, 0, len(change.Set)+len(change.Delete))
 	for i := range change.Set {
@@ -145,6 +165,9 @@ func (s *Scope) advance(before, after *flags.State, changed []flags.Ref) {
 	// What depended on an entity that is gone depends on nothing now, but
 	// answers differently: ask both sides.
 	refs := append(v.Rules.Dependents(touched...), next.Rules.Dependents(touched...)...)
+	if lists := listsOf(change); len(lists) > 0 {
+		refs = append(append(refs, v.Rules.IDListDependents(lists...)...), next.Rules.IDListDependents(lists...)...)
+	}
 	s.remember(step{version: next, change: change, refs: sortRefs(append(refs, touched...))})
 	s.publish(next)
 }
@@ -153,6 +176,37 @@ func (s *Scope) advance(before, after *flags.State, changed []flags.Ref) {
 func unaffected(c eval.Change) bool {
 	return len(c.Set) == 0 && len(c.Delete) == 0 && c.Layers == nil &&
 		len(c.IDLists) == 0 && len(c.DeleteIDLists) == 0 && c.AppIDs == nil
+}
+
+// listsOnly reports whether a change is of id lists and of nothing that is in a
+// download.
+func listsOnly(c eval.Change) bool {
+	c.IDLists, c.DeleteIDLists = nil, nil
+	return unaffected(c)
+}
+
+// listsOf names the id lists that a change is about.
+func listsOf(c eval.Change) []string {
+	return slices.AppendSeq(slices.Clone(c.DeleteIDLists), maps.Keys(c.IDLists))
+}
+
+// joined reports whether a key saw something else before and now sees the scope.
+// Whoever holds the key has rules of a time that may be later than the scope's,
+// and would never ask for these.
+func (s *Scope) joined(before, after *flags.State, changed []flags.Ref) bool {
+	for _, ref := range changed {
+		if ref.Kind != flags.KindKey {
+			continue
+		}
+		was, _ := before.Get(ref)
+		is, _ := after.Get(ref)
+		from, existed := was.Doc.(*flags.Key)
+		to, exists := is.Doc.(*flags.Key)
+		if existed && exists && scopeID(to.Scope()) == s.id && scopeID(from.Scope()) != s.id {
+			return true
+		}
+	}
+	return false
 }
 
 // tick makes a new generation when time has passed a boundary that rules name.
@@ -233,6 +287,8 @@ type Difference struct {
 	Delete []eval.Ref
 	// Layers is set when experiments moved between layers.
 	Layers map[string][]string
+	// IDLists names the id lists that have other members, sorted.
+	IDLists []string
 }
 
 // Find returns the version that was current at a position, if it is remembered.
@@ -280,6 +336,7 @@ func (s *Scope) Between(from, to *Version) (Difference, bool) {
 		if st.change.Layers != nil {
 			d.Layers = st.change.Layers
 		}
+		d.IDLists = append(d.IDLists, listsOf(st.change)...)
 	}
 	d.Refs, d.Clock = sortRefs(d.Refs), sortRefs(d.Clock)
 	for ref, spec := range latest {
@@ -291,6 +348,8 @@ func (s *Scope) Between(from, to *Version) (Difference, bool) {
 	}
 	slices.SortFunc(d.Set, func(a, b eval.Spec) int { return Compare(a.Ref(), b.Ref()) })
 	d.Delete = sortRefs(d.Delete)
+	slices.Sort(d.IDLists)
+	d.IDLists = slices.Compact(d.IDLists)
 	return d, true
 }
 

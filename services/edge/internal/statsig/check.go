@@ -1,8 +1,10 @@
 package statsig
 
 import (
+	"cmp"
 	"net/http"
 	"strconv"
+	"sync"
 
 	protocol "github.com/sluice-flags/sluice/internal/statsig"
 	"github.com/sluice-flags/sluice/internal/web"
@@ -17,8 +19,7 @@ var limits = web.Limits{Raw: 256 << 10, Inflated: 1 << 20, CaseVariants: true, U
 
 // initialize serves a client everything that it may see, for its user.
 func (a *API) initialize(w http.ResponseWriter, r *http.Request) error {
-	key := protocol.Token(r)
-	visit, err := a.gate.Enter(w, r, key)
+	visit, err := a.gate.Enter(w, r, protocol.Token(r))
 	if err != nil {
 		return err
 	}
@@ -26,15 +27,19 @@ func (a *API) initialize(w http.ResponseWriter, r *http.Request) error {
 	if err := decode(r, &in); err != nil {
 		return err
 	}
-	u := in.Subject()
+	u := in.Metadata.Subject(in.User)
 	visit.Complete(&u)
 	options := visit.Client(eval.ParseHashMode(in.Hash))
-	options.SDKType, options.SDKVersion = in.Metadata.SDKType, in.Metadata.SDKVersion
-	body := visit.Version.Rules.AppendClient(nil, &u, options)
-	w.Header().Set("Content-Type", "application/json")
-	_, _ = w.Write(body) // the caller has gone: nobody is left to tell
+	options.SDKType, options.SDKVersion = in.Metadata.SDK(r)
+	buf := payloads.Get().(*[]byte)
+	defer payloads.Put(buf)
+	*buf = visit.Version.Rules.AppendClient((*buf)[:0], &u, options)
+	respond(w, r, *buf)
 	return nil
 }
+
+// payloads holds buffers that grew to the size of a payload.
+var payloads = sync.Pool{New: func() any { return new([]byte) }}
 
 // checkGate serves one gate, or several by name.
 func (a *API) checkGate(w http.ResponseWriter, r *http.Request) error {
@@ -110,8 +115,9 @@ func (a *API) getLayer(w http.ResponseWriter, r *http.Request) error {
 // A check is a request of the server API, let in and read.
 type check struct {
 	protocol.CheckRequest
-	visit *access.Visit
-	user  eval.User
+	visit           *access.Visit
+	user            eval.User
+	sdk, sdkVersion string
 }
 
 func (a *API) check(w http.ResponseWriter, r *http.Request) (*check, error) {
@@ -126,7 +132,8 @@ func (a *API) check(w http.ResponseWriter, r *http.Request) (*check, error) {
 	if c.User == nil {
 		return nil, web.Invalid("/user", "required", "name the user to decide for")
 	}
-	c.user = *c.User
+	c.user = c.Metadata.Subject(c.User)
+	c.sdk, c.sdkVersion = c.Metadata.SDK(r)
 	visit.Complete(&c.user)
 	return c, nil
 }
@@ -146,12 +153,8 @@ func (a *API) note(c *check, kind string, res eval.Result) {
 	if a.exposures == nil || bool(c.Metadata.ExposureLoggingDisabled) {
 		return
 	}
-	sdk := c.Metadata.SDKType
-	if sdk == "" {
-		sdk = "http-api"
-	}
 	a.exposures.Record(exposure.Decision{
 		Project: c.visit.Project, State: c.visit.State, Key: c.visit.Key, User: &c.user, Kind: kind, Result: res,
-		SDK: sdk, SDKVersion: c.Metadata.SDKVersion,
+		SDK: cmp.Or(c.sdk, "http-api"), SDKVersion: c.sdkVersion,
 	})
 }

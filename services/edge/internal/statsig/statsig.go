@@ -14,6 +14,7 @@ import (
 	"github.com/sluice-flags/sluice/internal/web"
 	"github.com/sluice-flags/sluice/services/edge/internal/access"
 	"github.com/sluice-flags/sluice/services/edge/internal/exposure"
+	"github.com/sluice-flags/sluice/services/edge/internal/follower"
 )
 
 // A Recorder notes decisions; *exposure.Recorder has it.
@@ -32,27 +33,36 @@ func New(g *access.Gatekeeper, exposures Recorder) *API {
 
 // Register mounts the endpoints.
 func (a *API) Register(mux *http.ServeMux) {
-	mux.Handle("GET /v1/download_config_specs", web.Handle(a.specsV1))
-	mux.Handle("GET /v1/download_config_specs/{file}", web.Handle(a.specsV1))
-	mux.Handle("GET /v2/download_config_specs", web.Handle(a.specsV2))
-	mux.Handle("GET /v2/download_config_specs/{file}", web.Handle(a.specsV2))
+	for version, body := range map[string]bodyOf{"v1": (*follower.Version).V1, "v2": (*follower.Version).V2} {
+		mux.Handle("GET /"+version+"/download_config_specs", web.Handle(a.specs(body)))
+		mux.Handle("GET /"+version+"/download_config_specs/{file}", web.Handle(a.specs(body)))
+	}
 	mux.Handle("GET /v1/get_id_lists", web.Handle(a.idLists))
 	mux.Handle("POST /v1/get_id_lists", web.Handle(a.idLists))
+	mux.Handle("GET "+downloadPath+"{file}", web.Handle(a.idListFile))
 
+	pages := protocol.Pages
+	pages.Exposed = access.Exposed
 	for path, handler := range map[string]web.HandlerFunc{
 		"/v1/initialize": a.initialize,
 		"/v1/check_gate": a.checkGate,
 		"/v1/get_config": a.getConfig,
 		"/v1/get_layer":  a.getLayer,
 	} {
-		protocol.HandlePages(mux, path, handler)
+		pages.Handle(mux, "POST", path, handler)
 	}
 }
 
-// pathToken is [protocol.Token], or the name of the downloaded file: <key>.json.
-func pathToken(r *http.Request) string {
-	if key, ok := strings.CutSuffix(r.PathValue("file"), ".json"); ok {
-		return key
+// fileToken is the name of the file that is downloaded, <key>.json, or, where none
+// is named, [protocol.Token].
+func fileToken(r *http.Request) (string, error) {
+	file := r.PathValue("file")
+	if file == "" {
+		return protocol.Token(r), nil
 	}
-	return protocol.Token(r)
+	key, ok := strings.CutSuffix(file, ".json")
+	if !ok {
+		return "", web.Errorf(web.CodeNotFound, "specs are downloaded as <key>.json")
+	}
+	return key, nil
 }

@@ -73,7 +73,7 @@ func (a *API) Register(mux *http.ServeMux) {
 		"/v1/log_custom_exposure": a.customExposure,
 		"/v1/sdk_exception":       a.sdkException,
 	} {
-		protocol.HandlePages(mux, path, f)
+		protocol.Pages.Handle(mux, "POST", path, f)
 	}
 }
 
