@@ -61,7 +61,7 @@ const (
 // PutExperiments mirrors definitions, as one block under token.
 func (db *DB) PutExperiments(ctx context.Context, token string, rows []ExperimentRow) error {
 	return insert(ctx, db, "experiments", insertExperiments, token, rows, func(b driver.Batch, r *ExperimentRow) error {
-		started := latest
+		started := time.UnixMilli(latest).UTC()
 		if !r.StartedAt.IsZero() {
 			started = storable(r.StartedAt)
 		}

@@ -40,6 +40,7 @@ func (c Config) String() string {
 // the server was away. Its methods may be called from many goroutines.
 type DB struct {
 	conn   driver.Conn
+	native *native
 	config Config
 }
 
@@ -66,7 +67,7 @@ func Open(ctx context.Context, c Config) (*DB, error) {
 	if err != nil {
 		return nil, fmt.Errorf("opening the warehouse at %s: %w", c.Addr, err)
 	}
-	return &DB{conn: conn, config: c}, nil
+	return &DB{conn: conn, native: &native{config: c}, config: c}, nil
 }
 
 func connect(ctx context.Context, c Config, database string) (driver.Conn, error) {
@@ -122,7 +123,10 @@ func (db *DB) Config() Config { return db.config }
 func (db *DB) Ping(ctx context.Context) error { return db.conn.Ping(ctx) }
 
 // Close gives all connections back.
-func (db *DB) Close() error { return db.conn.Close() }
+func (db *DB) Close() error {
+	db.native.close()
+	return db.conn.Close()
+}
 
 func quoteIdentifier(name string) string {
 	return "`" + strings.NewReplacer("\\", "\\\\", "`", "\\`").Replace(name) + "`"

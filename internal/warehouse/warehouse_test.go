@@ -31,15 +31,15 @@ func id(n int) (id [16]byte) {
 	return id
 }
 
-func exposure(project string, n int) warehouse.ExposureRow {
-	return warehouse.ExposureRow{
+func exposure(project string, n int) warehousetest.ExposureRow {
+	return warehousetest.ExposureRow{
 		Project: project, Kind: warehouse.KindExperiment, Name: "checkout", RuleID: "grp_a", GroupIndex: uint8(n % 2),
 		UnitType: "userID", UnitID: fmt.Sprint("user ", n), Time: noon.Add(time.Duration(n) * time.Second), ReceivedAt: noon, EventID: id(n),
 	}
 }
 
-func event(project string, n int) warehouse.EventRow {
-	return warehouse.EventRow{
+func event(project string, n int) warehousetest.EventRow {
+	return warehousetest.EventRow{
 		Project: project, Event: "buy", UnitType: "userID", UnitID: fmt.Sprint("user ", n), UnitIDs: map[string]string{"userID": fmt.Sprint("user ", n)},
 		Time: noon, ReceivedAt: noon, EventID: id(n), Value: new(float64(n)), Metadata: map[string]string{"shop": "main"},
 	}
@@ -75,13 +75,14 @@ func TestBatchSentAgainIsCountedOnce(t *testing.T) {
 	must(t, db.Conn().Exec(t.Context(), "CREATE MATERIALIZED VIEW feed_"+project+" TO counted_"+project+" AS SELECT count() AS n FROM exposures WHERE project = '"+project+"'"))
 	t.Cleanup(func() { db.Conn().Exec(context.Background(), "DROP TABLE feed_"+project) })
 
-	now := time.Now() // dead letters do not live as long as noon is ago
+	dead := warehouse.NewBlock() // dead letters do not live as long as noon is ago
+	dead.AddDead(warehouse.DeadLetter{Project: project, Reason: "no_unit", Received: time.Now().UnixMilli(), Body: "{}"})
 	for range 3 {
-		must(t, db.InsertExposures(t.Context(), project+":1-5", many(project, 0, 500, exposure)))
-		must(t, db.InsertEvents(t.Context(), project+":1-5", many(project, 0, 500, event)))
-		must(t, db.InsertDeadLetters(t.Context(), project+":1-5", []warehouse.DeadLetter{{Project: project, Reason: "no_unit", ReceivedAt: now, Body: []byte("{}")}}))
+		must(t, warehousetest.InsertExposures(t.Context(), db, project+":1-5", many(project, 0, 500, exposure)))
+		must(t, warehousetest.InsertEvents(t.Context(), db, project+":1-5", many(project, 0, 500, event)))
+		must(t, db.InsertDeadLetters(t.Context(), project+":1-5", dead))
 	}
-	must(t, db.InsertExposures(t.Context(), project+":6-9", many(project, 500, 600, exposure)))
+	must(t, warehousetest.InsertExposures(t.Context(), db, project+":6-9", many(project, 500, 600, exposure)))
 	for query, want := range map[string]uint64{
 		"SELECT count() FROM exposures WHERE project = ?":                           600,
 		"SELECT uniqExact(event_id) FROM exposures WHERE project = ?":               600,
@@ -99,8 +100,8 @@ func TestBatchSentAgainIsCountedOnce(t *testing.T) {
 
 func TestFactThatComesUnderTwoTokensIsReadOnce(t *testing.T) {
 	db, project := warehousetest.Open(t), warehousetest.Project()
-	must(t, db.InsertEvents(t.Context(), project+":a", many(project, 0, 100, event)))
-	must(t, db.InsertEvents(t.Context(), project+":b", many(project, 50, 150, event)))
+	must(t, warehousetest.InsertEvents(t.Context(), db, project+":a", many(project, 0, 100, event)))
+	must(t, warehousetest.InsertEvents(t.Context(), db, project+":b", many(project, 50, 150, event)))
 	if got := number(t, db, "SELECT count() FROM events FINAL WHERE project = ?", project); got != 150 {
 		t.Errorf("count() of events FINAL = %d; want 150", got)
 	}
@@ -108,13 +109,13 @@ func TestFactThatComesUnderTwoTokensIsReadOnce(t *testing.T) {
 
 func TestRowsComeBackAsTheyWent(t *testing.T) {
 	db, project := warehousetest.Open(t), warehousetest.Project()
-	want := warehouse.ExposureRow{
+	want := warehousetest.ExposureRow{
 		Project: project, Environment: "staging", Kind: warehouse.KindLayer, Name: "checkout", RuleID: "grp_b:userID:id_override", GroupIndex: 3, Override: true,
 		UnitType: "companyID", UnitID: "Ünit\x00\"'", Time: noon.Add(123 * time.Millisecond), ReceivedAt: noon, EventID: id(77), Value: "big", Layer: "pay",
 		Parameter: "button", Sequence: math.MaxUint64, SDKType: "go", SDKVersion: "1.2", Reason: "Network:Recognized",
 	}
-	must(t, db.InsertExposures(t.Context(), project, []warehouse.ExposureRow{want}))
-	var got warehouse.ExposureRow
+	must(t, warehousetest.InsertExposures(t.Context(), db, project, []warehousetest.ExposureRow{want}))
+	var got warehousetest.ExposureRow
 	var key uint64
 	var eventID string
 	must(t, db.Conn().QueryRow(t.Context(), `SELECT project, environment, kind, name, rule_id, group_index, override, unit_type, unit_id, unit_key, ts, received_at,
@@ -138,7 +139,7 @@ func TestTimesOfAnyClockAreStored(t *testing.T) {
 	for i, when := range []time.Time{{}, time.UnixMilli(math.MinInt64), time.UnixMilli(math.MaxInt64), time.Unix(-1, 0), time.Date(9999, 1, 1, 0, 0, 0, 0, time.UTC)} {
 		r := exposure(project, i)
 		r.Time, r.ReceivedAt = when, when
-		must(t, db.InsertExposures(t.Context(), fmt.Sprint(project, i), []warehouse.ExposureRow{r}))
+		must(t, warehousetest.InsertExposures(t.Context(), db, fmt.Sprint(project, i), []warehousetest.ExposureRow{r}))
 	}
 	if got := number(t, db, "SELECT countIf(ts >= '1970-01-01' AND ts < '2201-01-01') FROM exposures WHERE project = ?", project); got != 5 {
 		t.Errorf("%d rows within the bounds; want 5", got)
@@ -148,13 +149,13 @@ func TestTimesOfAnyClockAreStored(t *testing.T) {
 func TestInsertRefusesWhatWouldBeCountedWrongly(t *testing.T) {
 	db := warehousetest.Open(t)
 	rows := many("p", 0, 1, exposure)
-	if err := db.InsertExposures(t.Context(), "", rows); err == nil || !strings.Contains(err.Error(), "token") {
+	if err := warehousetest.InsertExposures(t.Context(), db, "", rows); err == nil || !strings.Contains(err.Error(), "token") {
 		t.Errorf("InsertExposures without a token = %v; want a refusal", err)
 	}
-	if err := db.InsertExposures(t.Context(), "t", make([]warehouse.ExposureRow, warehouse.MaxInsertRows+1)); err == nil || !strings.Contains(err.Error(), "at most") {
+	if err := warehousetest.InsertExposures(t.Context(), db, "t", make([]warehousetest.ExposureRow, warehouse.MaxInsertRows+1)); err == nil || !strings.Contains(err.Error(), "at most") {
 		t.Errorf("InsertExposures of too many rows = %v; want a refusal", err)
 	}
-	if err := db.InsertExposures(t.Context(), "t", nil); err != nil {
+	if err := warehousetest.InsertExposures(t.Context(), db, "t", nil); err != nil {
 		t.Errorf("InsertExposures of nothing = %v; want nil", err)
 	}
 }
@@ -224,7 +225,7 @@ func TestManyMayMigrateAtOnce(t *testing.T) {
 	must(t, err)
 	defer db.Close()
 	must(t, warehouse.Migrate(t.Context(), db))
-	must(t, db.InsertExposures(t.Context(), "after", many("p", 0, 10, exposure)))
+	must(t, warehousetest.InsertExposures(t.Context(), db, "after", many("p", 0, 10, exposure)))
 	if got := number(t, db, "SELECT count() FROM first_exposures"); got != 10 {
 		t.Errorf("%d rows in first_exposures; want 10", got)
 	}
@@ -309,10 +310,10 @@ func TestKilledEngineLosesNothingAcknowledged(t *testing.T) {
 	acked, failed := 0, 0
 	insert := func(db *warehouse.DB, batch int) error {
 		token := fmt.Sprint("batch ", batch)
-		if err := db.InsertExposures(t.Context(), token, many("p", batch*size, (batch+1)*size, exposure)); err != nil {
+		if err := warehousetest.InsertExposures(t.Context(), db, token, many("p", batch*size, (batch+1)*size, exposure)); err != nil {
 			return err
 		}
-		return db.InsertEvents(t.Context(), token, many("p", batch*size, (batch+1)*size, event))
+		return warehousetest.InsertEvents(t.Context(), db, token, many("p", batch*size, (batch+1)*size, event))
 	}
 	for round := range rounds {
 		db := restart()

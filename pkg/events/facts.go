@@ -3,7 +3,6 @@ package events
 import (
 	"encoding/binary"
 	"errors"
-	"fmt"
 	"math"
 	"slices"
 )
@@ -163,196 +162,66 @@ func (w *factsWriter) dead(d *DeadLetter) {
 // was ever released. It fails with [ErrFactsVersion] or [ErrFactsCorrupt], and
 // spends no more memory than a small multiple of the message's size.
 func DecodeBatch(message []byte) (Batch, error) {
-	if len(message) == 0 {
-		return Batch{}, fmt.Errorf("%w: empty", ErrFactsCorrupt)
+	var r FactsReader
+	b := batchBuilder{texts: &r}
+	if err := r.Read(message, &b); err != nil {
+		return Batch{}, err
 	}
-	if v := message[0]; v != factsV1 {
-		return Batch{}, fmt.Errorf("%w: %d", ErrFactsVersion, v)
-	}
-
-	// One copy of the message; every text of the batch is a slice of it.
-	r := factsReader{buf: string(message[1:])}
-	b := Batch{Project: r.text()}
-	b.Exposures = readList(&r, minExposure, (*factsReader).exposure)
-	b.Events = readList(&r, minEvent, (*factsReader).event)
-	b.Dead = readList(&r, minDead, (*factsReader).dead)
-	if r.bad == "" && r.buf != "" {
-		r.fail("bytes after the end")
-	}
-	if r.bad != "" {
-		return Batch{}, fmt.Errorf("%w: %s", ErrFactsCorrupt, r.bad)
-	}
-	return b, nil
+	return b.Batch, nil
 }
 
-// The fewest bytes that one record takes: a count that claims more records
-// than the rest of the message could hold is refused before memory is spent.
-const (
-	minExposure = 16 + 2 + 13 + 2
-	minEvent    = 16 + 2 + 8 + 2
-	minDead     = 16 + 1 + 3
-	minPair     = 2
-)
-
-// A factsReader consumes buf. After the first fault every read returns zero,
-// so that callers need to look only once, at the end.
-type factsReader struct {
-	buf   string
-	texts []string
-	last  int64
-	bad   string
+// A batchBuilder makes a [Batch] of records.
+type batchBuilder struct {
+	Batch
+	texts *FactsReader
 }
 
-func (r *factsReader) fail(why string) {
-	if r.bad == "" {
-		r.bad = why
-	}
-	r.buf = ""
-}
+func (b *batchBuilder) text(t Text) string { return b.texts.Text(t) }
 
-func (r *factsReader) bytes(n uint64) string {
-	if n > uint64(len(r.buf)) {
-		r.fail("cut short")
-		return ""
-	}
-	s := r.buf[:n]
-	r.buf = r.buf[n:]
-	return s
-}
-
-func (r *factsReader) byte() byte {
-	if s := r.bytes(1); s != "" {
-		return s[0]
-	}
-	return 0
-}
-
-func (r *factsReader) uint() uint64 {
-	var v uint64
-	for i := range min(len(r.buf), binary.MaxVarintLen64) {
-		c := r.buf[i]
-		if c < 0x80 {
-			if i == binary.MaxVarintLen64-1 && c > 1 || i > 0 && c == 0 {
-				break // more than 64 bits, or not the shortest form
-			}
-			r.buf = r.buf[i+1:]
-			return v | uint64(c)<<(7*i)
-		}
-		v |= uint64(c&0x7f) << (7 * i)
-	}
-	r.fail("bad number")
-	return 0
-}
-
-func (r *factsReader) time() int64 {
-	zigzag := r.uint()
-	r.last += int64(zigzag>>1) ^ -int64(zigzag&1)
-	return r.last
-}
-
-func (r *factsReader) text() string {
-	n := r.uint()
-	switch {
-	case r.bad != "":
-		return ""
-	case n == 0:
-		s := r.bytes(r.uint())
-		r.texts = append(r.texts, s)
-		return s
-	case n > uint64(len(r.texts)):
-		r.fail("text that was never written")
-		return ""
-	default:
-		return r.texts[n-1]
-	}
-}
-
-func (r *factsReader) id() (id FactID) {
-	copy(id[:], r.bytes(uint64(len(id))))
-	return id
-}
-
-// readList reads a count and that many records of at least size bytes each.
-func readList[T any](r *factsReader, size int, read func(*factsReader) T) []T {
-	n := r.uint()
-	if n > uint64(len(r.buf)/size) {
-		r.fail("more records than bytes")
+func (b *batchBuilder) pairs(ps []TextPair) []Pair {
+	if len(ps) == 0 {
 		return nil
 	}
-	var list []T
-	if n > 0 {
-		list = make([]T, 0, n)
-	}
-	for range n {
-		if r.bad != "" {
-			return nil
-		}
-		list = append(list, read(r))
+	list := make([]Pair, len(ps))
+	for i, p := range ps {
+		list[i] = Pair{Name: b.text(p.Name), Value: b.text(p.Value)}
 	}
 	return list
 }
 
-func (r *factsReader) pair() Pair { return Pair{Name: r.text(), Value: r.text()} }
+// Begin implements [FactsVisitor].
+func (b *batchBuilder) Begin(project Text) { b.Project = b.text(project) }
 
-func (r *factsReader) exposure() (e Exposure) {
-	e.ID = r.id()
-	e.Time = r.time()
-	e.Received = r.time()
-	e.Environment = r.text()
-	e.Kind = r.text()
-	e.Name = r.text()
-	e.RuleID = r.text()
-	e.Group = r.byte()
-	flags := r.byte()
-	if flags&^flagOverride != 0 {
-		r.fail("unknown flag of an exposure")
-	}
-	e.Override = flags&flagOverride != 0
-	e.UnitType = r.text()
-	e.UnitID = r.text()
-	e.Value = r.text()
-	e.Layer = r.text()
-	e.Parameter = r.text()
-	e.Sequence = r.uint()
-	e.SDKType = r.text()
-	e.SDKVersion = r.text()
-	e.Reason = r.text()
-	return e
+// Exposure implements [FactsVisitor].
+func (b *batchBuilder) Exposure(e *ExposureRecord) {
+	b.Exposures = append(b.Exposures, Exposure{
+		ID: e.ID, Time: e.Time, Received: e.Received, Environment: b.text(e.Environment),
+		Kind: b.text(e.Kind), Name: b.text(e.Name), RuleID: b.text(e.RuleID), Group: e.Group, Override: e.Override,
+		UnitType: b.text(e.UnitType), UnitID: b.text(e.UnitID),
+		Value: b.text(e.Value), Layer: b.text(e.Layer), Parameter: b.text(e.Parameter), Sequence: e.Sequence,
+		SDKType: b.text(e.SDKType), SDKVersion: b.text(e.SDKVersion), Reason: b.text(e.Reason),
+	})
 }
 
-func (r *factsReader) event() (e Event) {
-	e.ID = r.id()
-	e.Time = r.time()
-	e.Received = r.time()
-	e.Environment = r.text()
-	e.Name = r.text()
-	e.UnitType = r.text()
-	e.UnitID = r.text()
-	e.UnitIDs = readList(r, minPair, (*factsReader).pair)
-	switch r.byte() {
-	case 0:
-	case flagNumber:
-		if s := r.bytes(8); s != "" {
-			bits := binary.LittleEndian.Uint64([]byte(s))
-			e.Value = new(math.Float64frombits(bits))
-		}
-	default:
-		r.fail("unknown flag of an event")
+// Event implements [FactsVisitor].
+func (b *batchBuilder) Event(e *EventRecord) {
+	event := Event{
+		ID: e.ID, Time: e.Time, Received: e.Received, Environment: b.text(e.Environment),
+		Name: b.text(e.Name), UnitType: b.text(e.UnitType), UnitID: b.text(e.UnitID), UnitIDs: b.pairs(e.UnitIDs),
+		ValueText: b.text(e.ValueText), Metadata: b.pairs(e.Metadata),
+		SDKType: b.text(e.SDKType), SDKVersion: b.text(e.SDKVersion),
 	}
-	e.ValueText = r.text()
-	e.Metadata = readList(r, minPair, (*factsReader).pair)
-	e.SDKType = r.text()
-	e.SDKVersion = r.text()
-	return e
+	if e.HasValue {
+		event.Value = new(e.Value)
+	}
+	b.Events = append(b.Events, event)
 }
 
-func (r *factsReader) dead() (d DeadLetter) {
-	d.ID = r.id()
-	d.Received = r.time()
-	d.Reason = r.text()
-	d.Detail = r.text()
-	d.Payload = r.text()
-	return d
+// Dead implements [FactsVisitor].
+func (b *batchBuilder) Dead(d *DeadRecord) {
+	b.Batch.Dead = append(b.Batch.Dead, DeadLetter{
+		ID: d.ID, Received: d.Received, Reason: b.text(d.Reason), Detail: b.text(d.Detail), Payload: b.text(d.Payload),
+	})
 }
 
 // IDs returns the ids of every fact in b, in the order of the message.

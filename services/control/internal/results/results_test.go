@@ -36,8 +36,8 @@ type world struct {
 	state   *flags.State
 	service *results.Service
 
-	exposures []warehouse.ExposureRow
-	events    []warehouse.EventRow
+	exposures []warehousetest.ExposureRow
+	events    []warehousetest.EventRow
 	ids       uint64
 }
 
@@ -89,8 +89,8 @@ func (w *world) id() (id [16]byte) {
 }
 
 // expose records that unit saw group at a minute of the experiment.
-func (w *world) expose(unit string, group uint8, minute int, change ...func(*warehouse.ExposureRow)) {
-	r := warehouse.ExposureRow{
+func (w *world) expose(unit string, group uint8, minute int, change ...func(*warehousetest.ExposureRow)) {
+	r := warehousetest.ExposureRow{
 		Project: w.project, Kind: warehouse.KindExperiment, Name: experiment, GroupIndex: group, UnitType: "userID", UnitID: unit,
 		Time: at(minute), ReceivedAt: at(minute), EventID: w.id(), Sequence: 4,
 	}
@@ -100,11 +100,11 @@ func (w *world) expose(unit string, group uint8, minute int, change ...func(*war
 	w.exposures = append(w.exposures, r)
 }
 
-func byOverride(r *warehouse.ExposureRow) { r.Override = true }
+func byOverride(r *warehousetest.ExposureRow) { r.Override = true }
 
 // buy records a purchase of unit.
-func (w *world) buy(unit string, minute int, value float64, change ...func(*warehouse.EventRow)) {
-	r := warehouse.EventRow{
+func (w *world) buy(unit string, minute int, value float64, change ...func(*warehousetest.EventRow)) {
+	r := warehousetest.EventRow{
 		Project: w.project, Event: "buy", UnitType: "userID", UnitID: unit, UnitIDs: map[string]string{"userID": unit},
 		Time: at(minute), ReceivedAt: at(minute), EventID: w.id(), Value: new(value), Metadata: map[string]string{"items": fmt.Sprint(value / 10), "shop": "main"},
 	}
@@ -119,10 +119,10 @@ func (w *world) load() {
 	w.t.Helper()
 	w.ids++
 	token := fmt.Sprintf("%s:%d", w.project, w.ids)
-	if err := w.db.InsertExposures(w.t.Context(), token, w.exposures); err != nil {
+	if err := warehousetest.InsertExposures(w.t.Context(), w.db, token, w.exposures); err != nil {
 		w.t.Fatal(err)
 	}
-	if err := w.db.InsertEvents(w.t.Context(), token, w.events); err != nil {
+	if err := warehousetest.InsertEvents(w.t.Context(), w.db, token, w.events); err != nil {
 		w.t.Fatal(err)
 	}
 }
@@ -159,11 +159,11 @@ func TestReportEqualsALedgerByHand(t *testing.T) {
 	w.buy("a1", 200, 30) // outside the window of one hour
 	w.buy("a2", 11, 20)
 	// Good: b1 buys for 40 through a layer, b2 for 60.
-	w.expose("b1", 1, 10, func(r *warehouse.ExposureRow) { r.Kind, r.Layer = warehouse.KindLayer, "checkout" })
+	w.expose("b1", 1, 10, func(r *warehousetest.ExposureRow) { r.Kind, r.Layer = warehouse.KindLayer, "checkout" })
 	w.expose("b2", 1, 10)
 	w.expose("b2", warehouse.NoGroup, 20) // no longer targeted: stays in
 	w.buy("b1", 30, 40)
-	w.buy("b2", 30, 60, func(r *warehouse.EventRow) { r.Metadata["shop"] = "outlet" })
+	w.buy("b2", 30, 60, func(r *warehousetest.EventRow) { r.Metadata["shop"] = "outlet" })
 	// Left out: by hand; by hand, and then like everyone; two groups; a group that is none.
 	w.expose("hand", 1, 10, byOverride)
 	w.expose("hand too", 1, 10, byOverride)
@@ -178,12 +178,12 @@ func TestReportEqualsALedgerByHand(t *testing.T) {
 	w.expose("b3", 1, 10)
 	w.expose("b3", 1, 20, byOverride)
 	// Other environments, other experiments, other unit types, other kinds of name.
-	w.expose("x1", 0, 10, func(r *warehouse.ExposureRow) { r.Environment = "development" })
-	w.expose("x2", 0, 10, func(r *warehouse.ExposureRow) { r.Name = "another" })
-	w.expose("x3", 0, 10, func(r *warehouse.ExposureRow) { r.UnitType = "stableID" })
-	w.expose("x4", 0, 10, func(r *warehouse.ExposureRow) { r.Kind = warehouse.KindGate })
-	w.buy("a3", 30, 1e6, func(r *warehouse.EventRow) { r.Environment = "development" })
-	w.buy("a3", 30, 1e6, func(r *warehouse.EventRow) { r.Event = "sell" })
+	w.expose("x1", 0, 10, func(r *warehousetest.ExposureRow) { r.Environment = "development" })
+	w.expose("x2", 0, 10, func(r *warehousetest.ExposureRow) { r.Name = "another" })
+	w.expose("x3", 0, 10, func(r *warehousetest.ExposureRow) { r.UnitType = "stableID" })
+	w.expose("x4", 0, 10, func(r *warehousetest.ExposureRow) { r.Kind = warehouse.KindGate })
+	w.buy("a3", 30, 1e6, func(r *warehousetest.EventRow) { r.Environment = "development" })
+	w.buy("a3", 30, 1e6, func(r *warehousetest.EventRow) { r.Event = "sell" })
 	w.load()
 	w.load() // under another token, as after the engine forgot the first: same identities, same counts
 
@@ -343,7 +343,7 @@ func TestReportEqualsTheOracle(t *testing.T) {
 					group = uint8(warehouse.UnitKey("", unit) % 3)
 				}
 				override := rng.IntN(20) == 0
-				w.expose(unit, group, minute, func(r *warehouse.ExposureRow) { r.Override = override })
+				w.expose(unit, group, minute, func(r *warehousetest.ExposureRow) { r.Override = override })
 				exposures = append(exposures, attribution.Exposure{Unit: unit, Group: names[group], Time: at(minute), Override: override})
 			}
 			for i := range 6000 {
@@ -398,11 +398,11 @@ func TestReportEqualsTheOracle(t *testing.T) {
 
 func TestExperimentOnAnotherUnitTypeFindsTheEvents(t *testing.T) {
 	w := newWorld(t, func(e *flags.Experiment) { e.UnitType = "stableID" })
-	stable := func(r *warehouse.ExposureRow) { r.UnitType = "stableID" }
+	stable := func(r *warehousetest.ExposureRow) { r.UnitType = "stableID" }
 	w.expose("s1", 0, 10, stable)
 	w.expose("s2", 1, 10, stable)
-	w.buy("u1", 20, 10, func(r *warehouse.EventRow) { r.UnitIDs["stableID"] = "s1" }) // logged in
-	w.buy("s2", 20, 10, func(r *warehouse.EventRow) {
+	w.buy("u1", 20, 10, func(r *warehousetest.EventRow) { r.UnitIDs["stableID"] = "s1" }) // logged in
+	w.buy("s2", 20, 10, func(r *warehousetest.EventRow) {
 		r.UnitType, r.UnitIDs = "stableID", map[string]string{"stableID": "s2"}
 	})
 	w.buy("s1", 20, 10) // a user whose id happens to be that

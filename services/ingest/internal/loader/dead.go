@@ -15,10 +15,10 @@ import (
 // finds them. The message id makes it once per message of this very stream for
 // the time that the server recognises it; a later repetition is a second copy,
 // not a lost one.
-func (l *Loader) setAside(ctx context.Context, stream string, b *batch) error {
+func (l *Loader) setAside(ctx context.Context, b *batch) error {
 	for _, p := range b.poison {
 		msg := nats.NewMsg(bus.DeadFactsSubject(p.message.Project(), "undecodable"))
-		msg.Header.Set(jetstream.MsgIDHeader, fmt.Sprintf("%s:%d", stream, p.message.Seq))
+		msg.Header.Set(jetstream.MsgIDHeader, fmt.Sprintf("%s:%d", b.plan.Stream, p.message.Seq))
 		msg.Header.Set("Sluice-Subject", p.message.Subject)
 		msg.Header.Set("Sluice-Reason", p.reason.Error())
 		msg.Data = p.message.Data

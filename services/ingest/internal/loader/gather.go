@@ -62,20 +62,20 @@ func (g *gatherer) next(ctx context.Context, due <-chan time.Time) (*facts.Messa
 }
 
 // some waits for messages and gathers those that come soon after the first.
-func (g *gatherer) some(ctx context.Context) (*batch, error) {
-	b := new(batch)
+func (g *gatherer) some(ctx context.Context, b *batch) error {
+	b.reset()
 	var due <-chan time.Time
 	for {
 		m, err := g.next(ctx, due)
 		switch {
 		case err != nil && b.messages == 0:
-			return nil, err
+			return err
 		case err != nil || m == nil:
-			return b, nil // what is here is a batch; the error comes back with the next
+			return nil // what is here is a batch; the error comes back with the next
 		}
 		b.add(m)
-		if b.rows() >= g.o.MaxRows || b.bytes >= g.o.MaxBytes {
-			return b, nil
+		if b.rows.Rows() >= g.o.MaxRows || b.bytes >= g.o.MaxBytes {
+			return nil
 		}
 		if due == nil {
 			timer := time.NewTimer(g.o.Linger)
@@ -90,26 +90,27 @@ func (g *gatherer) some(ctx context.Context) (*batch, error) {
 const patience = 30 * time.Second
 
 // exactly gathers the messages of a plan.
-func (g *gatherer) exactly(ctx context.Context, plan facts.Plan) (*batch, error) {
-	b := &batch{first: plan.First, last: plan.Last}
+func (g *gatherer) exactly(ctx context.Context, plan facts.Plan, b *batch) error {
+	b.reset()
+	b.plan, b.first, b.last = plan, plan.First, plan.Last
 	timer := time.NewTimer(patience)
 	defer timer.Stop()
 	for {
 		m, err := g.next(ctx, timer.C)
 		switch {
 		case err != nil:
-			return nil, err
+			return err
 		case m == nil:
-			return nil, fmt.Errorf("messages %d to %d of plan %d did not come", plan.First, plan.Last, plan.Number)
+			return fmt.Errorf("messages %d to %d of plan %d did not come", plan.First, plan.Last, plan.Number)
 		case m.Seq > plan.Last: // its last ones are past their age: what is left is the batch
 			g.held = m
-			return b, nil
+			return nil
 		case m.Seq < plan.First:
 			continue
 		}
 		b.add(m)
 		if m.Seq == plan.Last {
-			return b, nil
+			return nil
 		}
 	}
 }

@@ -23,6 +23,7 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+	"golang.org/x/sync/errgroup"
 
 	"github.com/sluice-flags/sluice/internal/bus"
 	"github.com/sluice-flags/sluice/internal/bus/facts"
@@ -37,7 +38,8 @@ type Options struct {
 	// Linger is how long the first message of a batch waits for others: 250 ms.
 	// It bounds the inserts a second, which the engine likes few.
 	Linger time.Duration
-	// MaxRows and MaxBytes end a batch early: 50,000 rows, 16 MiB.
+	// MaxRows and MaxBytes end a batch early: 100,000 rows of a table, 16 MiB.
+	// The engine's work is by the block until about there, and by the row beyond.
 	MaxRows  int
 	MaxBytes int
 	// InsertWait is how long one insert may take: 30 s.
@@ -49,7 +51,7 @@ type Options struct {
 
 func (o Options) withDefaults() Options {
 	o.Linger = cmp.Or(o.Linger, 250*time.Millisecond)
-	o.MaxRows = cmp.Or(o.MaxRows, 50_000)
+	o.MaxRows = cmp.Or(o.MaxRows, 100_000)
 	o.MaxBytes = cmp.Or(o.MaxBytes, 16<<20)
 	o.InsertWait = cmp.Or(o.InsertWait, 30*time.Second)
 	if o.Logger == nil {
@@ -65,6 +67,8 @@ type Loader struct {
 	o         Options
 	metrics   metrics
 
+	spare [2]*batch // those that [Loader.stream] fills in turn
+
 	// checkpoint is called at the points where a crash would hurt most; tests
 	// end the process there.
 	checkpoint func(name string)
@@ -78,6 +82,9 @@ type Loader struct {
 // returns; nil means that there is none yet.
 func New(conn *bus.Conn, db func() *warehouse.DB, o Options) *Loader {
 	l := &Loader{conn: conn, warehouse: db, o: o.withDefaults(), checkpoint: func(string) {}}
+	for i := range l.spare {
+		l.spare[i] = newBatch()
+	}
 	l.metrics = newMetrics(l)
 	return l
 }
@@ -163,35 +170,81 @@ func (l *Loader) round(ctx context.Context) error {
 		if plan.Last < first {
 			continue // its facts are past their age
 		}
-		batch, err := g.exactly(ctx, plan)
-		if err != nil {
+		b := l.spare[0]
+		if err := g.exactly(ctx, plan, b); err != nil {
 			return err
 		}
-		if err := l.load(ctx, db, plan, batch); err != nil {
+		if err := l.load(ctx, db, b); err != nil {
 			return err
 		}
 	}
 	l.failing.Store(nil)
-	for {
-		batch, err := g.some(ctx)
-		if err != nil {
-			return err
+	return l.stream(ctx, db, g, plans, end)
+}
+
+// stream gathers, freezes and loads until something fails.
+//
+//	gather, freeze ── frozen ──▶ insert, write the position
+//	        ▲───────── spare ──────────┘
+//
+// While the engine stores one batch the next is made: two of them take turns.
+func (l *Loader) stream(ctx context.Context, db *warehouse.DB, g *gatherer, plans *facts.Plans, end facts.Cursor) error {
+	spare, frozen := make(chan *batch, len(l.spare)), make(chan *batch)
+	for _, b := range l.spare {
+		spare <- b
+	}
+	work, ctx := errgroup.WithContext(ctx)
+	work.Go(func() error {
+		for {
+			b, err := receive(ctx, spare)
+			if err != nil {
+				return err
+			}
+			if err := g.some(ctx, b); err != nil {
+				return err
+			}
+			if end, err = plans.Record(ctx, end, b.last); err != nil {
+				return err
+			}
+			b.plan = end.Plan
+			l.checkpoint("planned")
+			select {
+			case frozen <- b:
+			case <-ctx.Done():
+				return ctx.Err()
+			}
 		}
-		if end, err = plans.Record(ctx, end, batch.last); err != nil {
-			return err
+	})
+	work.Go(func() error {
+		for {
+			b, err := receive(ctx, frozen)
+			if err != nil {
+				return err
+			}
+			if err := l.load(ctx, db, b); err != nil {
+				return err
+			}
+			spare <- b
 		}
-		l.checkpoint("planned")
-		if err := l.load(ctx, db, end.Plan, batch); err != nil {
-			return err
-		}
+	})
+	return work.Wait()
+}
+
+func receive(ctx context.Context, from <-chan *batch) (*batch, error) {
+	select {
+	case b := <-from:
+		return b, nil
+	case <-ctx.Done():
+		return nil, ctx.Err()
 	}
 }
 
-// load inserts the rows of a plan and writes the position.
-func (l *Loader) load(ctx context.Context, db *warehouse.DB, plan facts.Plan, b *batch) error {
+// load inserts the rows of a frozen batch and writes the position.
+func (l *Loader) load(ctx context.Context, db *warehouse.DB, b *batch) error {
+	plan := b.plan
 	l.pending.Store(b.pending + uint64(b.messages))
 	l.oldest.Store(b.oldest.UnixMilli())
-	if err := l.insert(ctx, db, plan, b); err != nil {
+	if err := l.insert(ctx, db, b); err != nil {
 		return err
 	}
 	l.checkpoint("inserted")
@@ -213,22 +266,22 @@ func (l *Loader) load(ctx context.Context, db *warehouse.DB, plan facts.Plan, b 
 }
 
 // insert writes the rows of a batch to each table.
-func (l *Loader) insert(ctx context.Context, db *warehouse.DB, plan facts.Plan, b *batch) error {
+func (l *Loader) insert(ctx context.Context, db *warehouse.DB, b *batch) error {
 	ctx, cancel := context.WithTimeout(ctx, l.o.InsertWait)
 	defer cancel()
-	token := plan.Token()
+	token := b.plan.Token()
 	began := time.Now()
-	if err := l.setAside(ctx, plan.Stream, b); err != nil {
+	if err := l.setAside(ctx, b); err != nil {
 		return err
 	}
-	if err := db.InsertExposures(ctx, token, b.exposures); err != nil {
+	if err := db.InsertExposures(ctx, token, b.rows); err != nil {
 		return err
 	}
 	l.checkpoint("exposures")
-	if err := db.InsertEvents(ctx, token, b.events); err != nil {
+	if err := db.InsertEvents(ctx, token, b.rows); err != nil {
 		return err
 	}
-	if err := db.InsertDeadLetters(ctx, token, b.dead); err != nil {
+	if err := db.InsertDeadLetters(ctx, token, b.rows); err != nil {
 		return err
 	}
 	l.metrics.seconds.Observe(time.Since(began).Seconds())

@@ -184,6 +184,27 @@ func (s *site) settle(db *warehouse.DB) {
 	}
 }
 
+// positioned waits until the position says that everything is loaded: a loader
+// that is stopped before leaves a write behind that the engine may yet finish.
+func (s *site) positioned(db *warehouse.DB) {
+	s.t.Helper()
+	r, err := facts.NewReader(s.t.Context(), s.conn, 0)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	last, err := s.conn.Last(s.t.Context(), bus.FactsStream, "facts.>")
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	var p warehouse.Progress
+	for deadline := time.Now().Add(time.Minute); time.Now().Before(deadline); time.Sleep(10 * time.Millisecond) {
+		if p, err = db.ReadProgress(s.t.Context(), r.StreamID(), 0); err == nil && p.Sequence == last.Seq {
+			return
+		}
+	}
+	s.t.Fatalf("ReadProgress() = %+v, %v; want %d", p, err, last.Seq)
+}
+
 func always(db *warehouse.DB) func() *warehouse.DB { return func() *warehouse.DB { return db } }
 
 func TestEveryAcknowledgedFactIsOneRow(t *testing.T) {
@@ -277,7 +298,7 @@ func beChild(text string) {
 		panic(err)
 	}
 	// Small batches, so that there are many points to die at.
-	l := New(conn, always(db), Options{Linger: time.Millisecond, MaxRows: 100})
+	l := New(conn, always(db), Options{Linger: time.Millisecond, MaxRows: 50})
 	l.checkpoint = func(name string) {
 		if name != o.Where {
 			return
@@ -294,8 +315,8 @@ func TestTwoLoadersOfOnePartitionCountOnce(t *testing.T) {
 	c := config(t)
 	one, two := open(t, c), open(t, c)
 	s := newSite(t)
-	s.run(always(one), Options{Linger: 5 * time.Millisecond, MaxRows: 50})
-	s.run(always(two), Options{Linger: 5 * time.Millisecond, MaxRows: 50})
+	s.run(always(one), Options{Linger: 5 * time.Millisecond, MaxRows: 25})
+	s.run(always(two), Options{Linger: 5 * time.Millisecond, MaxRows: 25})
 	for range 60 {
 		s.publish(5)
 	}
@@ -354,6 +375,7 @@ func TestALostPositionLoadsTheSameBatchesAgain(t *testing.T) {
 		s.publish(5)
 	}
 	s.settle(db)
+	s.positioned(db)
 	stop()
 	r, err := facts.NewReader(t.Context(), s.conn, 0)
 	if err != nil {
@@ -374,11 +396,12 @@ func TestALostPositionLoadsTheSameBatchesAgain(t *testing.T) {
 func TestBatchesWhoseFactsAreGoneAreNotWaitedFor(t *testing.T) {
 	db := open(t, config(t))
 	s := newSite(t)
-	_, stop := s.run(always(db), Options{Linger: 2 * time.Millisecond, MaxRows: 10})
+	_, stop := s.run(always(db), Options{Linger: 2 * time.Millisecond, MaxRows: 5})
 	for range 10 {
 		s.publish(5)
 	}
 	s.settle(db)
+	s.positioned(db)
 	stop()
 	r, err := facts.NewReader(t.Context(), s.conn, 0)
 	if err != nil {

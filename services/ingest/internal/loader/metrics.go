@@ -44,7 +44,7 @@ func newMetrics(l *Loader) metrics {
 }
 
 func (m metrics) loaded(b *batch) {
-	m.inserted.Add(float64(len(b.exposures) + len(b.events)))
-	m.dead.Add(float64(len(b.dead)))
+	m.inserted.Add(float64(b.rows.Facts()))
+	m.dead.Add(float64(b.rows.Dead()))
 	m.batches.Inc()
 }

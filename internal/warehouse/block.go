@@ -1,0 +1,300 @@
+package warehouse
+
+import (
+	"fmt"
+	"strings"
+
+	"github.com/ClickHouse/ch-go/proto"
+	"github.com/cespare/xxhash/v2"
+
+	"github.com/sluice-flags/sluice/pkg/events"
+)
+
+// MaxInsertRows bounds the rows of a table in a [Block]: the engine cuts larger
+// inserts into several blocks, of which each would be taken for a repetition of
+// the first.
+const MaxInsertRows = 500_000
+
+// A Block is facts on their way into their tables: exposures, events and dead
+// letters as the columns that the engine takes. They are written straight from
+// the messages of the stream, and one that is filled again keeps its memory.
+//
+// Equal messages in equal order make equal blocks, whenever and wherever: that
+// is what a token promises the engine.
+type Block struct {
+	exposures exposureColumns
+	events    eventColumns
+	dead      deadColumns
+
+	reader  events.FactsReader
+	project events.Text
+	unit    []byte // scratch for a unit's key
+}
+
+// NewBlock returns an empty block.
+func NewBlock() *Block {
+	return &Block{exposures: newExposureColumns(), events: newEventColumns(), dead: newDeadColumns()}
+}
+
+// Add appends the facts of a message of the facts stream. It fails as
+// [events.DecodeBatch] does, and then has added nothing.
+func (b *Block) Add(message []byte) error {
+	b.begin()
+	if err := b.reader.Read(message, (*visitor)(b)); err != nil {
+		b.undo()
+		return err
+	}
+	return nil
+}
+
+// DeadLetter is one row of table dead_letters: a fact set aside with its reason.
+type DeadLetter struct {
+	Project  string
+	ID       events.FactID
+	Received int64  // milliseconds
+	Reason   string // a stable code
+	Detail   string // for people
+	Body     string
+}
+
+// AddDead appends a dead letter that no message holds.
+func (b *Block) AddDead(d DeadLetter) {
+	c := &b.dead
+	c.rows++
+	c.project.string(d.Project)
+	c.reason.string(d.Reason)
+	c.detail.string(d.Detail)
+	c.received.time(d.Received)
+	c.id.uuid(&d.ID)
+	c.body.string(d.Body)
+}
+
+// Facts is how many exposures and events are in b.
+func (b *Block) Facts() int { return b.exposures.rows + b.events.rows }
+
+// Dead is how many dead letters are in b.
+func (b *Block) Dead() int { return b.dead.rows }
+
+// Rows is how many rows the largest of the tables gets.
+func (b *Block) Rows() int { return max(b.exposures.rows, b.events.rows, b.dead.rows) }
+
+// Reset empties b.
+func (b *Block) Reset() {
+	for _, t := range b.tables() {
+		t.rows = 0
+		for _, c := range t.columns {
+			c.reset()
+		}
+	}
+}
+
+func (b *Block) tables() [3]*table {
+	return [3]*table{&b.exposures.table, &b.events.table, &b.dead.table}
+}
+
+func (b *Block) begin() {
+	for _, t := range b.tables() {
+		t.kept = t.rows
+		for _, c := range t.columns {
+			c.begin(&b.reader)
+		}
+	}
+}
+
+func (b *Block) undo() {
+	for _, t := range b.tables() {
+		t.rows = t.kept
+		for _, c := range t.columns {
+			c.undo()
+		}
+	}
+}
+
+// A table is the columns of one.
+type table struct {
+	name    string
+	columns []column
+	input   proto.Input
+	rows    int
+	kept    int // rows at begin
+}
+
+func add[C column](t *table, name string, c C) C {
+	t.columns = append(t.columns, c)
+	t.input = append(t.input, proto.InputColumn{Name: name, Data: c})
+	return c
+}
+
+func (t *table) words(name string) *wordColumn { return add(t, name, newWords()) }
+func (t *table) texts(name string) *textColumn { return add(t, name, new(textColumn)) }
+func (t *table) maps(name string) *mapColumn   { return add(t, name, newMaps()) }
+
+func (t *table) fixed(name string, kind proto.ColumnType, width int) *fixedColumn {
+	return add(t, name, newFixed(kind, width))
+}
+
+func (t *table) times(name string) *fixedColumn { return t.fixed(name, "DateTime64(3, 'UTC')", 8) }
+func (t *table) ids(name string) *fixedColumn   { return t.fixed(name, proto.ColumnTypeUUID, 16) }
+
+// statement inserts into the table. The columns are spelled out, so that one
+// that a later migration adds does not break an older loader.
+func (t *table) statement() string {
+	names := make([]string, len(t.input))
+	for i, c := range t.input {
+		names[i] = c.Name
+	}
+	return fmt.Sprintf("INSERT INTO %s (%s) VALUES", t.name, strings.Join(names, ", "))
+}
+
+type exposureColumns struct {
+	table
+	project, environment, kind, name *wordColumn
+	ruleID                           *textColumn
+	group, override                  *fixedColumn
+	unitType                         *wordColumn
+	unitID                           *textColumn
+	unitKey, time, received, id      *fixedColumn
+	value                            *textColumn
+	layer, parameter                 *wordColumn
+	sequence                         *fixedColumn
+	sdkType, sdkVersion, reason      *wordColumn
+}
+
+func newExposureColumns() (c exposureColumns) {
+	t := table{name: "exposures"}
+	c = exposureColumns{
+		project: t.words("project"), environment: t.words("environment"), kind: t.words("kind"), name: t.words("name"),
+		ruleID: t.texts("rule_id"), group: t.fixed("group_index", proto.ColumnTypeUInt8, 1), override: t.fixed("override", proto.ColumnTypeBool, 1),
+		unitType: t.words("unit_type"), unitID: t.texts("unit_id"), unitKey: t.fixed("unit_key", proto.ColumnTypeUInt64, 8),
+		time: t.times("ts"), received: t.times("received_at"), id: t.ids("event_id"),
+		value: t.texts("value"), layer: t.words("layer"), parameter: t.words("parameter"), sequence: t.fixed("sequence", proto.ColumnTypeUInt64, 8),
+		sdkType: t.words("sdk_type"), sdkVersion: t.words("sdk_version"), reason: t.words("reason"),
+	}
+	c.table = t
+	return c
+}
+
+type eventColumns struct {
+	table
+	project, environment, name, unitType *wordColumn
+	unitID                               *textColumn
+	unitKey                              *fixedColumn
+	unitIDs                              *mapColumn
+	time, received, id                   *fixedColumn
+	value                                *numberColumn
+	valueText                            *textColumn
+	metadata                             *mapColumn
+	sdkType, sdkVersion                  *wordColumn
+}
+
+func newEventColumns() (c eventColumns) {
+	t := table{name: "events"}
+	c = eventColumns{
+		project: t.words("project"), environment: t.words("environment"), name: t.words("event"),
+		unitType: t.words("unit_type"), unitID: t.texts("unit_id"), unitKey: t.fixed("unit_key", proto.ColumnTypeUInt64, 8), unitIDs: t.maps("unit_ids"),
+		time: t.times("ts"), received: t.times("received_at"), id: t.ids("event_id"),
+		value: add(&t, "value", newNumbers()), valueText: t.texts("value_text"), metadata: t.maps("metadata"),
+		sdkType: t.words("sdk_type"), sdkVersion: t.words("sdk_version"),
+	}
+	c.table = t
+	return c
+}
+
+type deadColumns struct {
+	table
+	project, reason *wordColumn
+	detail          *textColumn
+	received, id    *fixedColumn
+	body            *textColumn
+}
+
+func newDeadColumns() (c deadColumns) {
+	t := table{name: "dead_letters"}
+	c = deadColumns{
+		project: t.words("project"), reason: t.words("reason"), detail: t.texts("detail"),
+		received: t.times("received_at"), id: t.ids("event_id"), body: t.texts("body"),
+	}
+	c.table = t
+	return c
+}
+
+// A visitor is a block that is shown a message.
+type visitor Block
+
+// Begin implements [events.FactsVisitor].
+func (b *visitor) Begin(project events.Text) { b.project = project }
+
+// Exposure implements [events.FactsVisitor].
+func (b *visitor) Exposure(e *events.ExposureRecord) {
+	c := &b.exposures
+	c.rows++
+	c.project.text(b.project)
+	b.environment(c.environment, e.Environment)
+	c.kind.text(e.Kind)
+	c.name.text(e.Name)
+	c.ruleID.text(e.RuleID)
+	c.group.byte(e.Group)
+	c.override.bool(e.Override)
+	c.unitType.text(e.UnitType)
+	c.unitID.text(e.UnitID)
+	c.unitKey.uint64(b.unitKey(e.UnitType, e.UnitID))
+	c.time.time(e.Time)
+	c.received.time(e.Received)
+	c.id.uuid(&e.ID)
+	c.value.text(e.Value)
+	c.layer.text(e.Layer)
+	c.parameter.text(e.Parameter)
+	c.sequence.uint64(e.Sequence)
+	c.sdkType.text(e.SDKType)
+	c.sdkVersion.text(e.SDKVersion)
+	c.reason.text(e.Reason)
+}
+
+// Event implements [events.FactsVisitor].
+func (b *visitor) Event(e *events.EventRecord) {
+	c := &b.events
+	c.rows++
+	c.project.text(b.project)
+	b.environment(c.environment, e.Environment)
+	c.name.text(e.Name)
+	c.unitType.text(e.UnitType)
+	c.unitID.text(e.UnitID)
+	c.unitKey.uint64(b.unitKey(e.UnitType, e.UnitID))
+	c.unitIDs.pairs(e.UnitIDs)
+	c.time.time(e.Time)
+	c.received.time(e.Received)
+	c.id.uuid(&e.ID)
+	c.value.number(e.Value, e.HasValue)
+	c.valueText.text(e.ValueText)
+	c.metadata.pairs(e.Metadata)
+	c.sdkType.text(e.SDKType)
+	c.sdkVersion.text(e.SDKVersion)
+}
+
+// Dead implements [events.FactsVisitor].
+func (b *visitor) Dead(d *events.DeadRecord) {
+	c := &b.dead
+	c.rows++
+	c.project.text(b.project)
+	c.reason.text(d.Reason)
+	c.detail.text(d.Detail)
+	c.received.time(d.Received)
+	c.id.uuid(&d.ID)
+	c.body.text(d.Payload)
+}
+
+// environment appends an environment, that of facts without one in place of none.
+func (b *visitor) environment(c *wordColumn, t events.Text) {
+	if b.reader.Text(t) == "" {
+		c.string(DefaultEnvironment)
+		return
+	}
+	c.text(t)
+}
+
+func (b *visitor) unitKey(unitType, unitID events.Text) uint64 {
+	b.unit = append(b.unit[:0], b.reader.Text(unitType)...)
+	b.unit = append(b.unit, unitSeparator)
+	b.unit = append(b.unit, b.reader.Text(unitID)...)
+	return xxhash.Sum64(b.unit)
+}

@@ -1,0 +1,275 @@
+package events
+
+import (
+	"encoding/binary"
+	"fmt"
+	"math"
+)
+
+// A Text is a text of a message by its number there. Equal numbers are equal
+// texts, so that who asks something of a text needs to ask once in a message.
+type Text uint32
+
+// A TextPair is a [Pair] by the numbers of its texts.
+type TextPair struct{ Name, Value Text }
+
+// Records are facts as they stand in a message: an [Exposure], an [Event], a
+// [DeadLetter] whose texts are numbers. Each is overwritten by the next.
+type (
+	ExposureRecord struct {
+		ID                              FactID
+		Time, Received                  int64
+		Environment, Kind, Name, RuleID Text
+		Group                           uint8
+		Override                        bool
+		UnitType, UnitID                Text
+		Value, Layer, Parameter         Text
+		Sequence                        uint64
+		SDKType, SDKVersion, Reason     Text
+	}
+	EventRecord struct {
+		ID                                  FactID
+		Time, Received                      int64
+		Environment, Name, UnitType, UnitID Text
+		UnitIDs, Metadata                   []TextPair
+		Value                               float64
+		HasValue                            bool
+		ValueText, SDKType, SDKVersion      Text
+	}
+	DeadRecord struct {
+		ID                      FactID
+		Received                int64
+		Reason, Detail, Payload Text
+	}
+)
+
+// A FactsVisitor is shown a message: its project, then each of its records, in
+// the order of the message.
+type FactsVisitor interface {
+	Begin(project Text)
+	Exposure(*ExposureRecord)
+	Event(*EventRecord)
+	Dead(*DeadRecord)
+}
+
+// A FactsReader reads messages of facts and makes nothing of them but what its
+// visitor makes. One that is used again keeps its memory.
+type FactsReader struct {
+	// buf is what is left to read. After the first fault it is empty and every
+	// read returns zero, so that nobody needs to look before the end.
+	buf   string
+	texts []string
+	last  int64
+	bad   string
+
+	exposure ExposureRecord
+	event    EventRecord
+	dead     DeadRecord
+}
+
+// Text is what a text of the message says that was read last.
+func (r *FactsReader) Text(t Text) string { return r.texts[t] }
+
+// Texts is how many texts that message has had so far.
+func (r *FactsReader) Texts() int { return len(r.texts) }
+
+// Read shows a message to v. It fails as [DecodeBatch] does; v may have been
+// shown records by then.
+func (r *FactsReader) Read(message []byte, v FactsVisitor) error {
+	if len(message) == 0 {
+		return fmt.Errorf("%w: empty", ErrFactsCorrupt)
+	}
+	if version := message[0]; version != factsV1 {
+		return fmt.Errorf("%w: %d", ErrFactsVersion, version)
+	}
+	// One copy of the message; every text is a slice of it.
+	r.buf, r.texts, r.last, r.bad = string(message[1:]), r.texts[:0], 0, ""
+	project := r.text()
+	if r.bad == "" {
+		v.Begin(project)
+	}
+	for range r.count(minExposure) {
+		if r.readExposure(); r.bad == "" {
+			v.Exposure(&r.exposure)
+		}
+	}
+	for range r.count(minEvent) {
+		if r.readEvent(); r.bad == "" {
+			v.Event(&r.event)
+		}
+	}
+	for range r.count(minDead) {
+		if r.readDead(); r.bad == "" {
+			v.Dead(&r.dead)
+		}
+	}
+	if r.bad == "" && r.buf != "" {
+		r.fail("bytes after the end")
+	}
+	if r.bad != "" {
+		return fmt.Errorf("%w: %s", ErrFactsCorrupt, r.bad)
+	}
+	return nil
+}
+
+// The fewest bytes that one record takes: a count that claims more records
+// than the rest of the message could hold is refused before memory is spent.
+const (
+	minExposure = 16 + 2 + 13 + 2
+	minEvent    = 16 + 2 + 8 + 2
+	minDead     = 16 + 1 + 3
+	minPair     = 2
+)
+
+func (r *FactsReader) fail(why string) {
+	if r.bad == "" {
+		r.bad = why
+	}
+	r.buf = ""
+}
+
+func (r *FactsReader) bytes(n uint64) string {
+	if n > uint64(len(r.buf)) {
+		r.fail("cut short")
+		return ""
+	}
+	s := r.buf[:n]
+	r.buf = r.buf[n:]
+	return s
+}
+
+func (r *FactsReader) byte() byte {
+	if s := r.bytes(1); s != "" {
+		return s[0]
+	}
+	return 0
+}
+
+func (r *FactsReader) uint() uint64 {
+	if len(r.buf) > 0 && r.buf[0] < 0x80 { // most are small
+		v := r.buf[0]
+		r.buf = r.buf[1:]
+		return uint64(v)
+	}
+	var v uint64
+	for i := range min(len(r.buf), binary.MaxVarintLen64) {
+		c := r.buf[i]
+		if c < 0x80 {
+			if i == binary.MaxVarintLen64-1 && c > 1 || c == 0 {
+				break // more than 64 bits, or not the shortest form
+			}
+			r.buf = r.buf[i+1:]
+			return v | uint64(c)<<(7*i)
+		}
+		v |= uint64(c&0x7f) << (7 * i)
+	}
+	r.fail("bad number")
+	return 0
+}
+
+func (r *FactsReader) time() int64 {
+	zigzag := r.uint()
+	r.last += int64(zigzag>>1) ^ -int64(zigzag&1)
+	return r.last
+}
+
+func (r *FactsReader) text() Text {
+	n := r.uint()
+	switch {
+	case r.bad != "":
+		return 0
+	case n == 0:
+		r.texts = append(r.texts, r.bytes(r.uint()))
+		return Text(len(r.texts) - 1)
+	case n > uint64(len(r.texts)):
+		r.fail("text that was never written")
+		return 0
+	}
+	return Text(n - 1)
+}
+
+func (r *FactsReader) id() (id FactID) {
+	copy(id[:], r.bytes(uint64(len(id))))
+	return id
+}
+
+// count reads how many records of at least size bytes each follow.
+func (r *FactsReader) count(size int) uint64 {
+	n := r.uint()
+	if n > uint64(len(r.buf)/size) {
+		r.fail("more records than bytes")
+		return 0
+	}
+	return n
+}
+
+// pairs reads a list of pairs into the memory of an earlier one.
+func (r *FactsReader) pairs(list []TextPair) []TextPair {
+	list = list[:0]
+	for range r.count(minPair) {
+		name := r.text()
+		list = append(list, TextPair{Name: name, Value: r.text()})
+	}
+	return list
+}
+
+func (r *FactsReader) readExposure() {
+	e := &r.exposure
+	e.ID = r.id()
+	e.Time = r.time()
+	e.Received = r.time()
+	e.Environment = r.text()
+	e.Kind = r.text()
+	e.Name = r.text()
+	e.RuleID = r.text()
+	e.Group = r.byte()
+	flags := r.byte()
+	if flags&^flagOverride != 0 {
+		r.fail("unknown flag of an exposure")
+	}
+	e.Override = flags&flagOverride != 0
+	e.UnitType = r.text()
+	e.UnitID = r.text()
+	e.Value = r.text()
+	e.Layer = r.text()
+	e.Parameter = r.text()
+	e.Sequence = r.uint()
+	e.SDKType = r.text()
+	e.SDKVersion = r.text()
+	e.Reason = r.text()
+}
+
+func (r *FactsReader) readEvent() {
+	e := &r.event
+	e.ID = r.id()
+	e.Time = r.time()
+	e.Received = r.time()
+	e.Environment = r.text()
+	e.Name = r.text()
+	e.UnitType = r.text()
+	e.UnitID = r.text()
+	e.UnitIDs = r.pairs(e.UnitIDs)
+	e.Value, e.HasValue = 0, false
+	switch r.byte() {
+	case 0:
+	case flagNumber:
+		if s := r.bytes(8); s != "" {
+			e.Value, e.HasValue = math.Float64frombits(binary.LittleEndian.Uint64([]byte(s))), true
+		}
+	default:
+		r.fail("unknown flag of an event")
+	}
+	e.ValueText = r.text()
+	e.Metadata = r.pairs(e.Metadata)
+	e.SDKType = r.text()
+	e.SDKVersion = r.text()
+}
+
+func (r *FactsReader) readDead() {
+	d := &r.dead
+	d.ID = r.id()
+	d.Received = r.time()
+	d.Reason = r.text()
+	d.Detail = r.text()
+	d.Payload = r.text()
+}
