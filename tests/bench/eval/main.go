@@ -176,5 +176,5 @@ func ratio(x float64) string {
 	if x >= 10 {
 		return fmt.Sprintf("%.0f", x)
 	}
-	return fmt.Sprintf("%.1f", x)
+	return fmt.Sprintf("%.2f", x)
 }
