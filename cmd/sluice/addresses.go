@@ -18,6 +18,7 @@ import (
 type addresses struct {
 	HTTP       string            `json:"http"`           // base of every endpoint
 	Live       string            `json:"live"`           // the live WebSocket
+	GRPC       string            `json:"grpc,omitempty"` // where SDKs stream rules from
 	Ops        string            `json:"ops,omitempty"`  // metrics, health, profiles
 	NATS       string            `json:"nats,omitempty"` // where other processes may join
 	ClickHouse clickHouseAddress `json:"clickhouse"`
@@ -40,6 +41,9 @@ func (p *platform) addresses() addresses {
 			Addr: native.Addr, HTTP: http, User: native.User, Password: native.Password,
 			Database: cmp.Or(native.Database, warehouse.DefaultDatabase),
 		},
+	}
+	if p.streams != nil {
+		at.GRPC = p.streams.Addr().String()
 	}
 	if p.ops.Addr != "" {
 		at.Ops = "http://" + p.ops.Address()
@@ -71,6 +75,9 @@ func (a addresses) print(w io.Writer, data string) {
 	b.WriteString("\nSluice is running.\n\n")
 	line("SDKs", a.HTTP)
 	line("live", a.Live)
+	if a.GRPC != "" {
+		line("gRPC", a.GRPC)
+	}
 	line("API", a.HTTP+"/api/v1   (admin key in "+filepath.Join(data, adminFile)+")")
 	if a.Ops != "" {
 		line("metrics", a.Ops+"/metrics")

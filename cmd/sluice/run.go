@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io/fs"
 	"log/slog"
+	"net"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -35,11 +36,12 @@ type runSettings struct {
 	config.Common
 	web.Settings
 
-	Data       string `help:"Folder that holds everything." default:"data" type:"path" placeholder:"DIR"`
-	Listen     string `help:"Address of every endpoint." default:"127.0.0.1:8080" placeholder:"HOST:PORT"`
-	Ops        string `help:"Address of metrics, health and profiles; empty for none." default:"127.0.0.1:9080" placeholder:"HOST:PORT"`
-	NATSListen string `name:"nats-listen" help:"Address on which other processes may join the embedded NATS; empty for none." placeholder:"HOST:PORT"`
-	GeoIP      string `name:"geoip" help:"Country table in MaxMind's format; without one, rules see only the country that users state." type:"existingfile" placeholder:"FILE"`
+	Data       string    `help:"Folder that holds everything." default:"data" type:"path" placeholder:"DIR"`
+	Listen     string    `help:"Address of every endpoint." default:"127.0.0.1:8080" placeholder:"HOST:PORT"`
+	Ops        string    `help:"Address of metrics, health and profiles; empty for none." default:"127.0.0.1:9080" placeholder:"HOST:PORT"`
+	NATSListen string    `name:"nats-listen" help:"Address on which other processes may join the embedded NATS; empty for none." placeholder:"HOST:PORT"`
+	GRPC       edge.GRPC `embed:"" prefix:"grpc-"`
+	GeoIP      string    `name:"geoip" help:"Country table in MaxMind's format; without one, rules see only the country that users state." type:"existingfile" placeholder:"FILE"`
 
 	ClickHouse warehouse.Settings `embed:"" prefix:"clickhouse-"`
 	Engine     string             `help:"Shared library of the embedded ClickHouse engine; found under node_modules if empty." type:"path" env:"SLUICE_ENGINE_LIB" placeholder:"FILE"`
@@ -65,6 +67,7 @@ type platform struct {
 	edge      *edge.Service
 	ingest    *ingest.Service
 	front     *web.Server
+	streams   net.Listener // nil: no gRPC
 	ops       *web.Server
 	mux       *http.ServeMux
 	admitted  chan struct{} // closed when the admin key is in its file
@@ -92,7 +95,10 @@ func run(ctx context.Context, s *runSettings) error {
 
 // listen opens the addresses, so that one in use is known before anything else
 // has begun.
-func (p *platform) listen() error {
+func (p *platform) listen() (err error) {
+	if p.streams, err = p.settings.GRPC.Open(); err != nil {
+		return err
+	}
 	p.front = &web.Server{Addr: p.settings.Listen, Handler: web.Middleware(p.logger, p.settings.Proxies.Handler(p.mux)), Drain: p.settings.Drain / 2, Logger: p.logger}
 	p.ops = &web.Server{Addr: p.settings.Ops, Handler: telemetry.Ops(p.registry, p.ready), Logger: p.logger}
 	return web.Listen(p.front, p.ops)
@@ -139,7 +145,7 @@ func (p *platform) assemble() (err error) {
 		}
 		deps.Country = countries
 	}
-	if p.edge, err = edge.New(deps, edge.Options{}); err != nil {
+	if p.edge, err = edge.New(deps, edge.Options{MaxStreams: p.settings.GRPC.MaxStreams}); err != nil {
 		return err
 	}
 	p.ingest, err = ingest.New(
@@ -170,6 +176,7 @@ func (p *platform) parts() []lifecycle.Part {
 		{Name: "control", Run: p.control.Run},
 		{Name: "edge", Run: p.edge.Run},
 		{Name: "ingest", Run: p.ingest.Run},
+		{Name: "grpc", Run: func(ctx context.Context) error { return p.edge.RunGRPC(ctx, p.streams) }},
 		{Name: "http", Run: p.front.Run},
 		{Name: "addresses", Run: p.runAddresses},
 		{Name: "hello", Run: p.runHello},

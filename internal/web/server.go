@@ -34,17 +34,26 @@ func (s *Server) Listen() error {
 	if s.listener != nil {
 		return nil
 	}
-	l, err := net.Listen("tcp", s.Addr)
-	switch {
-	case errors.Is(err, syscall.EADDRINUSE):
-		return fmt.Errorf("the address %s is in use by another program: stop it or choose another address", s.Addr)
-	case errors.Is(err, syscall.EACCES):
-		return fmt.Errorf("the address %s may not be opened by this user: choose a port above 1023", s.Addr)
-	case err != nil:
-		return fmt.Errorf("listening on %s: %w", s.Addr, err)
+	l, err := Open(s.Addr)
+	if err != nil {
+		return err
 	}
 	s.listener = l
 	return nil
+}
+
+// Open listens on an address, and says what to do about one that cannot be had.
+func Open(addr string) (net.Listener, error) {
+	l, err := net.Listen("tcp", addr)
+	switch {
+	case errors.Is(err, syscall.EADDRINUSE):
+		return nil, fmt.Errorf("the address %s is in use by another program: stop it or choose another address", addr)
+	case errors.Is(err, syscall.EACCES):
+		return nil, fmt.Errorf("the address %s may not be opened by this user: choose a port above 1023", addr)
+	case err != nil:
+		return nil, fmt.Errorf("listening on %s: %w", addr, err)
+	}
+	return l, nil
 }
 
 // Listen opens the addresses of several servers; those without one are left out.

@@ -2,7 +2,8 @@
 // changes.
 //
 //	log ─▶ follow ─▶ follower (lower, compile, swap) ─┬─▶ statsig, features: one answer
-//	                                                  └─▶ live: what differs, pushed
+//	                                                  ├─▶ live: what differs, pushed
+//	                                                  └─▶ forwardproxy: whole bodies, pushed
 //	                                        decisions ─▶ exposure ─▶ facts stream
 //
 // An answer comes from memory and needs nobody: while NATS is away the edge goes
@@ -34,6 +35,7 @@ import (
 	"github.com/sluice-flags/sluice/services/edge/internal/exposure"
 	"github.com/sluice-flags/sluice/services/edge/internal/features"
 	"github.com/sluice-flags/sluice/services/edge/internal/follower"
+	"github.com/sluice-flags/sluice/services/edge/internal/forwardproxy"
 	"github.com/sluice-flags/sluice/services/edge/internal/live"
 	"github.com/sluice-flags/sluice/services/edge/internal/statsig"
 )
@@ -55,6 +57,8 @@ type Options struct {
 	Handshakes int
 	// Spread is the time over which live clients come back after a restart: 30 s.
 	Spread time.Duration
+	// MaxStreams bounds streams of rules over gRPC: 10,000.
+	MaxStreams int
 }
 
 // A Service is the edge.
@@ -64,6 +68,7 @@ type Service struct {
 	resolver  *auth.Resolver
 	rulesets  *follower.Rulesets
 	hub       *live.Hub
+	streams   *forwardproxy.Server
 	statsig   *statsig.API
 	features  *features.API
 	publisher *facts.Publisher
@@ -100,6 +105,9 @@ func New(d Deps, o Options) (*Service, error) {
 			MaxConnections: o.MaxConnections, Handshakes: o.Handshakes, Spread: o.Spread,
 			Logger: d.Logger, Registerer: d.Registerer,
 		})
+	s.streams = forwardproxy.New(
+		forwardproxy.Deps{Resolve: s.resolver.Request, Scope: s.rulesets.Scope},
+		forwardproxy.Options{MaxStreams: o.MaxStreams, Logger: d.Logger, Registerer: d.Registerer})
 	d.Followers.Watch(s.changed)
 	if d.Registerer != nil {
 		d.Registerer.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{
@@ -128,6 +136,7 @@ func (s *Service) Goodbye() { s.hub.Goodbye() }
 func (s *Service) changed(_ string, before, after *flags.State, changed []flags.Ref) {
 	s.rulesets.Changed(before, after, changed)
 	s.hub.KeysChanged(after, changed)
+	s.streams.KeysChanged(after, changed)
 }
 
 // Run works until ctx is done. The listener in front of it should stop first;

@@ -25,6 +25,7 @@ type Settings struct {
 	Listen string `help:"Address that SDKs and live clients connect to." default:"127.0.0.1:8082" placeholder:"HOST:PORT"`
 	Ops    string `help:"Address of metrics, health and profiles, never a public one; empty for none." default:"127.0.0.1:9082" placeholder:"HOST:PORT"`
 
+	GRPC GRPC         `embed:"" prefix:"grpc-"`
 	NATS bus.Settings `embed:"" prefix:"nats-"`
 
 	Data  string `help:"Folder for the last state of each project, so that a restart can serve while NATS is away; empty for none." type:"path" placeholder:"DIR"`
@@ -68,7 +69,7 @@ func Main(ctx context.Context, cfg *Settings) error {
 		Open:     natslog.Reader(deps.Bus, lg),
 		Follower: following,
 	})
-	service, err := New(deps, Options{MaxConnections: cfg.MaxConnections, Handshakes: cfg.Handshakes, Spread: cfg.Spread})
+	service, err := New(deps, Options{MaxConnections: cfg.MaxConnections, Handshakes: cfg.Handshakes, Spread: cfg.Spread, MaxStreams: cfg.GRPC.MaxStreams})
 	if err != nil {
 		return err
 	}
@@ -82,12 +83,17 @@ func Main(ctx context.Context, cfg *Settings) error {
 	if err := web.Listen(front, ops); err != nil {
 		return err
 	}
+	streams, err := cfg.GRPC.Open()
+	if err != nil {
+		return err
+	}
 	lg.InfoContext(ctx, "edge listens", slog.String("address", front.Address()), slog.String("ops", ops.Address()))
 	return lifecycle.Run(ctx, cfg.Drain,
 		lifecycle.Part{Name: "ops", Run: ops.Run},
 		lifecycle.Part{Name: "bus", Run: deps.Bus.Run},
 		lifecycle.Part{Name: "followers", Run: deps.Followers.Run},
 		lifecycle.Part{Name: "edge", Run: service.Run},
+		lifecycle.Part{Name: "grpc", Run: func(ctx context.Context) error { return service.RunGRPC(ctx, streams) }},
 		lifecycle.Part{Name: "http", Run: front.Run},
 	)
 }

@@ -17,7 +17,6 @@ package forwardproxy
 
 import (
 	"context"
-	"crypto/tls"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -28,7 +27,6 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 	"google.golang.org/grpc"
-	"google.golang.org/grpc/credentials"
 	"google.golang.org/grpc/keepalive"
 
 	"github.com/sluice-flags/sluice/internal/auth"
@@ -49,7 +47,6 @@ type Options struct {
 	MaxStreams int           // streams, and connections; more are refused; default 10,000
 	Heartbeat  time.Duration // between two messages of a stream without news; default 30 s
 	Drain      time.Duration // how long streams may take to end on stop; default 2 s
-	TLS        *tls.Config   // nil: plain text, for a gateway that ends TLS itself
 
 	Logger     *slog.Logger
 	Registerer prometheus.Registerer
@@ -80,6 +77,8 @@ const (
 	// and let go when it has not answered in pingTimeout.
 	pingAfter   = 30 * time.Second
 	pingTimeout = 15 * time.Second
+	// handshake is how long a new connection may take to speak.
+	handshake = 10 * time.Second
 	// minPing is how often a client may ask us.
 	minPing = 5 * time.Second
 )
@@ -104,18 +103,15 @@ func New(d Deps, o Options) *Server {
 // Run serves on l until ctx is done, then ends every stream with a status that
 // makes SDKs come back, and returns when all have ended.
 func (s *Server) Run(ctx context.Context, l net.Listener) error {
-	options := []grpc.ServerOption{
+	server := grpc.NewServer(
 		grpc.ForceServerCodecV2(codec{}),
 		grpc.MaxRecvMsgSize(maxRequest),
 		grpc.MaxConcurrentStreams(uint32(s.options.MaxStreams)),
 		grpc.KeepaliveParams(keepalive.ServerParameters{MaxConnectionIdle: maxIdle, Time: pingAfter, Timeout: pingTimeout}),
 		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: minPing, PermitWithoutStream: true}),
+		grpc.ConnectionTimeout(handshake),
 		grpc.WaitForHandlers(true),
-	}
-	if s.options.TLS != nil {
-		options = append(options, grpc.Creds(credentials.NewTLS(s.options.TLS)))
-	}
-	server := grpc.NewServer(options...)
+	)
 	server.RegisterService(&service, s)
 	failed := make(chan error, 1)
 	go func() { // ends with Stop below
