@@ -123,6 +123,13 @@ func (a *API) table() []route {
 			route{"DELETE", each, edit, append([]string{"confirm"}, written...), a.remove(n.kind)},
 			route{"GET", each + "/history", look, []string{"limit", "before"}, a.history(n.kind)},
 		)
+		if n.kind == flags.KindSegment {
+			routes = append(routes,
+				route{"GET", each + "/ids", read, []string{"asOf", "id"}, a.getIDs},
+				route{"PATCH", each + "/ids", edit, written, a.writeIDs(false)},
+				route{"PUT", each + "/ids", edit, written, a.writeIDs(true)},
+			)
+		}
 		for _, action := range command.Actions(n.kind) {
 			needed := edit
 			if action == "kill" {

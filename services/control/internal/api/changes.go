@@ -82,6 +82,9 @@ func nameOf(e events.Envelope) string {
 	if e.Deleted() {
 		return e.Name
 	}
+	if e.Kind == flags.KindIDs {
+		return e.Entity
+	}
 	var doc struct {
 		Name string `json:"name"`
 	}

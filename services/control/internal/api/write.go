@@ -33,24 +33,16 @@ type write struct {
 // readWrite reads everything that writes have in common. The body is an object,
 // or nothing where that will do.
 func (c *call) readWrite(bodyNeeded bool) (w write, err error) {
-	if w.key, err = c.idempotencyKey(); err != nil {
-		return w, err
-	}
-	w.repeat = w.key != ""
-	w.key = cmp.Or(w.key, rand.Text())
-	if w.reason, err = c.reason(); err != nil {
-		return w, err
-	}
-	if w.dry, err = c.flag("dryRun"); err != nil {
+	if w, err = c.writeHead(); err != nil {
 		return w, err
 	}
 	raw, err := web.ReadBody(c.r, web.Limits{})
 	if err != nil {
 		return w, err
 	}
-	sum := sha256.Sum256(slices.Concat([]byte(c.r.Method+"\n"+c.r.URL.EscapedPath()+"\n"), raw))
-	w.digest = hex.EncodeToString(sum[:])
-
+	sum := c.digest()
+	_, _ = sum.Write(raw) // a hash takes everything
+	w.digest = hex.EncodeToString(sum.Sum(nil))
 	if len(bytes.TrimSpace(raw)) == 0 && !bodyNeeded {
 		w.body = map[string]json.RawMessage{}
 		return w, c.needReason(w)
@@ -74,6 +66,22 @@ func (c *call) readWrite(bodyNeeded bool) (w write, err error) {
 		}
 	}
 	return w, c.needReason(w)
+}
+
+// writeHead reads what a write says outside its body.
+func (c *call) writeHead() (w write, err error) {
+	if w.key, err = c.idempotencyKey(); err != nil {
+		return w, err
+	}
+	w.repeat = w.key != ""
+	w.key = cmp.Or(w.key, rand.Text())
+	if w.reason, err = c.reason(); err != nil {
+		return w, err
+	}
+	if w.dry, err = c.flag("dryRun"); err != nil {
+		return w, err
+	}
+	return w, nil
 }
 
 // jsonOnly refuses a body that says it is something other than JSON.

@@ -86,7 +86,12 @@ func (c Delete) Decide(s *flags.State, _ Env) (Decision, error) {
 	if problems := flags.ValidateDelete(s, current.Ref); len(problems) > 0 {
 		return Decision{}, problems
 	}
-	return remove(current), nil
+	d := remove(current)
+	for _, batch := range s.BatchRefs(current.Ref) {
+		e, _ := s.Get(batch)
+		d.Drafts = append(d.Drafts, remove(e).Drafts...)
+	}
+	return d, nil
 }
 
 func find(s *flags.State, kind flags.Kind, name string) (flags.Entity, error) {
