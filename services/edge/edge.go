@@ -17,6 +17,8 @@ import (
 	"fmt"
 	"log/slog"
 	"net/http"
+	"net/url"
+	"strings"
 	"sync"
 	"time"
 
@@ -57,6 +59,9 @@ type Options struct {
 	Handshakes int
 	// Spread is the time over which live clients come back after a restart: 30 s.
 	Spread time.Duration
+	// PublicURL is the address under which SDKs reach the edge; empty for the one
+	// that their requests name.
+	PublicURL string
 	// MaxStreams bounds streams of rules over gRPC: 10,000.
 	MaxStreams int
 }
@@ -85,6 +90,9 @@ func New(d Deps, o Options) (*Service, error) {
 	case d.Followers == nil:
 		return nil, errors.New("edge needs the definitions of projects")
 	}
+	if u, err := url.Parse(o.PublicURL); o.PublicURL != "" && (err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" || strings.Trim(u.Path, "/") != "") {
+		return nil, fmt.Errorf("the public URL %q is not of the form https://flags.example", o.PublicURL)
+	}
 	if d.Logger == nil {
 		d.Logger = slog.New(slog.DiscardHandler)
 	}
@@ -96,6 +104,7 @@ func New(d Deps, o Options) (*Service, error) {
 
 	gate := &access.Gatekeeper{
 		Resolve: s.resolver.Request, Scope: s.rulesets.Scope, Stale: s.stale,
+		Holder: s.resolver.Holder, PublicURL: strings.TrimRight(o.PublicURL, "/"),
 	}
 	s.statsig = statsig.New(gate, s.exposures)
 	s.features = features.New(gate, s.exposures, d.Registerer)

@@ -31,6 +31,8 @@ type Settings struct {
 	Data  string `help:"Folder for the last state of each project, so that a restart can serve while NATS is away; empty for none." type:"path" placeholder:"DIR"`
 	GeoIP string `name:"geoip" help:"Country table in MaxMind's format; without one, rules see only the country that users state." type:"existingfile" placeholder:"FILE"`
 
+	PublicURL string `name:"public-url" help:"Address under which SDKs reach this edge, where it is not the one that their requests name: a proxy in front changes Host, or speaks TLS and is none of --proxies." placeholder:"URL"`
+
 	MaxConnections int           `help:"Live connections that are held at once; more are refused." default:"50000"`
 	Handshakes     int           `help:"New live connections that are taken in one second." default:"500"`
 	Spread         time.Duration `help:"Time over which live clients are asked to come back after a restart." default:"30s"`
@@ -69,7 +71,7 @@ func Main(ctx context.Context, cfg *Settings) error {
 		Open:     natslog.Reader(deps.Bus, lg),
 		Follower: following,
 	})
-	service, err := New(deps, Options{MaxConnections: cfg.MaxConnections, Handshakes: cfg.Handshakes, Spread: cfg.Spread, MaxStreams: cfg.GRPC.MaxStreams})
+	service, err := New(deps, Options{MaxConnections: cfg.MaxConnections, Handshakes: cfg.Handshakes, Spread: cfg.Spread, PublicURL: cfg.PublicURL, MaxStreams: cfg.GRPC.MaxStreams})
 	if err != nil {
 		return err
 	}
