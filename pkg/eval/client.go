@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 )
 
 // ClientOptions say for which client a payload is made.
@@ -22,6 +23,7 @@ type clientSpec struct {
 	heads    [hashModes]string // "<name>":{"name":"<name>", by hash mode
 	tail     string            // members that depend on the spec alone
 	explicit string            // explicit parameters, for the layer that delegates here
+	none     json.RawMessage   // the value if nothing can be decided
 	apps     []string
 }
 
@@ -70,6 +72,10 @@ func (b *builder) clientSpec(s *spec, src *Spec) {
 	c := &s.client
 	c.apps = src.TargetAppIDs
 	c.visible = s.entity != EntitySegment && s.entity != EntityHoldout
+	c.none = emptyObject
+	if s.shared != nil {
+		c.none = b.layerDefault(s.name)
+	}
 	tail := appendQuoted([]byte(`,"id_type":`), s.idType)
 	if s.ref.Section == Gates {
 		c.tail = string(tail)
@@ -137,7 +143,7 @@ func (r *Ruleset) client(u *User, o *ClientOptions) client {
 			c.app = r.apps.SDKKeysToAppIDs[o.ClientKey]
 		}
 	}
-	if c.app != "" {
+	if o.ClientKey != "" || c.app != "" { // a key without an app is of none, whatever the specs' own
 		c.evaluation.app = c.app
 	}
 	return c
@@ -151,10 +157,17 @@ func (c *client) sees(s *spec) bool {
 	return c.allow == nil || c.allow[s.ref.Section] == nil || c.allow[s.ref.Section][s.name]
 }
 
+var answersPool = sync.Pool{New: func() any { return new(answers) }}
+
 // AppendClient appends the response to a client's initialize request: every
 // entity that the client may see, decided for the user, under its hashed name.
 func (r *Ruleset) AppendClient(dst []byte, u *User, o ClientOptions) []byte {
 	c := r.client(u, &o)
+	c.answers = answersPool.Get().(*answers)
+	defer func() {
+		*c.answers = answers{} // what is kept for later must not keep a ruleset
+		answersPool.Put(c.answers)
+	}()
 	dst = append(dst, `{"has_updates":true,"time":`...)
 	dst = strconv.AppendInt(dst, r.time, 10)
 	dst = appendQuoted(append(dst, `,"hash_used":`...), c.mode.String())
@@ -218,7 +231,11 @@ func (c *client) appendEntry(dst []byte, s *spec) []byte {
 		dst = strconv.AppendBool(append(dst, `"value":`...), o.pass)
 		dst = append(append(append(dst, ','), o.client.text...), s.client.tail...)
 	case Configs:
-		dst = append(append(dst, `"value":`...), o.client.value...)
+		value := o.client.value
+		if o.reason == ReasonUnsupported {
+			value = s.client.none
+		}
+		dst = append(append(dst, `"value":`...), value...)
 		dst = append(append(append(dst, ','), o.client.text...), s.client.tail...)
 		dst = appendMember(dst, "passed", o.pass)
 		if s.isExperiment() {

@@ -17,7 +17,7 @@ func newEquality(negate bool) operator {
 		t := &equality{negate: negate}
 		t.target, _ = valueOf(target)
 		if t.target.kind == listKind {
-			t.items, _ = texts(target)
+			t.items, _ = elements(target)
 		}
 		return t, nil
 	}
@@ -81,11 +81,11 @@ type arrayTest struct {
 
 func newArray(op arrayOp) operator {
 	return func(target any) (test, error) {
-		elements, ok := texts(target)
+		wanted, ok := elements(target)
 		if !ok {
 			return constant(false), nil
 		}
-		return &arrayTest{op, elements}, nil
+		return &arrayTest{op, wanted}, nil
 	}
 }
 

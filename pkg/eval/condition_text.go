@@ -53,7 +53,7 @@ func textIn(op textOp, fold, negate bool) operator {
 	}
 }
 
-// texts returns the elements of a target list as text.
+// texts returns the elements of a target list as text, without null.
 func texts(target any) ([]string, bool) {
 	list, ok := target.([]any)
 	if !ok {

@@ -87,6 +87,36 @@ func TestPatternsSearchAThousandCharactersOfAnyWidth(t *testing.T) {
 	}
 }
 
+func TestListsWithinListsEqualOnlyTheirLike(t *testing.T) {
+	nested, deeper := []any{"b"}, []any{[]any{"b"}}
+	for _, test := range []struct {
+		value, target []any
+		all, equal    bool
+	}{
+		{[]any{"b"}, []any{"b"}, true, true},
+		{[]any{1.0, true}, []any{"1", "true"}, true, true},
+		{[]any{nested}, []any{"b"}, false, false},
+		{[]any{deeper}, []any{"b"}, false, false},
+		{[]any{nested}, []any{nested}, true, true},
+		{[]any{deeper}, []any{nested}, false, false},
+		{[]any{nested}, []any{`["b"]`}, false, false},
+		{[]any{"a"}, []any{"a", nil}, false, false},
+		{[]any{"a", nil}, []any{"a", nil}, true, true},
+		{[]any{nil}, []any{"null"}, false, false},
+		{[]any{map[string]any{"k": "v"}}, []any{nil}, false, false},
+		{[]any{"a", "b"}, []any{"b", "a"}, true, false},
+		{[]any{"a"}, []any{}, true, false},
+	} {
+		for operator, want := range map[string]bool{
+			"array_contains_all": test.all, "not_array_contains_all": !test.all, "eq": test.equal, "neq": !test.equal,
+		} {
+			if got := holds(operator, test.value, test.target); got != want {
+				t.Errorf("%v %s %v = %v, want %v", test.value, operator, test.target, got, want)
+			}
+		}
+	}
+}
+
 func TestDatesAreReadInEveryForm(t *testing.T) {
 	const noon = "2023-01-01T12:00:00Z"
 	for _, same := range []any{
@@ -131,6 +161,40 @@ func TestWhatNoDecisionNeedsCostsNobodyTheEntity(t *testing.T) {
 			t.Errorf("ParseSpecs of version %s = %v, %v; want it passed over", odd, specs.Unreadable, err)
 		} else if !eval.Compile(specs, eval.Options{}).Gate(&eval.User{}, "g").Pass {
 			t.Errorf("Gate(g) with version %s does not pass, want it to", odd)
+		}
+	}
+}
+
+// Clients are shown a layer's defaults for what its experiment leaves out, also
+// if that cannot be decided. Nothing else is completed so.
+func TestExperimentsInALayerShowItsDefaults(t *testing.T) {
+	layer := experiment("layer", "s")
+	layer.Entity, layer.DefaultValue = eval.EntityLayer, json.RawMessage(`{"a":1,"b":2}`)
+	inside, unsupported := experiment("inside", "s", rule("r", 100, `{"b":3}`)), experiment("unsupported", "s", rule("r", 100, `{"b":3}`, condition("telepathy", "any", "", nil)))
+	autotune, outside := experiment("autotune", "s", rule("r", 100, `{"b":3}`)), experiment("outside", "s", rule("r", 100, `{"b":3}`))
+	autotune.Entity = eval.EntityAutotune
+	names := []string{}
+	for _, s := range []*eval.Spec{&inside, &unsupported, &autotune} {
+		s.HasSharedParams = new(true)
+		names = append(names, s.Name)
+	}
+	rules := eval.Compile(eval.Specs{
+		DynamicConfigs: []eval.Spec{inside, unsupported, autotune, outside}, LayerConfigs: []eval.Spec{layer},
+		Layers: map[string][]string{"layer": names},
+	}, eval.Options{})
+	changed := layer
+	changed.DefaultValue = json.RawMessage(`{"a":4}`)
+	next := rules.Apply(eval.Change{Set: []eval.Spec{changed}})
+	for name, want := range map[string][2]string{
+		"inside": {`{"a":1,"b":3}`, `{"a":4,"b":3}`}, "unsupported": {`{"a":1,"b":2}`, `{"a":4}`},
+		"autotune": {`{"b":3}`, `{"b":3}`}, "outside": {`{"b":3}`, `{"b":3}`},
+	} {
+		for i, r := range []*eval.Ruleset{rules, next} {
+			var entry struct{ Value json.RawMessage }
+			body, _, _ := r.AppendClientEntry(nil, &eval.User{UserID: "u"}, eval.Ref{Section: eval.Configs, Name: name}, eval.ClientOptions{})
+			if err := json.Unmarshal(body, &entry); err != nil || string(entry.Value) != want[i] {
+				t.Errorf("value of %s = %s, %v; want %s", name, entry.Value, err, want[i])
+			}
 		}
 	}
 }

@@ -181,6 +181,16 @@ func (r *reference) field(u *eval.User, field string) any {
 	return nil
 }
 
+// refElement is the text of an element; what is no scalar has one of its own.
+func refElement(v any) string {
+	switch v.(type) {
+	case nil, []any, map[string]any:
+		text, _ := json.Marshal(v)
+		return "not a scalar: " + string(text)
+	}
+	return refText(v)
+}
+
 func refText(v any) string {
 	switch v := v.(type) {
 	case string:
@@ -341,7 +351,7 @@ func (r *reference) operator(op string, v, target any) (holds, ok bool) {
 			equal = v != nil && !isList && refText(v) == target
 		case []any:
 			items, ok := v.([]any)
-			equal = ok && slices.EqualFunc(items, target, func(a, b any) bool { return refText(a) == refText(b) })
+			equal = ok && slices.EqualFunc(items, target, func(a, b any) bool { return refElement(a) == refElement(b) })
 		}
 		return equal == (op == "eq"), true
 	case "array_contains_any", "array_contains_none", "array_contains_all", "not_array_contains_all":
@@ -350,7 +360,7 @@ func (r *reference) operator(op string, v, target any) (holds, ok bool) {
 			return false, true
 		}
 		has := func(e any) bool {
-			return slices.ContainsFunc(items, func(i any) bool { return refText(i) == refText(e) })
+			return slices.ContainsFunc(items, func(i any) bool { return refElement(i) == refElement(e) })
 		}
 		all := !slices.ContainsFunc(list, func(e any) bool { return !has(e) })
 		return map[string]bool{

@@ -121,26 +121,43 @@ func length(list items) int {
 	return len(s)
 }
 
-// element returns an element; lists within lists count by their text.
+// element returns an element. Null, objects and lists among the elements count by
+// a text that only their like has.
 func element(list items, i int) value {
 	if s, ok := list.([]string); ok {
 		return textValue(s[i])
 	}
-	v, nested := valueOf(list.([]any)[i])
-	if nested != nil {
-		return textValue(joined(nested))
+	e := list.([]any)[i]
+	v, nested := valueOf(e)
+	if v.kind == absent || nested != nil {
+		return textValue(string(appendAny([]byte{0}, e)))
 	}
 	return v
 }
 
-// joined returns the elements' text between commas.
+// elements returns the text of all elements of a target list.
+func elements(target any) (out []string, ok bool) {
+	list, ok := target.([]any)
+	for i := range list {
+		out = append(out, element(list, i).string())
+	}
+	return out, ok
+}
+
+// joined returns the text of all elements, however deep, between commas.
 func joined(list items) string {
 	var b []byte
 	for i := range length(list) {
 		if i > 0 {
 			b = append(b, ',')
 		}
-		b = append(b, element(list, i).string()...)
+		if s, ok := list.([]string); ok {
+			b = append(b, s[i]...)
+		} else if v, nested := valueOf(list.([]any)[i]); nested != nil {
+			b = append(b, joined(nested)...)
+		} else {
+			b = append(b, v.string()...)
+		}
 	}
 	return string(b)
 }
