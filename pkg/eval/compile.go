@@ -95,6 +95,7 @@ type builder struct {
 	conditions map[string]*condition // by everything that is asked
 	fields     map[fieldName]*field
 	values     map[string]json.RawMessage
+	places     int // of answers given away so far
 	lastBucket *bucket
 	key        []byte
 }
@@ -322,6 +323,10 @@ func (b *builder) sharedCondition(src *Condition) (*condition, error) {
 	}
 	b.key = append(b.key, src.TargetValue...)
 	if c, ok := b.conditions[string(b.key)]; ok {
+		if !c.shared {
+			c.shared, c.place = true, b.places
+			b.places++
+		}
 		return c, nil
 	}
 	key := string(b.key)

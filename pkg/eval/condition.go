@@ -24,7 +24,9 @@ type condition struct {
 	want   bool  // the answer of that gate or list that makes the condition hold
 	listed bool  // membership in an id list is the test
 
-	asked Condition // as written, for traces
+	shared bool      // more than one rule asks it
+	place  int       // of its answer, if shared
+	asked  Condition // as written, for traces
 }
 
 // A test compares a value with a target that was parsed at compile time. Tests

@@ -49,7 +49,8 @@
 // (evaluator.go) then walks the rules: each distinct condition of a spec is asked
 // once, a rule stops at its first failing condition, and only conditions on gates
 // are always asked, because asking them is what exposes them. The unit's bucket is
-// the one SHA-256 that remains.
+// the one block of SHA-256 that remains. A payload also remembers what conditions
+// that several rules share have answered.
 //
 // A name keeps its slot for ever, and slots live in a paged table (table.go) of
 // which a copy shares all but what it changes. So a changed gate takes effect for

@@ -82,8 +82,9 @@ type evaluation struct {
 		value value
 		list  items
 	}
-	now    int64 // milliseconds, read once
-	bucket struct {
+	answers *answers // of payloads: what shared conditions answered
+	now     int64    // milliseconds, read once
+	bucket  struct {
 		of *bucket
 		n  int32
 	}
@@ -152,7 +153,13 @@ next:
 			if held&c.bit != 0 { // never so for conditions without a bit
 				continue
 			}
-			if !e.holds(c.condition) {
+			holds := false
+			if e.answers == nil {
+				holds = e.holds(c.condition)
+			} else {
+				holds = e.remembered(c.condition)
+			}
+			if !holds {
 				failed |= c.bit
 				continue next
 			}
@@ -209,6 +216,25 @@ func (e *evaluation) matched(s *spec, r *rule) *outcome {
 		return r.fail
 	}
 	return r.pass
+}
+
+// answers are those that shared conditions gave last. One may displace another,
+// which then is asked again.
+type answers [64]struct {
+	of    *condition
+	holds bool
+}
+
+// remembered is holds in payloads, where specs ask the same of one user many times.
+func (e *evaluation) remembered(c *condition) bool {
+	if !c.shared {
+		return e.holds(c)
+	}
+	a := &e.answers[c.place%len(e.answers)]
+	if a.of != c {
+		a.of, a.holds = c, e.holds(c)
+	}
+	return a.holds
 }
 
 // holds answers a condition that asks no gate. The kinds that most rules are made
