@@ -9,16 +9,13 @@ package lookup
 
 import (
 	"fmt"
+	"strings"
 	"sync"
 
 	"github.com/ua-parser/uap-go/uaparser"
 
 	"github.com/sluice-flags/sluice/pkg/eval"
 )
-
-// agentCache is how many agents are remembered: about a megabyte, and far more
-// than the agents that make up nearly all traffic.
-const agentCache = 4096
 
 // maxAgent is the length beyond which an agent is nobody's browser.
 const maxAgent = 1000
@@ -27,6 +24,7 @@ const maxAgent = 1000
 // compiled on first use, because a process may never be asked.
 type Agents struct {
 	parser func() (*uaparser.Parser, error)
+	known  memory
 }
 
 var _ eval.UserAgentParser = (*Agents)(nil)
@@ -34,7 +32,9 @@ var _ eval.UserAgentParser = (*Agents)(nil)
 // NewAgents returns a parser that remembers the latest agents.
 func NewAgents() *Agents {
 	return &Agents{parser: sync.OnceValues(func() (*uaparser.Parser, error) {
-		return uaparser.New(uaparser.WithCacheSize(agentCache))
+		// What the tables say is remembered here, whole and once, and not in
+		// each of the parser's three parts.
+		return uaparser.New(uaparser.WithCacheSize(1))
 	})}
 }
 
@@ -49,16 +49,39 @@ func (a *Agents) Warm() error {
 
 // ParseUserAgent implements [eval.UserAgentParser].
 func (a *Agents) ParseUserAgent(agent string) eval.UserAgent {
-	parser, err := a.parser()
-	if err != nil || agent == "" || len(agent) > maxAgent {
+	if agent == "" || len(agent) > maxAgent {
 		return eval.UserAgent{}
 	}
-	browser, os, device := parser.ParseUserAgent(agent), parser.ParseOs(agent), parser.ParseDevice(agent)
-	return eval.UserAgent{
-		Browser:        browser.Family,
-		BrowserVersion: browser.ToVersionString(),
-		OS:             os.Family,
-		OSVersion:      os.ToVersionString(),
-		Device:         device.Family,
+	if ua, ok := a.known.get(agent); ok {
+		return ua
 	}
+	parser, err := a.parser()
+	if err != nil {
+		return eval.UserAgent{}
+	}
+	browser, os := parser.ParseUserAgent(agent), parser.ParseOs(agent)
+	ua := eval.UserAgent{
+		Browser:        browser.Family,
+		BrowserVersion: dotted(browser.Major, browser.Minor, browser.Patch),
+		OS:             os.Family,
+		OSVersion:      dotted(os.Major, os.Minor, os.Patch, os.PatchMinor),
+		Device:         parser.ParseDevice(agent).Family,
+	}
+	a.known.put(agent, ua)
+	return ua
+}
+
+// dotted joins the parts of a version that there are.
+func dotted(parts ...string) string {
+	var b strings.Builder
+	for _, part := range parts {
+		if part == "" {
+			continue
+		}
+		if b.Len() > 0 {
+			b.WriteByte('.')
+		}
+		b.WriteString(part)
+	}
+	return b.String()
 }
