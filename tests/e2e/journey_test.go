@@ -13,6 +13,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/sluice-flags/sluice/pkg/events/live"
+	"github.com/sluice-flags/sluice/tests/contract/sdks"
 	"github.com/sluice-flags/sluice/tests/harness"
 )
 
@@ -60,25 +61,15 @@ func TestAFlipReachesClientsAndWhatTheyLogComesBackAsResults(t *testing.T) {
 
 	// Unmodified SDKs agree with the edge.
 	want := ledger{units: map[string]int{}, converted: map[string]int{}}
-	for _, sdk := range sdks {
-		t.Run(sdk.name, func(t *testing.T) {
-			work := task{Base: p.HTTP, Key: shop.Server, Gate: gate, Config: config, Experiment: experiment, Event: event}
-			if sdk.client {
-				work.Key = shop.Client
-			}
-			for i := range perSDK {
-				work.Users = append(work.Users, user{UserID: fmt.Sprintf("%s-%d", sdk.name, i)})
-				work.Converts = append(work.Converts, i%3 == 0)
-			}
-			rows := sdk.run(t, work)
-			if len(rows) != perSDK {
-				t.Fatalf("%d rows; want one for each of %d users", len(rows), perSDK)
-			}
+	lab, converts := sdks.NewLab(t), func(i int) bool { return i%3 == 0 }
+	for _, sdk := range travellers() {
+		t.Run(sdk.Name, func(t *testing.T) {
+			users, rows := drive(t, lab, sdk, shop, perSDK, converts)
 			for i, got := range rows {
-				if diff := cmp.Diff(remote(shop, work.Users[i]), got); diff != "" {
-					t.Errorf("user %s: the SDK differs from /v1/check_gate and /v1/get_config (-edge +sdk):\n%s", work.Users[i].UserID, diff)
+				if diff := cmp.Diff(remote(shop, users[i]), got); diff != "" {
+					t.Errorf("user %s: the SDK differs from /v1/check_gate and /v1/get_config (-edge +sdk):\n%s", users[i]["userID"], diff)
 				}
-				want.add(got.Group, work.Converts[i])
+				want.add(got.Group, converts(i))
 			}
 		})
 	}
@@ -125,7 +116,7 @@ func (l *ledger) add(group string, converts bool) {
 }
 
 // remote asks the edge what it would answer for u, without leaving an exposure.
-func remote(shop *harness.Project, u user) row {
+func remote(shop *harness.Project, u sdks.User) row {
 	shop.T.Helper()
 	silent := harness.Doc{"exposureLoggingDisabled": true}
 	var g struct {

@@ -23,7 +23,7 @@ func TestTheDemoPageShowsChangesAsTheyAreMade(t *testing.T) {
 	chromium := harness.NeedBrowser(t)
 	p := harness.Start(t, harness.Options{Args: []string{"--demo"}})
 	demo := demoFacts(t, p)
-	page := browser(t, chromium)
+	page := harness.Browser(t, chromium)
 
 	if err := chromedp.Do(page, chromedp.Navigate(demo.Addresses.Page)); err != nil {
 		t.Fatal(err)
@@ -105,23 +105,6 @@ func setGate(f facts, p *harness.Platform, percentage float64) {
 	p.T.Helper()
 	rules := []harness.Doc{{"id": "all", "name": "Everyone", "passPercentage": percentage, "conditions": harness.Everyone}}
 	p.Must(http.StatusOK, nil, f.Keys.Console, "PATCH", f.path("gates", f.Gate), harness.Doc{"rules": rules}, "If-Match", "*")
-}
-
-// browser starts a headless Chromium that ends with the test.
-func browser(t *testing.T, chromium string) context.Context {
-	t.Helper()
-	options := append(chromedp.DefaultExecAllocatorOptions[:],
-		chromedp.ExecPath(chromium),
-		chromedp.NoSandbox, // CI runs as root in a container of its own
-		chromedp.UserDataDir(t.TempDir()),
-		chromedp.Flag("disable-quic", true),
-		chromedp.WSURLReadTimeout(time.Minute),
-	)
-	allocated, stop := chromedp.NewExecAllocator(context.Background(), options...)
-	t.Cleanup(stop)
-	page, cancel := chromedp.NewContext(allocated)
-	t.Cleanup(cancel)
-	return page
 }
 
 // evaluate returns the text that a JavaScript expression yields on the page.

@@ -33,6 +33,19 @@ func NeedNode(t testing.TB) string {
 	return root
 }
 
+// NeedPython skips the test where Python or the SDKs from PyPI are missing,
+// unless REQUIRE_PYTHON=1 turns that into a failure. It returns the repository's
+// root and the interpreter that has the SDKs.
+func NeedPython(t testing.TB) (root, python string) {
+	t.Helper()
+	root = Root(t)
+	python = filepath.Join(root, ".venv", "bin", "python")
+	if _, err := os.Stat(filepath.Join(root, ".venv", ".setup")); err != nil {
+		need(t, "REQUIRE_PYTHON", "the SDKs from PyPI are not installed: install Python 3.10 or newer with venv and run `make setup`")
+	}
+	return root, python
+}
+
 // NeedBrowser skips the test where no Chromium is installed, unless
 // REQUIRE_BROWSER=1 turns that into a failure. It returns the program's path.
 func NeedBrowser(t testing.TB) string {

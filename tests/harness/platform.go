@@ -302,10 +302,11 @@ func Binary(t testing.TB) string {
 	return path
 }
 
-// Main runs the tests of a package that uses the harness, and removes what was
-// built for them.
+// Main runs the tests of a package that uses the harness, ends what they shared,
+// and removes what was built for them.
 func Main(m *testing.M) {
 	code := m.Run()
+	shared.lasting.end()
 	if dir := built.Load(); dir != nil {
 		_ = os.RemoveAll(*dir) // a temporary folder; the system clears it too
 	}

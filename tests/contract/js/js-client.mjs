@@ -1,24 +1,48 @@
-import { StatsigClient } from '@statsig/js-client';
-import { answer, task } from './sdk.mjs';
+// @statsig/js-client, in Node and in a browser.
+import { LogLevel, StatsigClient } from '@statsig/js-client';
+import { LocalOverrideAdapter } from '@statsig/js-local-overrides';
+import { question, serve } from './serve.mjs';
 
-const rows = [];
-for (const user of task.users) {
-  const client = new StatsigClient(task.key, user, {
-    networkConfig: { api: `${task.base}/v1` },
-    loggingEnabled: 'always', // outside a browser nothing would be sent otherwise
-    environment: { tier: 'production' },
-  });
-  const { success } = await client.initializeAsync();
-  if (!success) throw new Error('js-client did not initialise');
-  const experiment = client.getExperiment(task.experiment);
-  rows.push({
-    gate: client.checkGate(task.gate),
-    config: client.getDynamicConfig(task.config).value,
-    experiment: experiment.value,
-    group: experiment.groupName,
-  });
-  if (task.converts[rows.length - 1]) client.logEvent(task.event, 12.5, { sdk: 'js-client' });
-  await client.flush();
-  await client.shutdown();
+const instances = new Map();
+
+serve({
+  async open({ name, key, base, user, tier, values, local }) {
+    const overrides = new LocalOverrideAdapter();
+    const client = new StatsigClient(key, user, {
+      networkConfig: { api: `${base}/v1`, sdkExceptionUrl: `${base}/v1/sdk_exception`, preventAllNetworkTraffic: local },
+      loggingEnabled: 'always', // outside a browser nothing would be sent otherwise
+      environment: { tier },
+      overrideAdapter: overrides,
+      logLevel: LogLevel.None,
+    });
+    instances.set(name, { client, overrides });
+    if (values) {
+      client.dataAdapter.setData(values);
+      client.initializeSync();
+    } else {
+      await client.initializeAsync();
+    }
+  },
+  async check({ name, user, ...asked }) {
+    const { client } = instances.get(name);
+    if (client.getContext().user.userID !== user.userID) await client.updateUserAsync(user);
+    return question(asked, {
+      gate: (gate) => described(client.getFeatureGate(gate)),
+      config: (config) => described(client.getDynamicConfig(config)),
+      experiment: (experiment) => described(client.getExperiment(experiment)),
+      layer: (name, parameter) => {
+        const layer = client.getLayer(name);
+        return { ...described(layer), value: layer.get(parameter, null) };
+      },
+    });
+  },
+  refresh: async ({ name, user }) => void (await instances.get(name).client.updateUserAsync(user)),
+  event: ({ name, event, value, metadata }) => instances.get(name).client.logEvent(event, value, metadata),
+  flush: ({ name }) => instances.get(name).client.flush(),
+  override: ({ name, gate, value }) => instances.get(name).overrides.overrideGate(gate, value),
+  close: ({ name }) => instances.get(name).client.shutdown(),
+});
+
+function described({ value, ruleID, groupName }) {
+  return { value, ruleID, group: groupName };
 }
-answer(rows);

@@ -1,25 +1,61 @@
+// @statsig/statsig-node-core, the Rust core behind a Node binding.
 import { Statsig, StatsigUser } from '@statsig/statsig-node-core';
-import { answer, task } from './sdk.mjs';
+import { memory, question, serve } from './serve.mjs';
 
-const statsig = new Statsig(task.key, {
-  specsUrl: `${task.base}/v2/download_config_specs`,
-  logEventUrl: `${task.base}/v1/log_event`,
-  idListsUrl: `${task.base}/v1/get_id_lists`,
-  environment: 'production',
+const instances = new Map();
+const store = memory();
+const adapter = {
+  initialize: async () => {},
+  shutdown: async () => {},
+  get: async (key) => ({ result: store.get(key) }),
+  set: async (key, value) => store.set(key, value),
+};
+
+serve({
+  async open({ name, key, base, tier, values, store: stores, local }) {
+    if (values) throw new Error('this SDK starts from values through a data store only');
+    const statsig = new Statsig(key, {
+      specsUrl: `${base}/v2/download_config_specs`,
+      logEventUrl: `${base}/v1/log_event`,
+      idListsUrl: `${base}/v1/get_id_lists`,
+      enableIdLists: true,
+      environment: tier,
+      specsSyncIntervalMs: 1000, // as short as it allows
+      idListsSyncIntervalMs: 1000,
+      disableNetwork: local,
+      dataStore: stores ? adapter : undefined,
+      outputLogLevel: 'none',
+    });
+    await statsig.initialize();
+    instances.set(name, statsig);
+  },
+  check({ name, user: raw, ...asked }) {
+    const statsig = instances.get(name);
+    const user = new StatsigUser(raw);
+    return question(asked, {
+      gate: (gate) => {
+        const { value, ruleID } = statsig.getFeatureGate(user, gate);
+        return { value, ruleID };
+      },
+      config: (config) => described(statsig.getDynamicConfig(user, config)),
+      experiment: (experiment) => described(statsig.getExperiment(user, experiment)),
+      layer: (name, parameter) => {
+        const layer = statsig.getLayer(user, name);
+        return { ...described(layer), value: layer.getValue(parameter, null) };
+      },
+    });
+  },
+  refresh() {},
+  event: ({ name, user, event, value, metadata }) =>
+    instances.get(name).logEvent(new StatsigUser(user), event, value, metadata),
+  flush: async ({ name }) => void (await instances.get(name).flushEvents()),
+  payload: ({ name, user, client }) =>
+    instances.get(name).getClientInitializeResponse(new StatsigUser(user), { hashAlgorithm: 'djb2', clientSdkKey: client }),
+  stored: () => store.specs(),
+  override: ({ name, gate, value }) => instances.get(name).overrideGate(gate, value),
+  close: async ({ name }) => void (await instances.get(name).shutdown()),
 });
-await statsig.initialize();
-const rows = [];
-for (const raw of task.users) {
-  const user = new StatsigUser(raw);
-  const experiment = statsig.getExperiment(user, task.experiment);
-  rows.push({
-    gate: statsig.checkGate(user, task.gate),
-    config: statsig.getDynamicConfig(user, task.config).value,
-    experiment: experiment.value,
-    group: experiment.groupName,
-  });
-  if (task.converts[rows.length - 1]) statsig.logEvent(user, task.event, 12.5, { sdk: 'statsig-node-core' });
+
+function described({ value, ruleID, groupName }) {
+  return { value, ruleID, group: groupName };
 }
-await statsig.flushEvents();
-await statsig.shutdown();
-answer(rows);

@@ -1,18 +1,57 @@
-import Statsig from 'statsig-node';
-import { answer, task } from './sdk.mjs';
+// statsig-node, the server SDK in JavaScript.
+import StatsigNode from 'statsig-node';
+import { memory, question, serve } from './serve.mjs';
 
-await Statsig.initialize(task.key, { api: `${task.base}/v1`, environment: { tier: 'production' } });
-const rows = [];
-for (const user of task.users) {
-  const experiment = Statsig.getExperimentSync(user, task.experiment);
-  rows.push({
-    gate: Statsig.checkGateSync(user, task.gate),
-    config: Statsig.getConfigSync(user, task.config).value,
-    experiment: experiment.value,
-    group: experiment.getGroupName(),
-  });
-  if (task.converts[rows.length - 1]) Statsig.logEvent(user, task.event, 12.5, { sdk: 'statsig-node' });
+const { StatsigServer } = StatsigNode;
+const instances = new Map();
+const store = memory();
+const adapter = {
+  initialize: async () => {},
+  shutdown: async () => {},
+  get: async (key) => ({ result: store.get(key), time: 0 }),
+  set: async (key, value) => store.set(key, value),
+};
+
+serve({
+  async open({ name, key, base, tier, values, store: stores, local }) {
+    const server = new StatsigServer(key, {
+      api: `${base}/v1`,
+      environment: { tier },
+      bootstrapValues: values || null,
+      dataAdapter: stores ? adapter : null,
+      localMode: local,
+      rulesetsSyncIntervalMs: 5000, // as short as it allows
+      idListsSyncIntervalMs: 30_000, // as well
+      initTimeoutMs: 3000,
+    });
+    await server.initializeAsync();
+    instances.set(name, server);
+  },
+  check({ name, user, ...asked }) {
+    const server = instances.get(name);
+    return question(asked, {
+      gate: (gate) => {
+        const { value, ruleID, groupName } = server.getFeatureGate(user, gate);
+        return { value, ruleID, group: groupName };
+      },
+      config: (config) => described(server.getConfig(user, config)),
+      experiment: (experiment) => described(server.getExperiment(user, experiment)),
+      layer: (name, parameter) => {
+        const layer = server.getLayer(user, name);
+        return { value: layer.getValue(parameter, null), ruleID: layer.getRuleID(), group: layer.getGroupName() };
+      },
+    });
+  },
+  refresh() {},
+  event: ({ name, user, event, value, metadata }) => instances.get(name).logEvent(user, event, value, metadata),
+  flush: ({ name }) => instances.get(name).flush(),
+  payload: ({ name, user, client }) =>
+    JSON.stringify(instances.get(name).getClientInitializeResponse(user, client, { hash: 'djb2' })),
+  stored: () => store.specs(),
+  override: ({ name, gate, value }) => instances.get(name).overrideGate(gate, value),
+  close: ({ name }) => instances.get(name).shutdownAsync(),
+});
+
+function described(config) {
+  return { value: config.value, ruleID: config.getRuleID(), group: config.getGroupName() };
 }
-await Statsig.flush();
-await Statsig.shutdownAsync();
-answer(rows);
