@@ -21,7 +21,7 @@ var _ eval.CountryLookup = (*Countries)(nil)
 func OpenCountries(file string) (*Countries, error) {
 	db, err := maxminddb.Open(file)
 	if err != nil {
-		return nil, fmt.Errorf("opening the country table: %w", err)
+		return nil, fmt.Errorf("opening the country table %s: %w; want a file in MaxMind's format, such as GeoLite2-Country.mmdb", file, err)
 	}
 	c := &Countries{db: db}
 	// A file about something else would silently answer "unknown" for ever.
@@ -30,7 +30,11 @@ func OpenCountries(file string) (*Countries, error) {
 			return c, nil
 		}
 	}
-	return nil, fmt.Errorf("opening the country table: %s (%s) knows no countries", file, db.Metadata.DatabaseType)
+	kind := db.Metadata.DatabaseType
+	if err := db.Close(); err != nil {
+		return nil, fmt.Errorf("closing the country table %s: %w", file, err)
+	}
+	return nil, fmt.Errorf("opening the country table %s: it is of the type %q and knows no countries; want one such as GeoLite2-Country.mmdb", file, kind)
 }
 
 // Close unmaps the file. Nothing may be asked afterwards.

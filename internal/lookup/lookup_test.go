@@ -73,8 +73,38 @@ func TestAFileThatKnowsNoCountriesIsRefused(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, file := range []string{other, garbage, filepath.Join(dir, "missing.mmdb")} {
-		if _, err := lookup.OpenCountries(file); err == nil {
-			t.Errorf("OpenCountries(%s) succeeded; want an error", filepath.Base(file))
+		if _, err := lookup.OpenCountries(file); err == nil || !strings.Contains(err.Error(), file) {
+			t.Errorf("OpenCountries(%s) = %v; want an error that names the file", filepath.Base(file), err)
+		}
+	}
+}
+
+// A file that was cut off or damaged on its way is refused, or knows less; it
+// stops nobody.
+func TestADamagedFileIsRefusedOrKnowsLess(t *testing.T) {
+	whole := table(t, "country", "SE", "registered_country", "DE")
+	file := filepath.Join(t.TempDir(), "country.mmdb")
+	ask := func(what string, at int, content []byte) {
+		if err := os.WriteFile(file, content, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		countries, err := lookup.OpenCountries(file)
+		if err != nil {
+			return
+		}
+		defer countries.Close()
+		for _, ip := range []string{"1.2.3.4", "200.1.1.1"} {
+			if code, ok := countries.Country(ip); ok != (code != "") {
+				t.Errorf("%s at %d: Country(%s) = %q, %v; want a code if and only if there is one", what, at, ip, code, ok)
+			}
+		}
+	}
+	for i := range whole {
+		ask("cut off", i, whole[:i])
+		for _, flip := range []byte{0xff, 0x80, 0x01} {
+			damaged := bytes.Clone(whole)
+			damaged[i] ^= flip
+			ask("damaged", i, damaged)
 		}
 	}
 }
