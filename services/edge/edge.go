@@ -39,6 +39,7 @@ import (
 	"github.com/sluice-flags/sluice/services/edge/internal/follower"
 	"github.com/sluice-flags/sluice/services/edge/internal/forwardproxy"
 	"github.com/sluice-flags/sluice/services/edge/internal/live"
+	"github.com/sluice-flags/sluice/services/edge/internal/ofrep"
 	"github.com/sluice-flags/sluice/services/edge/internal/statsig"
 )
 
@@ -76,6 +77,7 @@ type Service struct {
 	streams   *forwardproxy.Server
 	statsig   *statsig.API
 	features  *features.API
+	ofrep     *ofrep.API
 	publisher *facts.Publisher
 	exposures *exposure.Recorder
 
@@ -108,6 +110,12 @@ func New(d Deps, o Options) (*Service, error) {
 	}
 	s.statsig = statsig.New(gate, s.exposures)
 	s.features = features.New(gate, s.exposures, d.Registerer)
+	var err error
+	if s.ofrep, err = ofrep.New(
+		ofrep.Deps{Gate: gate, Exposures: s.exposures, State: s.state},
+		ofrep.Options{MaxStreams: o.MaxConnections, Spread: o.Spread, Logger: d.Logger, Registerer: d.Registerer}); err != nil {
+		return nil, err
+	}
 	s.hub = live.New(
 		live.Deps{Resolve: s.resolver.Request, Scope: s.rulesets.Scope, Stale: s.stale},
 		live.Options{
@@ -131,6 +139,7 @@ func New(d Deps, o Options) (*Service, error) {
 func (s *Service) Register(mux *http.ServeMux) {
 	s.statsig.Register(mux)
 	s.features.Register(mux)
+	s.ofrep.Register(mux)
 	for _, method := range []string{"GET ", "POST ", "OPTIONS "} {
 		mux.Handle(method+wire.Path, s.hub)
 	}
@@ -139,12 +148,16 @@ func (s *Service) Register(mux *http.ServeMux) {
 // Goodbye tells live clients when to come back. Call it when the listener begins
 // to drain (OnShutdown of the web server): a listener waits for requests to
 // end, and event streams end with this. Run does it at the latest.
-func (s *Service) Goodbye() { s.hub.Goodbye() }
+func (s *Service) Goodbye() {
+	s.ofrep.Goodbye()
+	s.hub.Goodbye()
+}
 
 // changed takes a change of a project's state.
 func (s *Service) changed(_ string, before, after *flags.State, changed []flags.Ref) {
 	s.rulesets.Changed(before, after, changed)
 	s.hub.KeysChanged(after, changed)
+	s.ofrep.KeysChanged(after, changed)
 	s.streams.KeysChanged(after, changed)
 }
 
@@ -157,6 +170,7 @@ func (s *Service) changed(_ string, before, after *flags.State, changed []flags.
 //	     └─ warm: compiles what the first request would wait for
 func (s *Service) Run(ctx context.Context) error {
 	defer s.rulesets.Close()
+	defer s.ofrep.Goodbye()
 	if s.deps.Country == nil {
 		s.deps.Logger.InfoContext(ctx, "no country table: rules see only the country that users state")
 	}
