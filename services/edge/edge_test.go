@@ -91,7 +91,7 @@ func TestAFlipReachesEveryProtocol(t *testing.T) {
 	if want := `{"enabled":false,"gate_name":"nobody_made_it","user_id":"u1"}` + "\n"; a.status != 200 || a.body != want {
 		t.Errorf("unknown gate = %d %s, want 200 %s", a.status, a.body, want)
 	}
-	if a := e.ask(t, "POST", "/v1/get_id_lists", server, ""); a.body != "{}" {
+	if a := e.ask(t, "POST", "/v1/get_id_lists", server, ""); a.body != "{}\n" {
 		t.Errorf("get_id_lists = %s, want {}", a.body)
 	}
 }

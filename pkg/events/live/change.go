@@ -27,6 +27,10 @@ type Change struct {
 	// Layers is the whole map from layer to experiments, in rules mode, when
 	// it changed; nil leaves it as it is.
 	Layers json.RawMessage
+
+	// IDLists names the id lists that have other members, in rules mode. The
+	// members are in files: see /v1/get_id_lists.
+	IDLists []string
 }
 
 // An Entry is one entity's new form. A nil Value takes the entity away.
@@ -61,6 +65,16 @@ func (c Change) AppendJSON(dst []byte) []byte {
 	})
 	if c.Layers != nil {
 		dst = append(append(dst, `,"layers":`...), c.Layers...)
+	}
+	for i, name := range c.IDLists {
+		open := `,`
+		if i == 0 {
+			open = `,"idLists":[`
+		}
+		dst = appendString(append(dst, open...), name)
+	}
+	if len(c.IDLists) > 0 {
+		dst = append(dst, ']')
 	}
 	return append(dst, '}')
 }
@@ -114,6 +128,8 @@ type changeBody struct {
 	Set    map[string]map[string]json.RawMessage `json:"set"`
 	Delete map[string][]string                   `json:"delete"`
 	Layers json.RawMessage                       `json:"layers"`
+
+	IDLists []string `json:"idLists"`
 }
 
 // MarshalJSON implements [json.Marshaler].
@@ -126,7 +142,7 @@ func (c *Change) UnmarshalJSON(text []byte) error {
 	if err := json.Unmarshal(text, &body); err != nil {
 		return err
 	}
-	*c = Change{Prev: body.Prev, Seq: body.Seq, Time: body.Time, Layers: body.Layers}
+	*c = Change{Prev: body.Prev, Seq: body.Seq, Time: body.Time, Layers: body.Layers, IDLists: body.IDLists}
 	if bytes.Equal(c.Layers, []byte("null")) {
 		c.Layers = nil
 	}

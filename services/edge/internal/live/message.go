@@ -128,7 +128,7 @@ func contains(refs []eval.Ref, ref eval.Ref) bool {
 // specs returns the frame that takes rules from one version to the next: the
 // same for everybody, or nil when only time has passed.
 func (s *sweep) specs(d *difference) (*message, error) {
-	if d.rules != nil || len(d.Set)+len(d.Delete) == 0 && d.Layers == nil {
+	if d.rules != nil || len(d.Set)+len(d.Delete)+len(d.IDLists) == 0 && d.Layers == nil {
 		return d.rules, nil
 	}
 	change, err := rulesChange(d.Difference)

@@ -13,7 +13,7 @@ import (
 func rulesChange(d follower.Difference) (wire.Change, error) {
 	change := wire.Change{
 		// Everybody who holds the older generation holds at least this sequence.
-		Prev: d.From.Since, Seq: d.To.Seq, Time: d.To.Time,
+		Prev: d.From.Since, Seq: d.To.Seq, Time: d.To.Time, IDLists: d.IDLists,
 	}
 	set, gone := d.Set, d.Delete
 	for len(set) > 0 || len(gone) > 0 { // both are sorted: merge them
