@@ -98,7 +98,7 @@ func New(key string, opts ...Option) (*Client, error) {
 		c.recorder = newRecorder(o, key, web)
 		c.rest.Go(func() { c.recorder.run(rest) }) // Close ends it
 	}
-	f := &feed{client: c, key: key, web: web, held: held}
+	f := &feed{client: c, key: key, web: web, held: held, lists: newIDLists(o.edge, key, web)}
 	c.feeding.Go(func() { f.run(feeding) }) // Close ends it
 	return c, nil
 }

@@ -15,6 +15,9 @@ import (
 type definitions struct {
 	rules *eval.Ruleset // nil if it holds nothing
 	live.Position
+
+	asksLists bool // some rules ask id lists, whose members come apart
+	lists     map[string]*eval.IDList
 }
 
 // errGap says that a change does not build on what is held: something between
@@ -40,8 +43,33 @@ func (o *options) compile(specs eval.Specs, at live.Position) definitions {
 	}
 	return definitions{
 		rules:    eval.Compile(specs, eval.Options{Country: o.country, UserAgent: o.userAgent, Sequence: at.Seq}),
-		Position: at,
+		Position: at, asksLists: len(specs.IDLists) > 0,
 	}
+}
+
+// withLists returns the definitions with these id lists and no others, and what may
+// answer differently from before.
+func (d definitions) withLists(lists map[string]*eval.IDList) (next definitions, changed []eval.Ref) {
+	edit := eval.Change{IDLists: map[string]*eval.IDList{}}
+	var names []string
+	for name, members := range lists {
+		if d.lists[name] != members {
+			edit.IDLists[name] = members
+			names = append(names, name)
+		}
+	}
+	for name := range d.lists {
+		if lists[name] == nil {
+			edit.DeleteIDLists = append(edit.DeleteIDLists, name)
+			names = append(names, name)
+		}
+	}
+	if len(names) == 0 {
+		return d, nil
+	}
+	next = d
+	next.rules, next.lists = d.rules.Apply(edit), lists
+	return next, next.rules.IDListDependents(names...)
 }
 
 // behind reports whether a state at another position is older than what is held.
@@ -90,19 +118,25 @@ func (d definitions) change(c live.Change) (next definitions, changed []eval.Ref
 	edit.Set = append(append(specs.LayerConfigs, specs.DynamicConfigs...), specs.FeatureGates...)
 	edit.Layers = specs.Layers
 
-	next = definitions{rules: d.rules.Apply(edit), Position: live.Position{Epoch: d.Epoch, Seq: c.Seq, Context: d.Context}}
+	next = d
+	next.rules, next.Seq = d.rules.Apply(edit), c.Seq
+	next.asksLists = d.asksLists || len(c.IDLists) > 0
 	// Who depended on something before the change, and who does after it.
-	changed = next.rules.Dependents(refs...)
-	seen := make(map[eval.Ref]bool, len(changed))
-	for _, ref := range changed {
+	return next, union(next.rules.Dependents(refs...), d.rules.Dependents(refs...)), nil
+}
+
+// union is both, each reference once.
+func union(a, b []eval.Ref) []eval.Ref {
+	seen := make(map[eval.Ref]bool, len(a))
+	for _, ref := range a {
 		seen[ref] = true
 	}
-	for _, ref := range d.rules.Dependents(refs...) {
+	for _, ref := range b {
 		if !seen[ref] {
-			changed = append(changed, ref)
+			a = append(a, ref)
 		}
 	}
-	return next, changed, nil
+	return a
 }
 
 func refOf(e live.Entry) (eval.Ref, bool) {

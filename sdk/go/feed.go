@@ -27,6 +27,7 @@ type feed struct {
 	key    string
 	web    *http.Client
 	held   definitions
+	lists  *idLists
 
 	failures int       // connections in a row that did not prove themselves
 	trouble  error     // why there is no connection
@@ -122,9 +123,33 @@ func (f *feed) rest(ctx context.Context, d time.Duration) bool {
 		case err != nil:
 			f.client.board.trouble(fmt.Errorf("%w; %w", f.trouble, err), f.held.rules != nil)
 		default:
-			f.polled = time.Now()
+			f.polled, f.lists.owed = time.Now(), true
+			f.mend(ctx)
 			f.client.board.enter(Ready, f.trouble)
 		}
+	}
+}
+
+// join gives d the members of its id lists as they are at a sequence, and returns
+// what may answer differently. An edge that cannot say costs the newest members
+// and nothing else: they are asked for again.
+func (f *feed) join(ctx context.Context, d definitions, least uint64) (definitions, []eval.Ref) {
+	if !d.asksLists {
+		return d, nil
+	}
+	if err := f.lists.sync(ctx, least); err != nil && ctx.Err() == nil {
+		f.client.options.logger.Warn("id lists are not current", slog.Any("error", err))
+	}
+	return d.withLists(f.lists.members())
+}
+
+// mend asks again for members that may have been missed.
+func (f *feed) mend(ctx context.Context) {
+	if !f.lists.owed || f.held.rules == nil {
+		return
+	}
+	if d, changed := f.join(ctx, f.held, f.held.Seq); len(changed) > 0 {
+		f.adopt(d, changed)
 	}
 }
 

@@ -65,7 +65,7 @@ func (f *feed) connect(ctx context.Context) ending {
 	}()
 
 	s := &stream{feed: f, ws: ws}
-	err = s.serve()
+	err = s.serve(ctx)
 	end := ending{err: fmt.Errorf("live connection: %w", err), after: s.goodbye}
 	if !s.since.IsZero() {
 		end.lasted = time.Since(s.since)
@@ -102,7 +102,7 @@ func (f *feed) dial(ctx context.Context) (*websocket.Conn, *http.Response, error
 }
 
 // serve says hello and handles frames until the connection ends.
-func (s *stream) serve() error {
+func (s *stream) serve(ctx context.Context) error {
 	s.ws.SetReadLimit(maxStateText)
 	pong := s.ws.PingHandler()
 	s.ws.SetPingHandler(func(data string) error {
@@ -128,7 +128,7 @@ func (s *stream) serve() error {
 			continue // from a newer edge, and none of our business
 		}
 		if err == nil {
-			err = s.handle(frame)
+			err = s.handle(ctx, frame)
 		}
 		if err != nil {
 			return err
@@ -147,23 +147,23 @@ func (s *stream) send(f live.Frame) error {
 	return s.ws.WriteMessage(websocket.TextMessage, text)
 }
 
-func (s *stream) handle(frame live.Frame) error {
+func (s *stream) handle(ctx context.Context, frame live.Frame) error {
 	switch frame := frame.(type) {
 	case live.Answer:
-		return s.answer(frame)
+		return s.answer(ctx, frame)
 	case live.Full:
-		return s.full(frame)
+		return s.full(ctx, frame)
 	case live.Change:
-		return s.change(frame)
+		return s.change(ctx, frame)
 	case live.Ping:
-		s.ping(frame)
+		s.ping(ctx, frame)
 	case live.Goodbye:
 		s.goodbye = time.Duration(frame.RetryMs) * time.Millisecond
 	}
 	return nil
 }
 
-func (s *stream) answer(a live.Answer) error {
+func (s *stream) answer(ctx context.Context, a live.Answer) error {
 	s.asked = false
 	if s.since.IsZero() {
 		s.since = time.Now()
@@ -176,12 +176,13 @@ func (s *stream) answer(a live.Answer) error {
 	}
 	s.gaps = 0
 	s.feed.held.Position = a.Position
+	s.feed.mend(ctx)
 	s.moved()
 	s.current(a.Stale)
 	return nil
 }
 
-func (s *stream) full(full live.Full) error {
+func (s *stream) full(ctx context.Context, full live.Full) error {
 	if s.feed.held.behind(full.Position) {
 		s.current(true) // this edge lags: what we hold is newer than what it has
 		return nil
@@ -191,6 +192,7 @@ func (s *stream) full(full live.Full) error {
 		return fmt.Errorf("full state at %d: %w", full.Seq, err)
 	}
 	s.gaps = 0
+	d, _ = s.feed.join(ctx, d, full.Seq)
 	s.feed.adopt(d, nil)
 	if k := s.feed.client.keeper; k != nil {
 		k.replace(full.Payload, full.Position, full.Time, true)
@@ -199,7 +201,7 @@ func (s *stream) full(full live.Full) error {
 	return nil
 }
 
-func (s *stream) change(c live.Change) error {
+func (s *stream) change(ctx context.Context, c live.Change) error {
 	if s.asked {
 		return nil
 	}
@@ -214,6 +216,10 @@ func (s *stream) change(c live.Change) error {
 	s.gaps = 0
 	if next.rules == s.feed.held.rules {
 		return nil // it was in already
+	}
+	if len(c.IDLists) > 0 {
+		joined, more := s.feed.join(ctx, next, c.Seq)
+		next, changed = joined, union(changed, more)
 	}
 	s.feed.adopt(next, changed)
 	if k := s.feed.client.keeper; k != nil {
@@ -232,7 +238,7 @@ func (s *stream) ask(p live.Position) error {
 	return s.send(p)
 }
 
-func (s *stream) ping(p live.Ping) {
+func (s *stream) ping(ctx context.Context, p live.Ping) {
 	if s.asked || s.feed.held.rules == nil || s.since.IsZero() {
 		return // what was asked for comes first
 	}
@@ -241,6 +247,7 @@ func (s *stream) ping(p live.Ping) {
 		s.feed.held.Seq = p.Seq
 		s.moved()
 	}
+	s.feed.mend(ctx)
 	s.current(p.Stale || lags)
 }
 

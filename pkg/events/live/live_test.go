@@ -47,10 +47,11 @@ var golden = map[string]live.Frame{
 		},
 		Layers: json.RawMessage(`{"home":["exp_a"]}`),
 	},
-	"server/change_empty.json": live.Change{Prev: 46, Seq: 46, Time: 1764000000001},
-	"server/ping.json":         live.Ping{Seq: 46, Stale: true},
-	"server/closed.json":       live.Closed{Code: live.CloseUnauthorized, Reason: "the key is no longer valid"},
-	"server/goodbye.json":      live.Goodbye{RetryMs: 2500, Reason: "restart"},
+	"server/change_idlists.json": live.Change{Prev: 46, Seq: 47, Time: 1764000000002, IDLists: []string{"seg_beta", "seg_staff"}},
+	"server/change_empty.json":   live.Change{Prev: 46, Seq: 46, Time: 1764000000001},
+	"server/ping.json":           live.Ping{Seq: 46, Stale: true},
+	"server/closed.json":         live.Closed{Code: live.CloseUnauthorized, Reason: "the key is no longer valid"},
+	"server/goodbye.json":        live.Goodbye{RetryMs: 2500, Reason: "restart"},
 }
 
 func decode(name string, text []byte) (live.Frame, error) {
