@@ -26,15 +26,20 @@ type Block struct {
 	events    eventColumns
 	dead      deadColumns
 
-	reader  events.FactsReader
-	project events.Text
-	unit    []byte // scratch for a unit's key
+	reader    events.FactsReader
+	project   events.Text
+	days      uint16 // for which the project's facts are kept
+	retention Retention
+	unit      []byte // scratch for a unit's key
 }
 
 // NewBlock returns an empty block.
 func NewBlock() *Block {
 	return &Block{exposures: newExposureColumns(), events: newEventColumns(), dead: newDeadColumns()}
 }
+
+// Keep says how long the facts are kept that are added from now on.
+func (b *Block) Keep(r Retention) { b.retention = r }
 
 // Add appends the facts of a message of the facts stream. It fails as
 // [events.DecodeBatch] does, and then has added nothing.
@@ -136,6 +141,10 @@ func (t *table) fixed(name string, kind proto.ColumnType, width int) *fixedColum
 func (t *table) times(name string) *fixedColumn { return t.fixed(name, "DateTime64(3, 'UTC')", 8) }
 func (t *table) ids(name string) *fixedColumn   { return t.fixed(name, proto.ColumnTypeUUID, 16) }
 
+func (t *table) days() *fixedColumn {
+	return t.fixed("retention_days", proto.ColumnTypeUInt16, 2)
+}
+
 // statement inserts into the table. The columns are spelled out, so that one
 // that a later migration adds does not break an older loader.
 func (t *table) statement() string {
@@ -158,6 +167,7 @@ type exposureColumns struct {
 	layer, parameter                 *wordColumn
 	sequence                         *fixedColumn
 	sdkType, sdkVersion, reason      *wordColumn
+	days                             *fixedColumn
 }
 
 func newExposureColumns() (c exposureColumns) {
@@ -169,6 +179,7 @@ func newExposureColumns() (c exposureColumns) {
 		time: t.times("ts"), received: t.times("received_at"), id: t.ids("event_id"),
 		value: t.texts("value"), layer: t.words("layer"), parameter: t.words("parameter"), sequence: t.fixed("sequence", proto.ColumnTypeUInt64, 8),
 		sdkType: t.words("sdk_type"), sdkVersion: t.words("sdk_version"), reason: t.words("reason"),
+		days: t.days(),
 	}
 	c.table = t
 	return c
@@ -185,6 +196,7 @@ type eventColumns struct {
 	valueText                            *textColumn
 	metadata                             *mapColumn
 	sdkType, sdkVersion                  *wordColumn
+	days                                 *fixedColumn
 }
 
 func newEventColumns() (c eventColumns) {
@@ -194,7 +206,7 @@ func newEventColumns() (c eventColumns) {
 		unitType: t.words("unit_type"), unitID: t.texts("unit_id"), unitKey: t.fixed("unit_key", proto.ColumnTypeUInt64, 8), unitIDs: t.maps("unit_ids"),
 		time: t.times("ts"), received: t.times("received_at"), id: t.ids("event_id"),
 		value: add(&t, "value", newNumbers()), valueText: t.texts("value_text"), metadata: t.maps("metadata"),
-		sdkType: t.words("sdk_type"), sdkVersion: t.words("sdk_version"),
+		sdkType: t.words("sdk_type"), sdkVersion: t.words("sdk_version"), days: t.days(),
 	}
 	c.table = t
 	return c
@@ -222,7 +234,10 @@ func newDeadColumns() (c deadColumns) {
 type visitor Block
 
 // Begin implements [events.FactsVisitor].
-func (b *visitor) Begin(project events.Text) { b.project = project }
+func (b *visitor) Begin(project events.Text) {
+	b.project = project
+	b.days = b.retention[b.reader.Text(project)]
+}
 
 // Exposure implements [events.FactsVisitor].
 func (b *visitor) Exposure(e *events.ExposureRecord) {
@@ -248,6 +263,7 @@ func (b *visitor) Exposure(e *events.ExposureRecord) {
 	c.sdkType.text(e.SDKType)
 	c.sdkVersion.text(e.SDKVersion)
 	c.reason.text(e.Reason)
+	c.days.uint16(b.days)
 }
 
 // Event implements [events.FactsVisitor].
@@ -269,6 +285,7 @@ func (b *visitor) Event(e *events.EventRecord) {
 	c.metadata.pairs(e.Metadata)
 	c.sdkType.text(e.SDKType)
 	c.sdkVersion.text(e.SDKVersion)
+	c.days.uint16(b.days)
 }
 
 // Dead implements [events.FactsVisitor].

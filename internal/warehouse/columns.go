@@ -46,6 +46,8 @@ func (c *fixedColumn) byte(v byte)                  { c.data = append(c.data, v)
 func (c *fixedColumn) uint64(v uint64)              { c.data = binary.LittleEndian.AppendUint64(c.data, v) }
 func (c *fixedColumn) float64(v float64)            { c.uint64(math.Float64bits(v)) }
 
+func (c *fixedColumn) uint16(v uint16) { c.data = binary.LittleEndian.AppendUint16(c.data, v) }
+
 // bool appends a Bool.
 func (c *fixedColumn) bool(v bool) {
 	if v {

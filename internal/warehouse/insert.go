@@ -95,5 +95,6 @@ func onceSettings(token string) clickhouse.Settings {
 		"insert_deduplicate":         1,
 		"insert_deduplication_token": token,
 		"deduplicate_blocks_in_dependent_materialized_views": 1,
+		"distributed_foreground_insert":                      1, // of a spread table: stored, not queued
 	}
 }

@@ -2,6 +2,7 @@ package warehouse
 
 import (
 	"context"
+	"database/sql"
 	"fmt"
 	"io/fs"
 	"strings"
@@ -17,22 +18,29 @@ import (
 const viewsFile = "views.sql"
 
 // Migrate brings the database to the tables and views of this binary. It may
-// run at every start, and on an up-to-date database it changes nothing.
+// run at every start, and on an up-to-date database it changes nothing. Several
+// processes may do it at once: every statement of the schema does nothing where
+// another has done it.
 func Migrate(ctx context.Context, db *DB) error {
 	pool := clickhouse.OpenDB(db.config.options(db.config.Database))
 	defer pool.Close()
-	provider, err := goose.NewProvider(goose.DialectClickHouse, pool, schemas.ClickHouse, goose.WithExcludeNames([]string{viewsFile}))
+	v := variant{cluster: db.config.Cluster}
+	migrations, err := v.migrations()
+	if err != nil {
+		return fmt.Errorf("migrating the warehouse: %w", err)
+	}
+	provider, err := goose.NewProvider(goose.DialectClickHouse, pool, nil, goose.WithGoMigrations(migrations...))
 	if err != nil {
 		return fmt.Errorf("migrating the warehouse: %w", err)
 	}
 	if _, err := provider.Up(ctx); err != nil {
 		return fmt.Errorf("migrating the warehouse: %w", err)
 	}
-	views, err := fs.ReadFile(schemas.ClickHouse, viewsFile)
+	views, err := v.render(viewsFile)
 	if err != nil {
 		return fmt.Errorf("migrating the warehouse: %w", err)
 	}
-	for statement := range statements(string(views)) {
+	for _, statement := range views {
 		if err := db.conn.Exec(ctx, statement); err != nil {
 			name, _, _ := strings.Cut(statement, "\n")
 			return fmt.Errorf("making a view (%s): %w", name, err)
@@ -41,28 +49,31 @@ func Migrate(ctx context.Context, db *DB) error {
 	return nil
 }
 
-// statements yields the statements of a file whose statements each end with a
-// semicolon at the end of a line, without the comments between them.
-func statements(file string) func(yield func(string) bool) {
-	return func(yield func(string) bool) {
-		var b strings.Builder
-		for line := range strings.Lines(file) {
-			text := strings.TrimRight(line, " \t\r\n")
-			if b.Len() == 0 && (text == "" || strings.HasPrefix(text, "--")) {
-				continue
-			}
-			end := strings.HasSuffix(text, ";")
-			b.WriteString(strings.TrimSuffix(text, ";"))
-			b.WriteByte('\n')
-			if end {
-				if !yield(b.String()) {
-					return
-				}
-				b.Reset()
-			}
-		}
-		if b.Len() > 0 {
-			yield(b.String())
-		}
+// migrations are the numbered files of the schema, as they are for v.
+func (v variant) migrations() ([]*goose.Migration, error) {
+	files, err := fs.Glob(schemas.ClickHouse, "*_*.sql")
+	if err != nil {
+		return nil, err
 	}
+	var all []*goose.Migration
+	for _, name := range files {
+		number, err := goose.NumericComponent(name)
+		if err != nil {
+			return nil, err
+		}
+		statements, err := v.render(name)
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, goose.NewGoMigration(number, &goose.GoFunc{RunDB: func(ctx context.Context, pool *sql.DB) error {
+			for _, statement := range statements {
+				if _, err := pool.ExecContext(ctx, statement); err != nil {
+					first, _, _ := strings.Cut(statement, "\n")
+					return fmt.Errorf("%s: %s: %w", name, first, err)
+				}
+			}
+			return nil
+		}}, nil))
+	}
+	return all, nil
 }

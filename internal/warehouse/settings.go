@@ -9,10 +9,11 @@ type Settings struct {
 	User     string        `help:"User of ClickHouse." default:"sluice"`
 	Password config.Secret `help:"Password of that user; @FILE reads it from a file." placeholder:"TEXT"`
 	Database string        `help:"Database of the facts." default:"sluice"`
+	Cluster  string        `help:"Cluster of ClickHouse, as its servers call it: tables are then replicated, and spread over its shards." placeholder:"NAME"`
 	TLS      bool          `help:"Speak TLS with ClickHouse."`
 }
 
 // Config is what the settings mean.
 func (s Settings) Config() Config {
-	return Config{Addr: s.Addr, User: s.User, Password: s.Password.Reveal(), Database: s.Database, TLS: s.TLS}
+	return Config{Addr: s.Addr, User: s.User, Password: s.Password.Reveal(), Database: s.Database, Cluster: s.Cluster, TLS: s.TLS}
 }

@@ -28,6 +28,7 @@ type Config struct {
 	User     string
 	Password string
 	Database string // DefaultDatabase if empty
+	Cluster  string // tables are replicated, and spread over the shards of this cluster; empty: on one server
 	TLS      bool
 }
 
@@ -89,7 +90,7 @@ func createDatabase(ctx context.Context, c Config) error {
 		return fmt.Errorf("opening the warehouse at %s: %w", c.Addr, err)
 	}
 	defer conn.Close()
-	if err := conn.Exec(ctx, "CREATE DATABASE IF NOT EXISTS "+quoteIdentifier(c.Database)); err != nil {
+	if err := conn.Exec(ctx, "CREATE DATABASE IF NOT EXISTS "+quoteIdentifier(c.Database)+variant{c.Cluster}.OnCluster()); err != nil {
 		return fmt.Errorf("creating database %q: %w", c.Database, err)
 	}
 	return nil
@@ -106,6 +107,9 @@ func (c Config) options(database string) *clickhouse.Options {
 		ConnOpenStrategy: clickhouse.ConnOpenInOrder,
 		// The driver's default gathers inserts on the server; ours are whole batches already.
 		Settings: clickhouse.Settings{"async_insert": 0},
+	}
+	if c.Cluster != "" {
+		o.Settings["distributed_product_mode"] = "global" // the other side of a join is spread, too
 	}
 	if c.TLS {
 		o.TLS = &tls.Config{MinVersion: tls.VersionTLS12}

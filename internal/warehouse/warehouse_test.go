@@ -14,11 +14,13 @@ import (
 	"testing"
 	"time"
 
+	"github.com/ClickHouse/clickhouse-go/v2"
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/sluice-flags/sluice/internal/warehouse"
 	"github.com/sluice-flags/sluice/internal/warehouse/embed"
 	"github.com/sluice-flags/sluice/internal/warehouse/warehousetest"
+	"github.com/sluice-flags/sluice/pkg/events"
 	"github.com/sluice-flags/sluice/schemas"
 )
 
@@ -263,6 +265,63 @@ func TestEveryTableIsDurableAndDocumented(t *testing.T) {
 	}
 	if got := number(t, db, "SELECT count() FROM system.columns AS c INNER JOIN system.tables AS t ON c.database = t.database AND c.table = t.name WHERE c.database = 'sluice' AND c.comment = '' AND t.engine LIKE '%MergeTree' AND c.table NOT LIKE 'goose%' AND c.table NOT LIKE 'counted%'"); got != 0 {
 		t.Errorf("%d columns without a comment", got)
+	}
+}
+
+// ttlNow makes the engine look for rows that are past their time.
+func ttlNow(t *testing.T, db *warehouse.DB) {
+	t.Helper()
+	for _, table := range []string{"exposures", "events"} {
+		must(t, db.Conn().Exec(t.Context(), "OPTIMIZE TABLE "+table+" FINAL SETTINGS mutations_sync = 1, alter_sync = 1"))
+	}
+}
+
+func TestFactsAreKeptAsLongAsTheirProjectSays(t *testing.T) {
+	db, short, long := warehousetest.Open(t), warehousetest.Project(), warehousetest.Project()
+	put := func(project, token string, days int) {
+		t.Helper()
+		e, x := event(project, days), exposure(project, days)
+		e.ReceivedAt = time.Now().AddDate(0, 0, -days)
+		x.ReceivedAt = e.ReceivedAt
+		must(t, warehousetest.InsertEvents(t.Context(), db, token, []warehousetest.EventRow{e}))
+		must(t, warehousetest.InsertExposures(t.Context(), db, token, []warehousetest.ExposureRow{x}))
+	}
+	for _, project := range []string{short, long} {
+		put(project, project+":old", 40)
+		put(project, project+":new", 20)
+	}
+	ttlNow(t, db)
+	left := func(project string) uint64 {
+		return number(t, db, "SELECT (SELECT count() FROM events WHERE project = {p:String}) + (SELECT count() FROM exposures WHERE project = {p:String})",
+			clickhouse.Named("p", project))
+	}
+	if a, b := left(short), left(long); a != 4 || b != 4 {
+		t.Fatalf("%d and %d rows of projects that keep everything; want 4 and 4", a, b)
+	}
+	must(t, db.SetRetention(t.Context(), short, 30, time.Now()))
+	for deadline := time.Now().Add(30 * time.Second); left(short) != 2 && time.Now().Before(deadline); time.Sleep(20 * time.Millisecond) {
+		ttlNow(t, db)
+	}
+	if a, b := left(short), left(long); a != 2 || b != 4 {
+		t.Errorf("%d rows of a project that keeps 30 days, %d of one that keeps everything; want 2 and 4", a, b)
+	}
+	if units := number(t, db, "SELECT uniqExact(unit_key) FROM first_exposures WHERE project = ?", short); units != 2 {
+		t.Errorf("%d units in first_exposures; want both", units)
+	}
+
+	kept, err := db.ReadRetention(t.Context())
+	if err != nil || kept[short] != 30 || kept[long] != 0 {
+		t.Fatalf("ReadRetention() = %v, %v; want 30 days of %s alone", kept, err, short)
+	}
+	b := warehouse.NewBlock() // and rows that come later know it from the start
+	b.Keep(kept)
+	must(t, b.Add(events.EncodeBatch(events.Batch{Project: short, Events: []events.Event{
+		{Name: "late", UnitType: "userID", UnitID: "u", Received: time.Now().AddDate(0, 0, -31).UnixMilli()},
+	}})))
+	must(t, db.InsertEvents(t.Context(), short+":later", b))
+	ttlNow(t, db)
+	if n := number(t, db, "SELECT count() FROM events WHERE project = ? AND event = 'late'", short); n != 0 {
+		t.Errorf("%d rows that came when they were past their time; want 0", n)
 	}
 }
 

@@ -4,7 +4,7 @@
 -- targets of views too, so that a batch that is sent again is not counted
 -- again; and it has a block on the disk before it says so.
 
-CREATE TABLE IF NOT EXISTS exposures (
+CREATE TABLE IF NOT EXISTS {{.Local "exposures"}}{{.OnCluster}} (
     project     LowCardinality(String) COMMENT 'Project whose rules decided',
     environment LowCardinality(String) COMMENT 'Environment of the SDK key; production if it named none',
     kind        LowCardinality(String) COMMENT 'What was decided: gate, config, experiment, or layer (an experiment read through a layer parameter)',
@@ -26,16 +26,15 @@ CREATE TABLE IF NOT EXISTS exposures (
     sdk_version LowCardinality(String) COMMENT 'Version of that SDK',
     reason      LowCardinality(String) COMMENT 'Why this value, in the words of the SDK'
 )
-ENGINE = ReplacingMergeTree
+ENGINE = {{.Spread "ReplacingMergeTree"}}
 PARTITION BY toYYYYMM(received_at)
 ORDER BY (project, name, kind, unit_key, ts, event_id)
-SETTINGS non_replicated_deduplication_window = 10000,
-    fsync_after_insert = 1, fsync_part_directory = 1,
-    min_rows_to_fsync_after_merge = 1, min_compressed_bytes_to_fsync_after_merge = 1,
-    max_suspicious_broken_parts = 10000
+SETTINGS {{.Durable}}
 COMMENT 'Which unit got which value by which rule, one row per exposure';
 
-CREATE TABLE IF NOT EXISTS events (
+{{.Across "exposures" "unit_key"}}
+
+CREATE TABLE IF NOT EXISTS {{.Local "events"}}{{.OnCluster}} (
     project     LowCardinality(String) COMMENT 'Project of the SDK key',
     environment LowCardinality(String) COMMENT 'Environment of the SDK key; production if it named none',
     event       LowCardinality(String) COMMENT 'Name of the event',
@@ -52,18 +51,17 @@ CREATE TABLE IF NOT EXISTS events (
     sdk_type    LowCardinality(String) COMMENT 'SDK that reported it',
     sdk_version LowCardinality(String) COMMENT 'Version of that SDK'
 )
-ENGINE = ReplacingMergeTree
+ENGINE = {{.Spread "ReplacingMergeTree"}}
 PARTITION BY toYYYYMM(received_at)
 ORDER BY (project, event, unit_key, ts, event_id)
-SETTINGS non_replicated_deduplication_window = 10000,
-    fsync_after_insert = 1, fsync_part_directory = 1,
-    min_rows_to_fsync_after_merge = 1, min_compressed_bytes_to_fsync_after_merge = 1,
-    max_suspicious_broken_parts = 10000
+SETTINGS {{.Durable}}
 COMMENT 'What units did, one row per event';
+
+{{.Across "events" "unit_key"}}
 
 -- min and or do not mind a repeated row, so this table is right even where the
 -- same exposure came twice under two tokens.
-CREATE TABLE IF NOT EXISTS first_exposures (
+CREATE TABLE IF NOT EXISTS {{.Local "first_exposures"}}{{.OnCluster}} (
     project     LowCardinality(String) COMMENT 'Project',
     environment LowCardinality(String) COMMENT 'Environment',
     kind        LowCardinality(String) COMMENT 'experiment (read directly or through a layer), gate or config',
@@ -73,15 +71,14 @@ CREATE TABLE IF NOT EXISTS first_exposures (
     first       SimpleAggregateFunction(min, UInt64) COMMENT 'Earliest exposure in a group: milliseconds * 512, plus 256 unless by override, plus group index',
     mask        SimpleAggregateFunction(groupBitOr, UInt64) COMMENT 'Groups that the unit was seen in: bit of the group index (bit 63 for 63 and above)'
 )
-ENGINE = AggregatingMergeTree
+ENGINE = {{.Spread "AggregatingMergeTree"}}
 ORDER BY (project, name, kind, environment, unit_type, unit_key)
-SETTINGS non_replicated_deduplication_window = 10000,
-    fsync_after_insert = 1, fsync_part_directory = 1,
-    min_rows_to_fsync_after_merge = 1, min_compressed_bytes_to_fsync_after_merge = 1,
-    max_suspicious_broken_parts = 10000
+SETTINGS {{.Durable}}
 COMMENT 'When and where each unit was first seen in a group; aggregate again when reading: min(first), groupBitOr(mask)';
 
-CREATE MATERIALIZED VIEW IF NOT EXISTS first_exposures_feed TO first_exposures AS
+{{.Across "first_exposures" "unit_key"}}
+
+CREATE MATERIALIZED VIEW IF NOT EXISTS first_exposures_feed{{.OnCluster}} TO {{.Local "first_exposures"}} AS
 SELECT
     e.project AS project,
     e.environment AS environment,
@@ -91,11 +88,11 @@ SELECT
     e.unit_key AS unit_key,
     min(toUInt64(toUnixTimestamp64Milli(e.ts)) * 512 + (NOT e.override) * 256 + e.group_index) AS first,
     groupBitOr(bitShiftLeft(toUInt64(1), least(e.group_index, 63))) AS mask
-FROM exposures AS e
+FROM {{.Local "exposures"}} AS e
 WHERE e.group_index != 255
 GROUP BY project, environment, kind, name, unit_type, unit_key;
 
-CREATE TABLE IF NOT EXISTS dead_letters (
+CREATE TABLE IF NOT EXISTS {{.Local "dead_letters"}}{{.OnCluster}} (
     project     LowCardinality(String) COMMENT 'Project of the key that sent it',
     reason      LowCardinality(String) COMMENT 'Code of what is wrong with it',
     detail      String COMMENT 'What is wrong with it, in words',
@@ -103,27 +100,23 @@ CREATE TABLE IF NOT EXISTS dead_letters (
     event_id    UUID COMMENT 'Its identity, if it has one',
     body        String COMMENT 'The fact as it came, private attributes removed'
 )
-ENGINE = MergeTree
+ENGINE = {{.Spread "MergeTree"}}
 PARTITION BY toYYYYMM(received_at)
 ORDER BY (project, received_at)
 TTL toDateTime(received_at) + INTERVAL 90 DAY
-SETTINGS non_replicated_deduplication_window = 10000,
-    fsync_after_insert = 1, fsync_part_directory = 1,
-    min_rows_to_fsync_after_merge = 1, min_compressed_bytes_to_fsync_after_merge = 1,
-    max_suspicious_broken_parts = 10000
+SETTINGS {{.Durable}}
 COMMENT 'Facts that could not be counted, with the reason; kept for 90 days';
 
-CREATE TABLE IF NOT EXISTS load_progress (
+{{.Across "dead_letters" "cityHash64(event_id)"}}
+
+CREATE TABLE IF NOT EXISTS load_progress{{.OnCluster}} (
     stream     String COMMENT 'Log id of the stream',
     partition  UInt32 COMMENT 'Partition of the stream',
     plan       UInt64 COMMENT 'Last frozen batch that was inserted',
     sequence   UInt64 COMMENT 'Last stream sequence of that batch',
     written_at DateTime64(3, 'UTC') DEFAULT now64(3) COMMENT 'When this was written'
 )
-ENGINE = ReplacingMergeTree(plan)
+ENGINE = {{.Everywhere "ReplacingMergeTree" "plan"}}
 ORDER BY (stream, partition)
-SETTINGS non_replicated_deduplication_window = 10000,
-    fsync_after_insert = 1, fsync_part_directory = 1,
-    min_rows_to_fsync_after_merge = 1, min_compressed_bytes_to_fsync_after_merge = 1,
-    max_suspicious_broken_parts = 10000
+SETTINGS {{.Durable}}
 COMMENT 'How far the loaders came; read max(plan), max(sequence)';

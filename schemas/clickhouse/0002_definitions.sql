@@ -3,7 +3,7 @@
 -- What the facts are about: a mirror of the definitions in the log, written by
 -- control and disposable. The row with the highest version counts.
 
-CREATE TABLE IF NOT EXISTS experiments (
+CREATE TABLE IF NOT EXISTS experiments{{.OnCluster}} (
     project       LowCardinality(String) COMMENT 'Project',
     name          String COMMENT 'Name of the experiment, as in exposures',
     experiment_id String COMMENT 'Its id, which never changes',
@@ -16,15 +16,12 @@ CREATE TABLE IF NOT EXISTS experiments (
     metrics       Array(String) COMMENT 'Ids of its metrics',
     version       UInt64 COMMENT 'Time of this definition in milliseconds'
 )
-ENGINE = ReplacingMergeTree(version)
+ENGINE = {{.Everywhere "ReplacingMergeTree" "version"}}
 ORDER BY (project, name)
-SETTINGS non_replicated_deduplication_window = 10000,
-    fsync_after_insert = 1, fsync_part_directory = 1,
-    min_rows_to_fsync_after_merge = 1, min_compressed_bytes_to_fsync_after_merge = 1,
-    max_suspicious_broken_parts = 10000
+SETTINGS {{.Durable}}
 COMMENT 'Definitions of experiments; read with FINAL';
 
-CREATE TABLE IF NOT EXISTS metrics (
+CREATE TABLE IF NOT EXISTS metrics{{.OnCluster}} (
     project   LowCardinality(String) COMMENT 'Project',
     name      String COMMENT 'Name of the metric',
     metric_id String COMMENT 'Its id, which never changes',
@@ -36,15 +33,12 @@ CREATE TABLE IF NOT EXISTS metrics (
     direction LowCardinality(String) COMMENT 'increase or decrease: which way is better',
     version   UInt64 COMMENT 'Time of this definition in milliseconds'
 )
-ENGINE = ReplacingMergeTree(version)
+ENGINE = {{.Everywhere "ReplacingMergeTree" "version"}}
 ORDER BY (project, metric_id)
-SETTINGS non_replicated_deduplication_window = 10000,
-    fsync_after_insert = 1, fsync_part_directory = 1,
-    min_rows_to_fsync_after_merge = 1, min_compressed_bytes_to_fsync_after_merge = 1,
-    max_suspicious_broken_parts = 10000
+SETTINGS {{.Durable}}
 COMMENT 'Definitions of metrics; read with FINAL';
 
-CREATE VIEW IF NOT EXISTS experiment_groups AS
+CREATE VIEW IF NOT EXISTS experiment_groups{{.OnCluster}} AS
 SELECT
     project,
     name AS experiment,

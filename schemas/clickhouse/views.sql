@@ -11,7 +11,7 @@
 -- first_exposures knows the first exposure of all time. Where that is not the
 -- first of the analysis (the experiment has ended, or units were seen before it
 -- started), the exposures themselves are asked.
-CREATE OR REPLACE VIEW experiment_units AS
+CREATE OR REPLACE VIEW experiment_units{{.OnCluster}} AS
 WITH
     (
         SELECT (
@@ -67,7 +67,7 @@ COMMENT 'Units of an experiment: group and time of the first exposure, and why a
 -- facts; each of the others has its own conditions looked at event by event. The
 -- ids of an event are read only for experiments on other units than users, since
 -- an event that names a user has the user as its primary unit.
-CREATE OR REPLACE VIEW experiment_unit_values AS
+CREATE OR REPLACE VIEW experiment_unit_values{{.OnCluster}} AS
 WITH
     (
         SELECT (
@@ -160,7 +160,7 @@ WHERE type NOT IN ('sum', 'mean') OR values > 0
 COMMENT 'Value of each metric for each unit of an experiment that has one; units without a row count as 0, and not at all for a mean, which is sum(value) / sum(weight)';
 
 -- All that statistics needs: one row per metric and group with at least one value.
-CREATE OR REPLACE VIEW experiment_moments AS
+CREATE OR REPLACE VIEW experiment_moments{{.OnCluster}} AS
 SELECT
     metric,
     type,
@@ -181,7 +181,7 @@ COMMENT 'Moments of the units that have a value, per metric and group: mean, and
 -- one experiment are in memory at once, eight bytes a unit. The units of a mean
 -- enter as r + (value - r * weight) / mean weight, with r the mean of their
 -- group: their variance is that of the delta method for a ratio of two sums.
-CREATE OR REPLACE VIEW experiment_results AS
+CREATE OR REPLACE VIEW experiment_results{{.OnCluster}} AS
 WITH
     (
         SELECT (argMax(e.groups, e.version), argMax(e.metrics, e.version))
