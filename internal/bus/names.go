@@ -12,9 +12,11 @@ import (
 
 // The streams. Each project has one for its definitions besides these.
 const (
-	HeadsStream       = "HEADS"      // last recorded head of each project's log
-	FactsStream       = "FACTS"      // exposures and events on their way to the warehouse
-	DeadFactsStream   = "FACTS_DEAD" // facts that could not be loaded, with the reason
+	HeadsStream       = "HEADS"         // last recorded head of each project's log
+	FactsStream       = "FACTS"         // exposures and events on their way to the warehouse
+	DeadFactsStream   = "FACTS_DEAD"    // facts that could not be loaded, with the reason
+	PlansStream       = "FACTS_PLANS"   // which facts were loaded together
+	LoadersStream     = "FACTS_LOADERS" // who loads which partition just now
 	flagsStreamPrefix = "FLAGS_"
 )
 
@@ -60,6 +62,17 @@ func FactsSubject(project, kind string, partition int) string {
 // DeadFactsSubject is where facts of a project go that could not be loaded.
 func DeadFactsSubject(project, kind string) string {
 	return "facts_dead." + project + "." + kind
+}
+
+// PlansSubject is where the plans of a partition of facts go.
+func PlansSubject(partition int) string { return "facts_plans." + strconv.Itoa(partition) }
+
+// LoaderSubject is where a process that loads facts says that it is there.
+func LoaderSubject(member string) string { return "facts_loaders.member." + member }
+
+// LeaseSubject is where the process stands that loads a partition of facts.
+func LeaseSubject(partition int) string {
+	return "facts_loaders.partition." + strconv.Itoa(partition)
 }
 
 // FactPartition is the partition of a unit's facts, from 0 to [FactPartitions]-1.

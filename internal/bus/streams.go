@@ -36,7 +36,9 @@ func (l Limits) withDefaults() Limits {
 }
 
 const (
-	headsBytes = 16 << 20
+	headsBytes   = 16 << 20
+	plansBytes   = 64 << 20 // half a million plans, two a second for three days
+	loadersBytes = 1 << 20
 
 	// logIDKey is where a stream's metadata has the id of the log in it.
 	logIDKey = "sluice_log_id"
@@ -90,6 +92,32 @@ func DeadFactsConfig(l Limits) jetstream.StreamConfig {
 	c := base(DeadFactsStream, "facts_dead.>", l.DeadFactsBytes, l.Replicas)
 	c.Description = "facts that could not be loaded"
 	c.Duplicates = factsDedupe
+	return c
+}
+
+// PlansConfig is the stream of plans: which facts were loaded together. It
+// remembers them for as long as the facts are there, so that a warehouse that
+// lost its last days is filled again in the very same batches.
+func PlansConfig(l Limits) jetstream.StreamConfig {
+	l = l.withDefaults()
+	c := base(PlansStream, "facts_plans.>", plansBytes, l.Replicas)
+	c.Description = "which facts were loaded together"
+	c.Duplicates = flagsDedupe
+	c.MaxAge = factsAge + time.Hour // never before the facts themselves
+	return c
+}
+
+// LoadersConfig is the stream of leases: the last word of each process that
+// loads facts, and of each partition's holder, until it is not renewed. It is in
+// memory: who loads what now is nothing to remember.
+func LoadersConfig(l Limits) jetstream.StreamConfig {
+	l = l.withDefaults()
+	c := base(LoadersStream, "facts_loaders.>", loadersBytes, l.Replicas)
+	c.Description = "who loads which partition of facts just now"
+	c.Storage = jetstream.MemoryStorage
+	c.Duplicates = flagsDedupe
+	c.MaxMsgsPerSubject = 1
+	c.AllowMsgTTL = true
 	return c
 }
 
@@ -181,7 +209,7 @@ var ErrUnknownProject = errors.New("unknown project")
 // EnsureShared makes the streams that all projects share, unless they are
 // there, and checks the settings of those that are.
 func EnsureShared(ctx context.Context, c *Conn, l Limits) error {
-	for _, want := range []jetstream.StreamConfig{HeadsConfig(l), FactsConfig(l), DeadFactsConfig(l)} {
+	for _, want := range []jetstream.StreamConfig{HeadsConfig(l), FactsConfig(l), DeadFactsConfig(l), PlansConfig(l), LoadersConfig(l)} {
 		if _, err := ensure(ctx, c, want); err != nil {
 			return err
 		}
@@ -245,13 +273,6 @@ func ensure(ctx context.Context, c *Conn, want jetstream.StreamConfig) (*jetstre
 	info := s.CachedInfo()
 	return info, CheckSettings(info.Config, want)
 }
-
-// ErrNoRoom says that NATS cannot set aside the disk that a stream may fill.
-// Trying again does not help before somebody has made room.
-var ErrNoRoom = errors.New("NATS has too little disk")
-
-// codeNoStorage is the server's word for that.
-const codeNoStorage jetstream.ErrorCode = 10047
 
 // FlagsInfo reads the state and settings of a project's stream from its leader,
 // or returns [ErrUnknownProject].

@@ -59,6 +59,7 @@ type Service struct {
 	options   Options
 	logger    *slog.Logger
 	publisher *facts.Publisher
+	share     *facts.Share
 	loaders   []*loader.Loader
 	statsig   *statsig.API
 }
@@ -89,6 +90,7 @@ func New(d Deps, o Options) (*Service, error) {
 	if o.AcceptOnly {
 		return s, nil
 	}
+	s.share = facts.NewShare(d.Bus, facts.ShareOptions{Partitions: o.Partitions, Logger: d.Logger, Registerer: d.Registerer})
 	for partition := range o.Partitions {
 		s.loaders = append(s.loaders, loader.New(d.Bus, d.Warehouse, loader.Options{
 			Partition: partition, Linger: o.LoadLinger, Logger: d.Logger, Registerer: d.Registerer,
@@ -104,15 +106,17 @@ func (s *Service) Register(mux *http.ServeMux) { s.statsig.Register(mux) }
 // so that who waits for an answer still gets one.
 //
 //	Run ─┬─ publisher: flushes what requests bring
-//	     └─ loader, one for each partition
+//	     └─ share ── loader, one for each partition that is this process's
 func (s *Service) Run(ctx context.Context) error {
 	if err := s.streams(ctx); err != nil {
 		return err
 	}
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error { return s.publisher.Run(ctx) })
-	for _, l := range s.loaders {
-		g.Go(func() error { return l.Run(ctx) })
+	if s.share != nil {
+		g.Go(func() error {
+			return s.share.Run(ctx, func(ctx context.Context, partition int) { s.loaders[partition].Run(ctx) })
+		})
 	}
 	return g.Wait()
 }

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 	"go.uber.org/goleak"
 
@@ -523,5 +524,44 @@ func TestPlansAreRecordedOnceAndInOrder(t *testing.T) {
 		if diff := cmp.Diff(wanted, got); err != nil || diff != "" {
 			t.Errorf("After(plan %d) = %v; -want +got:\n%s", done.Number, err, diff)
 		}
+	}
+}
+
+// The server says "store failed" of a stream that is full and of a disk that
+// broke. After the first nothing is stored; after the second nobody knows.
+func TestAFullStreamIsToldFromABrokenDisk(t *testing.T) {
+	b := startBroker(t)
+	conn := b.connect(t)
+	refusal := func(description string) string {
+		return fmt.Sprintf(`{"type":"io.nats.jetstream.api.v1.pub_ack_response","error":{"code":503,"err_code":10077,"description":%q}}`, description)
+	}
+	const stored = `{"stream":"FACTS","seq":1}`
+	for name, c := range map[string]struct {
+		answers []string // the last one again and again
+		want    error
+		asked   int64
+	}{
+		"full":         {[]string{refusal("maximum bytes exceeded")}, facts.ErrBusy, 1},
+		"broken once":  {[]string{refusal("write error on file"), stored}, nil, 2},
+		"broken, full": {[]string{refusal("write error on file"), refusal("maximum bytes exceeded")}, facts.ErrBusy, 2},
+	} {
+		t.Run(name, func(t *testing.T) {
+			var asked atomic.Int64
+			server, err := conn.NATS().Subscribe("facts.>", func(m *nats.Msg) { // in place of a stream
+				n := asked.Add(1)
+				_ = m.Respond([]byte(c.answers[min(int(n), len(c.answers))-1]))
+			})
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer func() { _ = server.Unsubscribe() }()
+			p := run(t, conn, facts.Options{})
+			if _, err := p.Publish(t.Context(), batch("shop", 0, 1)); !errors.Is(err, c.want) {
+				t.Errorf("Publish() = %v; want %v", err, c.want)
+			}
+			if asked.Load() != c.asked {
+				t.Errorf("the server was asked %d times; want %d", asked.Load(), c.asked)
+			}
+		})
 	}
 }

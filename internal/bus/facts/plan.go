@@ -6,8 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"strconv"
-	"time"
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
@@ -31,15 +29,8 @@ func (p Plan) Token() string {
 	return fmt.Sprintf("%s/%d:%d-%d", p.Stream, p.Partition, p.First, p.Last)
 }
 
-// ErrTaken means that another loader recorded the plan of that number.
-var ErrTaken = errors.New("the plan was made by somebody else")
-
-// plansStream holds the plans of every partition for as long as the stream of
-// facts holds the facts, so that a warehouse that lost its last days can be
-// filled again in the very same batches.
-const plansStream = "FACTS_PLANS"
-
-const plansBytes = 64 << 20 // half a million plans, two a second for three days
+// ErrTaken means that another loader was first.
+var ErrTaken = errors.New("somebody else was first")
 
 // Plans is the record of the plans of one partition.
 type Plans struct {
@@ -49,35 +40,16 @@ type Plans struct {
 	part   int
 }
 
-// OpenPlans opens the record that belongs to a reader, and makes it if need be.
+// OpenPlans opens the record that belongs to a reader.
 func OpenPlans(ctx context.Context, conn *bus.Conn, r *Reader) (*Plans, error) {
-	facts := r.stream.CachedInfo().Config
-	want := jetstream.StreamConfig{
-		Name:        plansStream,
-		Description: "which facts were loaded together",
-		Subjects:    []string{"facts_plans.>"},
-		Storage:     jetstream.FileStorage,
-		Retention:   jetstream.LimitsPolicy,
-		Discard:     jetstream.DiscardNew,
-		MaxBytes:    plansBytes,
-		MaxAge:      facts.MaxAge + time.Hour, // never before the facts themselves
-		Replicas:    facts.Replicas,
-		AllowDirect: true,
-	}
-	stream, err := conn.JetStream().Stream(ctx, plansStream)
-	if errors.Is(err, jetstream.ErrStreamNotFound) {
-		stream, err = conn.JetStream().CreateStream(ctx, want)
-		if errors.Is(err, jetstream.ErrStreamNameAlreadyInUse) { // somebody else was first
-			stream, err = conn.JetStream().Stream(ctx, plansStream)
-		}
-	}
+	stream, err := conn.JetStream().Stream(ctx, bus.PlansStream)
 	if err != nil {
-		return nil, fmt.Errorf("stream %s: %w", plansStream, err)
+		return nil, fmt.Errorf("stream %s: %w", bus.PlansStream, err)
 	}
 	return &Plans{conn: conn, stream: stream, id: r.StreamID(), part: r.partition}, nil
 }
 
-func (p *Plans) subject() string { return "facts_plans." + strconv.Itoa(p.part) }
+func (p *Plans) subject() string { return bus.PlansSubject(p.part) }
 
 // A Cursor is where in the record of plans the last one stands; a plan is
 // recorded after it or not at all.
@@ -91,7 +63,7 @@ type Cursor struct {
 // end of the record.
 func (p *Plans) After(ctx context.Context, number, seq uint64) ([]Plan, Cursor, error) {
 	end := Cursor{Plan: Plan{Stream: p.id, Partition: p.part, Number: number, Last: seq}}
-	last, err := p.conn.Last(ctx, plansStream, p.subject())
+	last, err := p.conn.Last(ctx, bus.PlansStream, p.subject())
 	switch {
 	case errors.Is(err, jetstream.ErrMsgNotFound):
 		return nil, end, nil
@@ -175,8 +147,7 @@ func (p *Plans) Record(ctx context.Context, at Cursor, last uint64) (Cursor, err
 	msg.Data = body
 	ack, err := p.conn.JetStream().PublishMsg(ctx, msg, jetstream.WithExpectLastSequencePerSubject(at.seq))
 	if err != nil {
-		if refusal, ok := errors.AsType[*jetstream.APIError](err); ok &&
-			(refusal.ErrorCode == jetstream.JSErrCodeStreamWrongLastSequence || refusal.ErrorCode == errWrongLastConstant) {
+		if lostRace(err) {
 			return at, fmt.Errorf("plan %d of partition %d: %w", plan.Number, p.part, ErrTaken)
 		}
 		return at, fmt.Errorf("recording plan %d of partition %d: %w", plan.Number, p.part, err)
@@ -184,5 +155,10 @@ func (p *Plans) Record(ctx context.Context, at Cursor, last uint64) (Cursor, err
 	return Cursor{Plan: plan, seq: ack.Sequence}, nil
 }
 
-// errWrongLastConstant is the second code for a lost race.
+// lostRace tells a refusal because somebody else wrote first. It has two codes.
+func lostRace(err error) bool {
+	refusal, ok := errors.AsType[*jetstream.APIError](err)
+	return ok && (refusal.ErrorCode == jetstream.JSErrCodeStreamWrongLastSequence || refusal.ErrorCode == errWrongLastConstant)
+}
+
 const errWrongLastConstant = 10164

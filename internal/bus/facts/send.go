@@ -64,7 +64,7 @@ func (p *Publisher) settle(ctx context.Context, m *message, err error) error {
 		switch {
 		case err == nil:
 			return nil
-		case errors.As(err, &refusal) && (attempt == 0 || refusal.ErrorCode == errStreamFull || refusal.Code < 500):
+		case errors.As(err, &refusal) && !bus.DiskFailed(refusal) && (attempt == 0 || bus.Full(refusal) || refusal.Code < 500):
 			return refused(refusal)
 		case errors.Is(err, nats.ErrNoResponders), errors.Is(err, jetstream.ErrNoStreamResponse):
 			// Nobody was there to store it. Only of a first attempt is that the
@@ -85,11 +85,8 @@ func (p *Publisher) settle(ctx context.Context, m *message, err error) error {
 	}
 }
 
-// errStreamFull is the code of a stream that may not take more bytes.
-const errStreamFull = 10077
-
 func refused(e *jetstream.APIError) error {
-	if e.ErrorCode == errStreamFull {
+	if bus.Full(e) {
 		return fmt.Errorf("%w: the stream is full: %w", ErrBusy, e)
 	}
 	return fmt.Errorf("%w: %w", ErrAway, e)

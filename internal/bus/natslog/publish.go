@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"strconv"
-	"strings"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -38,10 +37,7 @@ const (
 	codeIncompleteBatch        = 10176
 	codeTooManyBatches         = 10210
 	codeDuplicateInProcess     = 10158
-	codeStoreFailed            = 10077
 	codeMessageTooLarge        = 10054
-	codeNoResources            = 10023
-	codeNoStorage              = 10047
 )
 
 // Headers of JetStream that the client library has no name for.
@@ -205,22 +201,20 @@ func fate(err *jetstream.APIError) outcome {
 		return unknown
 	case codeIncompleteBatch, codeTooManyBatches:
 		return unsent
-	case codeMessageTooLarge, codeNoStorage, codeNoResources:
+	case codeMessageTooLarge:
 		return refused
-	case codeStoreFailed:
-		if isLimit(err) {
-			return refused
-		}
-		return unknown // the disk: nobody knows what is on it
+	}
+	switch {
+	case bus.Full(err):
+		return refused
+	case bus.DiskFailed(err):
+		return unknown
 	}
 	if err.Code >= 400 && err.Code < 500 {
 		return refused // the request itself is wrong
 	}
 	return unknown
 }
-
-// isLimit tells a stream that is full from a disk that failed: one code has both.
-func isLimit(err *jetstream.APIError) bool { return strings.Contains(err.Description, "maximum") }
 
 // refusal says the same in the words of the log.
 func refusal(err *jetstream.APIError) error {
@@ -229,12 +223,9 @@ func refusal(err *jetstream.APIError) error {
 		return fmt.Errorf("%w: %w", events.ErrConflict, err)
 	case codeMessageTooLarge:
 		return fmt.Errorf("%w: %w", events.ErrTooLarge, err)
-	case codeNoStorage, codeNoResources:
+	}
+	if bus.Full(err) {
 		return fmt.Errorf("%w: %w", events.ErrFull, err)
-	case codeStoreFailed:
-		if isLimit(err) {
-			return fmt.Errorf("%w: %w", events.ErrFull, err)
-		}
 	}
 	return fmt.Errorf("%w: %w", events.ErrUnavailable, err)
 }

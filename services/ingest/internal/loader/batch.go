@@ -55,7 +55,8 @@ func (b *batch) add(m *facts.Message) {
 		b.poison = append(b.poison, poison{message: *m, reason: err})
 		sum := sha256.Sum256(m.Data)
 		b.rows.AddDead(warehouse.DeadLetter{
-			Project: m.Project(), Reason: "undecodable", Detail: err.Error(), Received: m.Stored.UnixMilli(), ID: [16]byte(sum[:16]),
+			Project: m.Project(), Reason: "undecodable", Detail: err.Error(), Received: m.Stored.UnixMilli(),
+			ID: [16]byte(sum[:16]), Body: string(m.Data),
 		})
 	}
 }

@@ -2,6 +2,7 @@ package loader
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 
@@ -15,6 +16,9 @@ import (
 // finds them. The message id makes it once per message of this very stream for
 // the time that the server recognises it; a later repetition is a second copy,
 // not a lost one.
+//
+// A stream that is full takes no more, and loading goes on: the row of the dead
+// letter has the message too.
 func (l *Loader) setAside(ctx context.Context, b *batch) error {
 	for _, p := range b.poison {
 		msg := nats.NewMsg(bus.DeadFactsSubject(p.message.Project(), "undecodable"))
@@ -22,7 +26,14 @@ func (l *Loader) setAside(ctx context.Context, b *batch) error {
 		msg.Header.Set("Sluice-Subject", p.message.Subject)
 		msg.Header.Set("Sluice-Reason", p.reason.Error())
 		msg.Data = p.message.Data
-		if _, err := l.conn.JetStream().PublishMsg(ctx, msg); err != nil {
+		_, err := l.conn.JetStream().PublishMsg(ctx, msg)
+		if refusal, ok := errors.AsType[*jetstream.APIError](err); ok && bus.Full(refusal) {
+			l.metrics.unkept.Inc()
+			l.o.Logger.ErrorContext(ctx, "the stream of dead facts is full: a message that does not decode is in table dead_letters only",
+				slog.Uint64("seq", p.message.Seq), slog.Any("error", p.reason))
+			continue
+		}
+		if err != nil {
 			return fmt.Errorf("setting message %d aside: %w", p.message.Seq, err)
 		}
 		l.o.Logger.ErrorContext(ctx, "a message of facts does not decode and was set aside",

@@ -9,7 +9,8 @@
 // as long as the stream keeps them. A batch that may have been inserted already
 // is inserted again: the engine knows its token and drops the repetition. So
 // there is no moment at which a kill -9, of any process, loses or doubles rows,
-// and two loaders of one partition do no harm but to each other's patience.
+// and two loaders of one partition, which [facts.Share] keeps apart, would do no
+// harm but to each other's patience.
 package loader
 
 import (
@@ -100,13 +101,15 @@ func (l *Loader) Ready() error {
 const slowest = 5 * time.Second // between two tries
 
 // Run loads until ctx is done. While the bus or the warehouse is away it tries
-// again; what was acknowledged waits in the stream.
-func (l *Loader) Run(ctx context.Context) error {
+// again; what was acknowledged waits in the stream. It may be called again once
+// it has returned.
+func (l *Loader) Run(ctx context.Context) {
+	defer l.idle()
 	for failures := 0; ; {
 		began := time.Now()
 		err := l.round(ctx)
 		if ctx.Err() != nil {
-			return nil
+			return
 		}
 		if time.Since(began) > time.Minute {
 			failures = 0 // it went well for long
@@ -115,7 +118,7 @@ func (l *Loader) Run(ctx context.Context) error {
 			// Another loader was first. What it planned is most likely loaded
 			// when we look; if not, it is loaded by both, and stored once.
 			if !lifecycle.Sleep(ctx, 2*l.o.Linger) {
-				return nil
+				return
 			}
 			continue
 		}
@@ -126,9 +129,16 @@ func (l *Loader) Run(ctx context.Context) error {
 		wait := min(slowest, 50*time.Millisecond<<min(failures, 10))
 		failures++
 		if !lifecycle.Sleep(ctx, wait/2+rand.N(wait/2+1)) { //nolint:gosec // jitter
-			return nil
+			return
 		}
 	}
+}
+
+// idle says nothing any longer of a partition that is somebody else's now.
+func (l *Loader) idle() {
+	l.failing.Store(nil)
+	l.pending.Store(0)
+	l.oldest.Store(0)
 }
 
 var errNoWarehouse = errors.New("there is no warehouse yet")
@@ -182,6 +192,9 @@ func (l *Loader) round(ctx context.Context) error {
 	return l.stream(ctx, db, g, plans, end)
 }
 
+// retentionAge is how old may be what a loader knows of how long facts are kept.
+const retentionAge = time.Minute
+
 // stream gathers, freezes and loads until something fails.
 //
 //	gather, freeze ── frozen ──▶ insert, write the position
@@ -195,11 +208,20 @@ func (l *Loader) stream(ctx context.Context, db *warehouse.DB, g *gatherer, plan
 	}
 	work, ctx := errgroup.WithContext(ctx)
 	work.Go(func() error {
+		var retention warehouse.Retention
+		var asked time.Time
 		for {
 			b, err := receive(ctx, spare)
 			if err != nil {
 				return err
 			}
+			if time.Since(asked) > retentionAge {
+				if retention, err = db.ReadRetention(ctx); err != nil {
+					return err
+				}
+				asked = time.Now()
+			}
+			b.rows.Keep(retention)
 			if err := g.some(ctx, b); err != nil {
 				return err
 			}

@@ -7,8 +7,11 @@ import (
 	"errors"
 	"fmt"
 	"hash/fnv"
+	"maps"
+	"math/rand/v2"
 	"os"
 	"os/exec"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -18,6 +21,7 @@ import (
 
 	"github.com/ClickHouse/clickhouse-go/v2"
 	"github.com/nats-io/nats.go/jetstream"
+	"github.com/prometheus/client_golang/prometheus/testutil"
 
 	"github.com/sluice-flags/sluice/internal/bus"
 	natsembed "github.com/sluice-flags/sluice/internal/bus/embed"
@@ -70,7 +74,9 @@ type site struct {
 	acked atomic.Int64 // exposures and events
 }
 
-func newSite(t *testing.T) *site {
+func newSite(t *testing.T) *site { return newSiteWith(t, facts.Options{}, bus.Limits{}) }
+
+func newSiteWith(t *testing.T, o facts.Options, limits bus.Limits) *site {
 	t.Helper()
 	server, err := natsembed.Start(natsembed.Options{Dir: t.TempDir(), Listen: "127.0.0.1:0"})
 	if err != nil {
@@ -81,10 +87,11 @@ func newSite(t *testing.T) *site {
 	fmt.Fprint(h, t.Name(), time.Now().UnixNano())
 	s := &site{t: t, project: fmt.Sprintf("p%d", h.Sum32()), url: server.URL()}
 	s.conn = connect(t, s.url)
-	if err := bus.EnsureShared(t.Context(), s.conn, bus.Limits{}); err != nil {
+	if err := bus.EnsureShared(t.Context(), s.conn, limits); err != nil {
 		t.Fatal(err)
 	}
-	s.pub = facts.NewPublisher(s.conn, facts.Options{Window: facts.NewWindow(0, 0)})
+	o.Window = facts.NewWindow(0, 0)
+	s.pub = facts.NewPublisher(s.conn, o)
 	ctx, cancel := context.WithCancel(context.WithoutCancel(t.Context()))
 	done := make(chan error, 1)
 	go func() { done <- s.pub.Run(ctx) }()
@@ -136,17 +143,9 @@ func (s *site) run(db func() *warehouse.DB, o Options) (l *Loader, stop func()) 
 	}
 	l = New(connect(s.t, s.url), db, o)
 	ctx, cancel := context.WithCancel(context.WithoutCancel(s.t.Context()))
-	done := make(chan error, 1)
-	go func() { done <- l.Run(ctx) }()
-	var once sync.Once
-	stop = func() {
-		once.Do(func() {
-			cancel()
-			if err := <-done; err != nil {
-				s.t.Errorf("Run() = %v", err)
-			}
-		})
-	}
+	done := make(chan struct{})
+	go func() { defer close(done); l.Run(ctx) }()
+	stop = func() { cancel(); <-done }
 	s.t.Cleanup(stop)
 	return l, stop
 }
@@ -251,6 +250,7 @@ type order struct {
 	Warehouse warehouse.Config
 	Where     string
 	Times     int
+	Share     int // partitions that it shares with others; 0: it has the first, and nobody else
 }
 
 // loadUntilKilled runs a loader in a process of its own, which kills itself the
@@ -297,6 +297,12 @@ func beChild(text string) {
 	if err != nil {
 		panic(err)
 	}
+	if o.Share > 0 {
+		share := facts.NewShare(conn, facts.ShareOptions{Partitions: o.Share, Lease: time.Second})
+		panic(share.Run(ctx, func(ctx context.Context, partition int) {
+			New(conn, always(db), Options{Partition: partition, Linger: 5 * time.Millisecond, MaxRows: 50}).Run(ctx)
+		}))
+	}
 	// Small batches, so that there are many points to die at.
 	l := New(conn, always(db), Options{Linger: time.Millisecond, MaxRows: 50})
 	l.checkpoint = func(name string) {
@@ -308,7 +314,88 @@ func beChild(text string) {
 			select {}
 		}
 	}
-	panic(fmt.Sprint("the loader ended: ", l.Run(ctx)))
+	l.Run(ctx)
+	panic("the loader ended")
+}
+
+// startShare starts a process that loads its share of partitions.
+func (s *site) startShare(c warehouse.Config, partitions int) *exec.Cmd {
+	s.t.Helper()
+	text, err := json.Marshal(order{URL: s.url, Warehouse: c, Share: partitions})
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	cmd := exec.Command(os.Args[0])
+	cmd.Env = append(os.Environ(), childVariable+"="+string(text))
+	cmd.Stderr = os.Stderr
+	if err := cmd.Start(); err != nil {
+		s.t.Fatal(err)
+	}
+	s.t.Cleanup(func() { _ = cmd.Process.Kill(); _ = cmd.Wait() })
+	return cmd
+}
+
+// shares returns how many partitions each loader has that has any.
+func (s *site) shares(partitions int) map[string]int {
+	s.t.Helper()
+	held := make(map[string]int)
+	for partition := range partitions {
+		lease, err := s.conn.Last(s.t.Context(), bus.LoadersStream, bus.LeaseSubject(partition))
+		if err == nil {
+			held[string(lease.Data)]++
+		} else if !errors.Is(err, jetstream.ErrMsgNotFound) {
+			s.t.Fatal(err)
+		}
+	}
+	return held
+}
+
+// Two processes share four partitions while facts come, and one or the other is
+// killed at a random moment, again and again.
+func TestLoadersThatShareAndDieCountOnce(t *testing.T) {
+	const partitions, kills = 4, 5
+	c := config(t)
+	db := open(t, c)
+	s := newSiteWith(t, facts.Options{Partitions: partitions}, bus.Limits{})
+	seed := uint64(time.Now().UnixNano())
+	t.Logf("seed %d", seed)
+	random := rand.New(rand.NewPCG(seed, 0))
+
+	var over atomic.Bool
+	var senders sync.WaitGroup
+	defer senders.Wait()
+	defer over.Store(true)
+	senders.Go(func() {
+		for !over.Load() {
+			s.publish(20)
+			time.Sleep(2 * time.Millisecond) // or the engine is never done
+		}
+	})
+
+	loaders := []*exec.Cmd{s.startShare(c, partitions), s.startShare(c, partitions)}
+	shared := func() {
+		t.Helper()
+		var held map[string]int
+		for deadline := time.Now().Add(20 * time.Second); time.Now().Before(deadline); time.Sleep(20 * time.Millisecond) {
+			held = s.shares(partitions)
+			if len(held) == 2 && slices.Min(slices.Collect(maps.Values(held))) == partitions/2 {
+				return
+			}
+		}
+		t.Fatalf("partitions are held by %v; want two of them by each of two", held)
+	}
+	shared()
+	for range kills {
+		time.Sleep(time.Duration(random.IntN(200)) * time.Millisecond)
+		dies := random.IntN(len(loaders))
+		_ = loaders[dies].Process.Kill()
+		_ = loaders[dies].Wait()
+		loaders[dies] = s.startShare(c, partitions)
+	}
+	shared()
+	over.Store(true)
+	senders.Wait()
+	s.settle(db)
 }
 
 func TestTwoLoadersOfOnePartitionCountOnce(t *testing.T) {
@@ -448,6 +535,37 @@ func TestAMessageThatDoesNotDecodeIsSetAside(t *testing.T) {
 	msg, err := s.conn.Last(t.Context(), bus.DeadFactsStream, bus.DeadFactsSubject(s.project, "undecodable"))
 	if err != nil || string(msg.Data) != string(bad) || msg.Header.Get("Sluice-Reason") == "" {
 		t.Errorf("the stream of dead facts has %q with header %v, %v; want the message and the reason", msg.Data, msg.Header, err)
+	}
+}
+
+func TestAFullStreamOfDeadFactsDoesNotStopLoading(t *testing.T) {
+	db := open(t, config(t))
+	s := newSiteWith(t, facts.Options{}, bus.Limits{DeadFactsBytes: 1 << 10})
+	const bad = 3
+	for n := range bad {
+		text := fmt.Sprintf("\x01 this is no batch %d %s", n, strings.Repeat("x", 500))
+		if _, err := s.conn.JetStream().Publish(t.Context(), bus.FactsSubject(s.project, "batch", 0), []byte(text)); err != nil {
+			t.Fatal(err)
+		}
+		s.publish(3)
+	}
+	l, _ := s.run(always(db), Options{})
+	half := uint64(s.acked.Load() / 2)
+	want := counts{Exposures: half, UniqueExposures: half, Events: half, UniqueEvents: half, First: half, Dead: bad}
+	var got counts
+	for deadline := time.Now().Add(time.Minute); got != want && time.Now().Before(deadline); time.Sleep(20 * time.Millisecond) {
+		got = s.count(db)
+	}
+	if got != want {
+		t.Errorf("the tables have %+v, want %+v", got, want)
+	}
+	var whole uint64
+	row := db.Conn().QueryRow(t.Context(), "SELECT countIf(startsWith(body, '\x01 this is no batch')) FROM dead_letters WHERE project = ?", s.project)
+	if err := row.Scan(&whole); err != nil || whole != bad {
+		t.Errorf("%d dead letters have their message, %v; want %d", whole, err, bad)
+	}
+	if n := testutil.ToFloat64(l.metrics.unkept); n != bad-1 {
+		t.Errorf("dead_stream_full_total = %v; want %d: the first one fits", n, bad-1)
 	}
 }
 

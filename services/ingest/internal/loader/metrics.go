@@ -8,8 +8,8 @@ import (
 )
 
 type metrics struct {
-	inserted, dead, failures, batches prometheus.Counter
-	seconds                           prometheus.Histogram
+	inserted, dead, unkept, failures, batches prometheus.Counter
+	seconds                                   prometheus.Histogram
 }
 
 func newMetrics(l *Loader) metrics {
@@ -20,6 +20,7 @@ func newMetrics(l *Loader) metrics {
 	m := metrics{
 		inserted: counter("inserted_total", "Facts that this process put into their tables."),
 		dead:     counter("dead_lettered_total", "Facts that this process set aside with their reason."),
+		unkept:   counter("dead_stream_full_total", "Messages that do not decode and that the stream of dead facts had no room for."),
 		failures: counter("load_failures_total", "Times that loading stopped and was tried again."),
 		batches:  counter("batches_total", "Batches that this process inserted."),
 		seconds: prometheus.NewHistogram(prometheus.HistogramOpts{Namespace: "sluice", Subsystem: "ingest", Name: "insert_seconds",
@@ -28,7 +29,7 @@ func newMetrics(l *Loader) metrics {
 	if l.o.Registerer == nil {
 		return m
 	}
-	l.o.Registerer.MustRegister(m.inserted, m.dead, m.failures, m.batches, m.seconds,
+	l.o.Registerer.MustRegister(m.inserted, m.dead, m.unkept, m.failures, m.batches, m.seconds,
 		prometheus.NewGaugeFunc(prometheus.GaugeOpts{Namespace: "sluice", Subsystem: "ingest", Name: "lag_messages",
 			Help: "Messages that were stored and are not loaded, as of the last batch.", ConstLabels: partition},
 			func() float64 { return float64(l.pending.Load()) }),
