@@ -18,12 +18,18 @@ import (
 	"github.com/sluice-flags/sluice/pkg/eval"
 )
 
+// noon is when properties are tried, in milliseconds.
+const noon = 1_700_000_000_000
+
 var (
 	someTexts = []any{"pro", "Free", "free", "ÉCOLE", "école", "a.b", "10", "1.2.3", "", "x@example.com", "DE", "true"}
 	someItems = []any{"pro", "a", 1.0, 2.5, true, "1"}
 	someDates = []any{1.6e12, 1.6e9, "1600000000", "2020-09-13T12:26:40Z", "2020-09-13 12:26:40", "soon", 0.0}
 	versions  = []any{"1", "1.2", "1.2.3-beta", "10.0", "1.x", "70000.1", "1.2.3.4.5", " 1 . 2", "99999999999999999999.1"}
-	numbers   = []any{1.0, 2.5, "10", ".5", "1e3", "Infinity", -3.0, "x", 9007199254740993.0}
+	someTimes = []any{
+		noon, noon - 1, noon + 1, noon + 2, noon / 1000, noon - noon%86_400_000, noon - noon%86_400_000 + 86_400_000, "2023-11-14T22:13:20Z",
+	}
+	numbers = []any{1.0, 2.5, "10", ".5", "1e3", "Infinity", -3.0, "x", 9007199254740993.0}
 )
 
 func pick[T any](t *rapid.T, name string, from []T) T { return rapid.SampledFrom(from).Draw(t, name) }
@@ -66,7 +72,7 @@ func drawCondition(t *rapid.T, gates []string) eval.Condition {
 		return out
 	}
 	field := pick(t, "field", []string{"plan", "age", "tags", "since", "version", "flag", "email", "Country", "appVersion", "userID", "missing"})
-	switch rapid.IntRange(0, 14).Draw(t, "condition") {
+	switch rapid.IntRange(0, 17).Draw(t, "condition") {
 	case 0:
 		return c("public", "", "", nil)
 	case 1, 2:
@@ -102,6 +108,10 @@ func drawCondition(t *rapid.T, gates []string) eval.Condition {
 		return c("unit_id", pick(t, "op", []string{"any", "in_segment_list", "not_in_segment_list"}), "", pick(t, "target", []any{"vips", "nobody"}))
 	case 13:
 		return c("environment_field", "any", "tier", []any{"production"})
+	case 14, 15:
+		return c("current_time", pick(t, "op", []string{"before", "after", "on", "gt", "lte"}), "", pick(t, "time", someTimes))
+	case 16:
+		return c("target_app", pick(t, "op", []string{"any", "none"}), "", []any{pick(t, "app", []any{"app", "other"})})
 	}
 	if rapid.IntRange(0, 9).Draw(t, "odd") == 0 {
 		return c("telepathy", "any", "x", nil)
@@ -165,7 +175,7 @@ func options(now time.Time) eval.Options {
 }
 
 func TestEvaluationEqualsTheReference(t *testing.T) {
-	now := time.UnixMilli(1_700_000_000_000)
+	now := time.UnixMilli(noon)
 	rapid.Check(t, func(t *rapid.T) {
 		specs := drawSpecs(t)
 		rules := eval.Compile(specs, options(now))
@@ -214,8 +224,8 @@ func TestAppliedChangesEqualCompilingAnew(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		before, after := drawSpecs(t), drawSpecs(t)
 		o := eval.ClientOptions{Hash: eval.HashMode(rapid.IntRange(0, 2).Draw(t, "hash"))}
-		old := eval.Compile(before, options(time.Now()))
-		want := eval.Compile(after, options(time.Now()))
+		old := eval.Compile(before, options(time.UnixMilli(noon)))
+		want := eval.Compile(after, options(time.UnixMilli(noon)))
 		u := drawUser(t)
 		oldPayload := payload(t, old, &u, o)
 
@@ -256,80 +266,193 @@ func TestAppliedChangesEqualCompilingAnew(t *testing.T) {
 		}
 		// The difference that a live client gets, applied to what it has, is
 		// what it would get anew.
-		for _, ref := range got.Dependents(refs...) {
-			entry, name, ok := got.AppendClientEntry(nil, &u, ref, o)
-			if !ok {
-				delete(oldPayload[ref.Section.String()], name)
-				continue
-			}
-			oldPayload[ref.Section.String()][name] = decode(entry)
-		}
+		patched(oldPayload, got, &u, got.Dependents(refs...), o)
 		if diff := cmp.Diff(payload(t, got, &u, o), oldPayload); diff != "" {
 			t.Fatalf("old payload with the difference applied (-want +got):\n%s", diff)
 		}
 	})
 }
 
-// with returns specs with one of them replaced.
-func with(s eval.Specs, changed eval.Spec) eval.Specs {
+// with returns specs with one of them replaced, or left out.
+func with(s eval.Specs, changed eval.Spec, deleted bool) eval.Specs {
 	for _, list := range []*[]eval.Spec{&s.FeatureGates, &s.DynamicConfigs, &s.LayerConfigs} {
-		*list = slices.Clone(*list)
-		for i := range *list {
-			if (*list)[i].Ref() == changed.Ref() {
-				(*list)[i] = changed
+		out := []eval.Spec{}
+		for _, s := range *list {
+			switch {
+			case s.Ref() != changed.Ref():
+				out = append(out, s)
+			case !deleted:
+				out = append(out, changed)
 			}
 		}
+		*list = out
 	}
 	return s
 }
 
-// One changed entity: what Dependents does not list must not have changed.
-func TestDependentsCoverEverythingThatChanges(t *testing.T) {
+// patched applies to a payload the entries of the refs, as a live client would.
+func patched(old map[string]map[string]any, rules *eval.Ruleset, u *eval.User, refs []eval.Ref, o eval.ClientOptions) map[string]map[string]any {
+	for _, ref := range refs {
+		entry, name, ok := rules.AppendClientEntry(nil, u, ref, o)
+		if ok {
+			old[ref.Section.String()][name] = decode(entry)
+		} else {
+			delete(old[ref.Section.String()], name)
+		}
+	}
+	return old
+}
+
+// One changed entity: the entries of its dependents are all the difference.
+func TestDependentsAreTheWholeDifference(t *testing.T) {
+	differing := 0
 	rapid.Check(t, func(t *rapid.T) {
 		specs := drawSpecs(t)
 		all := slices.Concat(specs.FeatureGates, specs.DynamicConfigs, specs.LayerConfigs)
 		changed := pick(t, "changed", all)
-		changed.Enabled = !changed.Enabled
-		changed.DefaultValue = json.RawMessage(`{"n":42}`)
-		old := eval.Compile(specs, options(time.Now()))
-		next := old.Apply(eval.Change{Time: 2, Set: []eval.Spec{changed}})
-		u := drawUser(t)
-		dependents := next.Dependents(changed.Ref())
-		anew := eval.Compile(with(specs, changed), options(time.Now()))
-		before, after := payload(t, old, &u, eval.ClientOptions{Hash: eval.HashNone}), payload(t, next, &u, eval.ClientOptions{Hash: eval.HashNone})
-		if diff := cmp.Diff(payload(t, anew, &u, eval.ClientOptions{Hash: eval.HashNone}), after); diff != "" {
+		deleted := false
+		switch rapid.IntRange(0, 4).Draw(t, "change") {
+		case 0:
+			changed.Enabled = !changed.Enabled
+		case 1:
+			changed.DefaultValue = json.RawMessage(`{"n":42}`)
+		case 2:
+			changed.Rules = slices.Clone(changed.Rules)
+			for i := range changed.Rules {
+				changed.Rules[i].ConfigDelegate = pick(t, "delegate", []string{"", "config_0", "config_1", "config_2", "nothing"})
+				changed.Rules[i].Conditions = nil
+			}
+		case 3:
+			changed.HasSharedParams = new(changed.HasSharedParams == nil || !*changed.HasSharedParams)
+		case 4:
+			deleted = true
+		}
+		old := eval.Compile(specs, options(time.UnixMilli(noon)))
+		change := eval.Change{Time: 2, Set: []eval.Spec{changed}}
+		if deleted {
+			change = eval.Change{Time: 2, Delete: []eval.Ref{changed.Ref()}}
+		}
+		next := old.Apply(change)
+		u, o := drawUser(t), eval.ClientOptions{Hash: eval.HashMode(rapid.IntRange(0, 2).Draw(t, "hash"))}
+		want := payload(t, eval.Compile(with(specs, changed, deleted), options(time.UnixMilli(noon))), &u, o)
+		if diff := cmp.Diff(want, payload(t, next, &u, o)); diff != "" {
 			t.Fatalf("payload after Apply of %v differs from that of Compile (-compiled +applied):\n%s", changed.Ref(), diff)
 		}
-		for _, s := range all {
-			ref := s.Ref()
-			if slices.Contains(dependents, ref) {
-				continue
-			}
-			if diff := cmp.Diff(before[ref.Section.String()][ref.Name], after[ref.Section.String()][ref.Name]); diff != "" {
-				t.Fatalf("%v changed with %v and is not among its dependents %v:\n%s", ref, changed.Ref(), dependents, diff)
-			}
+		before := payload(t, old, &u, o)
+		if !cmp.Equal(before, want) {
+			differing++
+		}
+		dependents := append(old.Dependents(changed.Ref()), next.Dependents(changed.Ref())...)
+		if diff := cmp.Diff(want, patched(before, next, &u, dependents, o)); diff != "" {
+			t.Fatalf("old payload with the entries of %v, which depend on %v (-want +got):\n%s", dependents, changed.Ref(), diff)
 		}
 	})
+	if differing == 0 {
+		t.Error("no change ever made a difference, want many")
+	}
+}
+
+// Time alone: only what hangs on a boundary that has passed differs.
+func TestBoundariesNameTheWholeDifferenceThatTimeMakes(t *testing.T) {
+	differing := 0
+	rapid.Check(t, func(t *rapid.T) {
+		now := time.UnixMilli(noon + pick(t, "from", []int64{-90_000_000, -2, -1, 0, 1}))
+		o := options(now)
+		o.Now = func() time.Time { return now }
+		rules, u := eval.Compile(drawSpecs(t), o), drawUser(t)
+		old := payload(t, rules, &u, eval.ClientOptions{})
+		from := now
+		now = now.Add(pick(t, "passed", []time.Duration{time.Millisecond, 2 * time.Millisecond, time.Hour, 48 * time.Hour}))
+		want := payload(t, rules, &u, eval.ClientOptions{})
+		if !cmp.Equal(old, want) {
+			differing++
+		}
+		var refs []eval.Ref
+		for at, due := rules.NextBoundary(from); !at.IsZero() && !at.After(now); at, due = rules.NextBoundary(at) {
+			refs = append(refs, due...)
+		}
+		if diff := cmp.Diff(want, patched(old, rules, &u, rules.Dependents(refs...), eval.ClientOptions{})); diff != "" {
+			t.Fatalf("payload of %v with the entries that boundaries until %v name (-want +got):\n%s", from, now, diff)
+		}
+	})
+	if differing == 0 {
+		t.Error("time never made a difference, want it to")
+	}
+}
+
+// Members alone: only what asks the list differs.
+func TestListDependentsAreTheWholeDifferenceThatMembersMake(t *testing.T) {
+	differing := 0
+	rapid.Check(t, func(t *rapid.T) {
+		specs, u := drawSpecs(t), drawUser(t)
+		asks := condition("unit_id", pick(t, "op", []string{"in_segment_list", "not_in_segment_list"}), "", "vips")
+		asks.IDType = pick(t, "idType", []string{"userID", "companyID"})
+		first := &specs.FeatureGates[0]
+		first.Rules = append([]eval.Rule{rule("listed", 100, "true", asks)}, first.Rules...)
+		old := eval.Compile(specs, options(time.UnixMilli(noon)))
+		members := eval.NewIDList(nil)
+		for _, id := range []string{u.UserID, u.CustomIDs["companyID"]} {
+			if rapid.Bool().Draw(t, "member") {
+				members = members.Add(eval.HashID(id))
+			}
+		}
+		next := old.Apply(eval.Change{Time: 2, IDLists: map[string]*eval.IDList{"vips": members}})
+		before, want := payload(t, old, &u, eval.ClientOptions{}), payload(t, next, &u, eval.ClientOptions{})
+		if !cmp.Equal(before, want) {
+			differing++
+		}
+		if diff := cmp.Diff(want, patched(before, next, &u, next.IDListDependents("vips"), eval.ClientOptions{})); diff != "" {
+			t.Fatalf("old payload with the entries of what asks the list (-want +got):\n%s", diff)
+		}
+	})
+	if differing == 0 {
+		t.Error("members never made a difference, want them to")
+	}
+}
+
+// listed decodes exposures as payloads show them.
+func listed(list []eval.SecondaryExposure) []any {
+	out := []any{}
+	for _, x := range list {
+		out = append(out, map[string]any{"gate": x.Gate, "gateValue": x.GateValue, "ruleID": x.RuleID})
+	}
+	return out
 }
 
 func TestPayloadsAgreeWithSingleChecks(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		specs := drawSpecs(t)
-		rules := eval.Compile(specs, options(time.Now()))
+		rules := eval.Compile(specs, options(time.UnixMilli(noon)))
 		u := drawUser(t)
 		entries := payload(t, rules, &u, eval.ClientOptions{Hash: eval.HashNone})
-		for name, entry := range entries["feature_gates"] {
-			res := rules.Gate(&u, name)
-			got := entry.(map[string]any)
-			if got["value"] != res.Pass || got["rule_id"] != res.RuleID {
-				t.Fatalf("payload says %v of gate %s, Gate says %+v", got, name, res)
-			}
-		}
-		for name, entry := range entries["layer_configs"] {
-			res := rules.Layer(&u, name)
-			got := entry.(map[string]any)
-			if !cmp.Equal(got["value"], decode(res.Value)) || got["rule_id"] != res.RuleID {
-				t.Fatalf("payload says %v of layer %s, Layer says %+v", got, name, res)
+		for section, list := range [][]eval.Spec{specs.FeatureGates, specs.DynamicConfigs, specs.LayerConfigs} {
+			decide := []func(*eval.User, string) eval.Result{rules.Gate, rules.Config, rules.Layer}[section]
+			for _, s := range list {
+				res := decide(&u, s.Name)
+				got, _ := entries[eval.Section(section).String()][s.Name].(map[string]any)
+				if got == nil {
+					t.Fatalf("payload lacks %s", s.Name)
+				}
+				want := map[string]any{"name": s.Name, "rule_id": res.RuleID, "secondary_exposures": listed(res.SecondaryExposures())}
+				switch eval.Section(section) {
+				case eval.Gates:
+					want["value"] = res.Pass
+				case eval.Configs:
+					if s.HasSharedParams == nil || !*s.HasSharedParams { // those are completed from their layer
+						want["value"] = decode(res.Value)
+					}
+					want["passed"], want["is_user_in_experiment"], want["is_experiment_active"] = res.Pass, res.InExperiment, res.ExperimentActive
+				case eval.Layers:
+					want["value"], want["undelegated_secondary_exposures"] = decode(res.Value), listed(res.UndelegatedSecondaryExposures())
+					if res.AllocatedExperiment != "" {
+						want["allocated_experiment_name"], want["is_user_in_experiment"] = res.AllocatedExperiment, res.InExperiment
+					}
+				}
+				for member, value := range want {
+					if diff := cmp.Diff(value, got[member]); diff != "" {
+						t.Fatalf("%s: %s differs (-decision +payload):\n%s", s.Name, member, diff)
+					}
+				}
 			}
 		}
 	})
