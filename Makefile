@@ -37,6 +37,7 @@ check: fmt-check vet lint tidy-check generate-check ## format, vet, lint, go.mod
 .PHONY: setup
 setup: node_modules/.setup ## install what running and testing need: engine, SDKs, browser
 	@tools/browser.sh
+	@tools/python.sh .venv tests/contract/python/requirements.txt
 
 node_modules/.setup: package.json package-lock.json examples/react/package.json tests/contract/js/package.json
 	npm ci --no-fund --no-audit
