@@ -74,3 +74,15 @@ func (p *Project) SetGate(name string, percentage float64) Answer {
 	p.T.Helper()
 	return p.Patch("gates", name, Doc{"rules": []Doc{{"id": "everyone", "name": "Everyone", "passPercentage": percentage, "conditions": Everyone}}})
 }
+
+// SetIDs changes the members of an id list, whatever its version: in is what to
+// add and to remove, or a []byte of NDJSON.
+func (p *Project) SetIDs(segment string, in any) Answer {
+	p.T.Helper()
+	path, media := p.Path("segments", segment, "ids"), "application/json"
+	if _, lines := in.([]byte); lines {
+		media = "application/x-ndjson"
+	}
+	got := p.Must(http.StatusOK, nil, p.Console, "GET", path, nil)
+	return p.Must(http.StatusOK, nil, p.Console, "PATCH", path, in, "If-Match", got.Header.Get("ETag"), "Content-Type", media)
+}

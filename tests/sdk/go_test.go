@@ -253,3 +253,64 @@ func remote(shop *harness.Project, user string) (a answer) {
 	a.Experiment, a.Group = read(experiment)
 	return a
 }
+
+// The members of an id list reach the Go SDK with the frame that names the list,
+// or with a poll; they outlive a restart of the platform, and so does the file.
+func TestTheGoSDKAsksIDLists(t *testing.T) {
+	p := harness.Start(t, harness.Options{})
+	shop := p.NewProject("shop")
+	shop.Create("segments", harness.Doc{"name": "vips", "type": "idList", "rules": []harness.Doc{}})
+	shop.Create("gates", harness.Doc{"name": gate, "rules": []harness.Doc{{
+		"passPercentage": 100, "conditions": []harness.Doc{{"type": "passes_segment", "targetValue": "vips"}},
+	}}})
+	shop.SetIDs("vips", harness.Doc{"add": []string{"first"}})
+
+	clients := map[string]*sluice.Client{
+		"pushed": newClient(t, shop.Server, p.HTTP, sluice.WithoutLogging()),
+		"polled": newClient(t, shop.Server, withoutWebSockets(t, p.HTTP), sluice.WithPollInterval(50*time.Millisecond), sluice.WithoutLogging()),
+	}
+	members := func(in, out string) {
+		t.Helper()
+		for name, c := range clients {
+			harness.Within(t, 30*time.Second, func() error {
+				if i, o := c.Gate(&sluice.User{UserID: in}, gate).Value, c.Gate(&sluice.User{UserID: out}, gate).Value; !i || o {
+					return fmt.Errorf("%s: the gate of %s is %v, of %s %v; want true, false", name, in, i, out, o)
+				}
+				return nil
+			})
+		}
+	}
+	for name, c := range clients {
+		if err := c.Ready(t.Context()); err != nil {
+			t.Fatalf("%s: Ready() = %v", name, err)
+		}
+		if !c.Gate(&sluice.User{UserID: "first"}, gate).Value {
+			t.Errorf("%s: the gate of a member is false as soon as the client is ready, want true", name)
+		}
+	}
+	updates := make(chan sluice.Update, 16)
+	clients["pushed"].OnUpdate(func(u sluice.Update) { updates <- u })
+	shop.SetIDs("vips", harness.Doc{"add": []string{"second"}, "remove": []string{"first"}})
+	select {
+	case u := <-updates:
+		want := []eval.Ref{{Section: eval.Gates, Name: "segment:vips"}, {Section: eval.Gates, Name: gate}}
+		if diff := cmp.Diff(want, u.Changed); diff != "" {
+			t.Errorf("the push changed (-want +got):\n%s", diff)
+		}
+	case <-time.After(30 * time.Second):
+		t.Fatal("no push came")
+	}
+	members("second", "first")
+
+	var before, after map[string]struct{ FileID string }
+	shop.Must(http.StatusOK, &before, shop.Server, "POST", "/v1/get_id_lists", harness.Doc{})
+	p.Stop()
+	p.Restart()
+	shop.Must(http.StatusOK, &after, shop.Server, "POST", "/v1/get_id_lists", harness.Doc{})
+	if diff := cmp.Diff(before, after); diff != "" || len(after) != 1 {
+		t.Errorf("the file after a restart (-before +after):\n%s", diff)
+	}
+	members("second", "first")
+	shop.SetIDs("vips", harness.Doc{"add": []string{"third"}, "remove": []string{"second"}})
+	members("third", "second")
+}
