@@ -30,7 +30,10 @@ var conformance = []struct {
 	{"private attributes decide and are stored nowhere", privateAttributes},
 	{"the environment tier decides", environmentTier},
 	{"a change of rules is picked up", liveChange},
+	{"the members of an id list decide", idList},
+	{"options change what the server is asked, and no answer", options},
 	{"starts from values without asking", startsFromValues},
+	{"the rules it tells of start another", startsFromRules},
 	{"starts from what it stored while the server is away", startsFromStore},
 	{"local mode asks nobody", localMode},
 	{"overrides win over rules", overrides},
@@ -46,7 +49,13 @@ var cannot = map[string]map[string]string{
 	"go-sdk":       serverOnly,
 	"statsig-node": serverOnly,
 	"statsig-node-core": with(serverOnly, map[string]string{
-		"starts from values without asking": "no option takes values: its data store does the same",
+		"starts from values without asking":   "no option takes values: its data store does the same",
+		"the rules it tells of start another": "its event tells that rules changed, and not the rules",
+	}),
+	"statsig in Python": serverOnly,
+	"statsig-python-core": with(serverOnly, map[string]string{
+		"starts from values without asking":   "no option takes values: its data store does the same",
+		"the rules it tells of start another": "its event tells that rules changed, and not the rules",
 	}),
 	"js-client in Node": clientOnly,
 	"js-client":         clientOnly,
@@ -59,7 +68,10 @@ var cannot = map[string]map[string]string{
 
 var (
 	serverOnly = map[string]string{"starts from what a server SDK hands it": "a server SDK starts from rules"}
-	clientOnly = map[string]string{"a server SDK hands clients what to start from": "a client SDK has no rules"}
+	clientOnly = map[string]string{
+		"a server SDK hands clients what to start from": "a client SDK has no rules",
+		"the rules it tells of start another":           "a client SDK has no rules",
+	}
 )
 
 func with(a, b map[string]string) map[string]string {
@@ -369,6 +381,113 @@ func (b *bench) turns(i *sdks.Instance, u sdks.User, gate string) {
 		}
 		return nil
 	})
+}
+
+func idList(t *testing.T, b *bench) {
+	list := "list-" + b.slug
+	b.shop.Create("segments", harness.Doc{"name": list, "type": "idList", "unitType": "userID"})
+	member, stranger := b.user("listed", 0), b.user("listed", 1)
+	b.shop.SetIDs(list, harness.Doc{"add": []any{member["userID"]}})
+	b.shop.Create("gates", harness.Doc{"name": list, "rules": []harness.Doc{{"id": "members", "name": "Members", "passPercentage": 100,
+		"conditions": []harness.Doc{{"type": "passes_segment", "targetValue": list}}}}})
+	i := b.open(member)
+	if !i.Gate(member, list) {
+		t.Errorf("gate %s = false for a member of the list it asks; want true", list)
+	}
+	if i.Gate(stranger, list) {
+		t.Errorf("gate %s = true for somebody who is not in the list; want false", list)
+	}
+	i.Close()
+}
+
+// A variant is options of an SDK that the server has a part in; {base} stands
+// for the platform's address.
+type variant struct {
+	name    string
+	options map[string]any
+}
+
+// nobodyThere is the address of nobody: the discard port.
+const nobodyThere = "http://127.0.0.1:9"
+
+var (
+	clientVariants = []variant{
+		{"names in clear", map[string]any{"networkConfig": map[string]any{"initializeHashAlgorithm": "none"}}},
+		{"a body that is not encoded", map[string]any{"disableStatsigEncoding": true}},
+		{"compressed events", map[string]any{"logEventCompressionMode": "f"}},
+		{"an address for each endpoint", map[string]any{"networkConfig": map[string]any{
+			"api": nobodyThere, "initializeUrl": "{base}/v1/initialize", "logEventUrl": "{base}/v1/rgstr"}}},
+		{"an address that fails, and others to try", map[string]any{"networkConfig": map[string]any{
+			"initializeUrl": nobodyThere + "/v1/initialize", "initializeFallbackUrls": []string{"{base}/v1/initialize"},
+			"logEventUrl": nobodyThere + "/v1/rgstr", "logEventFallbackUrls": []string{"{base}/v1/rgstr"}}}},
+	}
+	variants = map[string][]variant{
+		"go-sdk": {
+			{"an address for each endpoint", map[string]any{"api": nobodyThere, "api_overrides": map[string]string{
+				"download_config_specs": "{base}/v1", "get_id_lists": "{base}/v1", "log_event": "{base}/v1"}}},
+			{"no key in the path", map[string]any{"DisableCDN": true}},
+		},
+		"statsig-node": {
+			{"an address for each endpoint", map[string]any{"apiForDownloadConfigSpecs": "{base}/v1", "apiForGetIdLists": "{base}/v1"}},
+			{"one event in each request", map[string]any{"loggingMaxBufferSize": 1}},
+		},
+		"statsig-node-core": {
+			{"differences where there are any", map[string]any{"enableDcsDeltas": true}},
+			{"gzip", map[string]any{"configCompressionMode": "gzip"}},
+			{"sources in order", map[string]any{"specAdaptersConfig": []map[string]any{
+				{"adapterType": "network_http", "specsUrl": nobodyThere + "/v2/download_config_specs", "initTimeoutMs": 500},
+				{"adapterType": "network_http", "specsUrl": "{base}/v2/download_config_specs", "initTimeoutMs": 3000}}}},
+		},
+		"js-client in Node": clientVariants,
+		"js-client":         clientVariants,
+		"react-bindings":    clientVariants,
+		"statsig-js": {
+			{"names in clear", map[string]any{"disableHashing": true}},
+			{"an address for each endpoint", map[string]any{"api": "{base}/v1", "eventLoggingApi": "{base}/v1"}},
+		},
+		"statsig-react": {
+			{"names in clear", map[string]any{"disableHashing": true}},
+		},
+	}
+)
+
+func options(t *testing.T, b *bench) {
+	var want []string
+	for n, v := range variants[b.Name] {
+		text, err := json.Marshal(v.options)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var given map[string]any
+		if err := json.Unmarshal([]byte(strings.ReplaceAll(string(text), "{base}", b.shop.HTTP)), &given); err != nil {
+			t.Fatal(err)
+		}
+		u := b.user("options", n)
+		i := b.Open(sdks.Setup{Base: b.shop.HTTP, Key: b.key(b.shop), User: u, Options: given})
+		b.agrees(u, i.Check(u, everything))
+		i.Log(u, sdks.Event{Name: "chose", Value: v.name})
+		i.Flush()
+		i.Close()
+		want = append(want, v.name)
+	}
+	b.eventually("events", want, "SELECT value_text FROM events WHERE event = 'chose' AND project = ? AND startsWith(unit_id, ?)",
+		b.shop.ID, b.slug+"/options/")
+}
+
+func startsFromRules(t *testing.T, b *bench) {
+	first := b.open(nil)
+	rules := ""
+	harness.Within(t, 20*time.Second, func() error {
+		if rules = first.Rules(); rules == "" {
+			return fmt.Errorf("the SDK has told of no rules")
+		}
+		return nil
+	})
+	first.Close()
+	second := b.Open(sdks.Setup{Base: b.mailbox(), Key: b.key(b.shop), Values: rules})
+	u := b.user("rules", 0)
+	b.agrees(u, second.Check(u, everything))
+	second.Close()
 }
 
 func startsFromValues(t *testing.T, b *bench) {

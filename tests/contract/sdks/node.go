@@ -95,9 +95,11 @@ func (n *node) call(ctx context.Context, c command) (json.RawMessage, error) {
 	}
 	answer := make(chan response, 1)
 	n.mu.Lock()
-	n.waiting[c.ID] = answer
-	if _, err = n.commands.Write(append(line, '\n')); err == nil && n.ended {
+	if n.ended {
 		err = io.ErrUnexpectedEOF
+	} else {
+		n.waiting[c.ID] = answer
+		_, err = n.commands.Write(append(line, '\n'))
 	}
 	n.mu.Unlock()
 	if err != nil {

@@ -41,6 +41,8 @@ func Servers() []SDK {
 		{Name: "go-sdk", start: startGo},
 		{Name: "statsig-node", start: inNode("statsig-node.mjs")},
 		{Name: "statsig-node-core", start: inNode("statsig-node-core.mjs")},
+		{Name: "statsig in Python", start: inPython("legacy.py")},
+		{Name: "statsig-python-core", start: inPython("core.py")},
 	}
 }
 
@@ -69,6 +71,8 @@ type Setup struct {
 	Store  bool   `json:"store,omitempty"`  // keep definitions in the driver's store
 	Local  bool   `json:"local,omitempty"`  // touch no network
 	Beside bool   `json:"-"`                // in a browser, keep the page and the instances in it
+
+	Options map[string]any `json:"options,omitempty"` // more of the SDK's own, by its names
 	Stream string `json:"stream,omitempty"` // in Python: where to stream rules from
 	Polls  string `json:"polls,omitempty"`  // with Stream: where to poll from when it is lost
 }
@@ -136,6 +140,7 @@ type Lab struct {
 
 	mu      sync.Mutex
 	browser context.Context
+	vendor  *Vendor
 }
 
 // NewLab returns a lab. What runs in it ends with the test.
@@ -252,6 +257,13 @@ func (i *Instance) Override(gate string, value bool) {
 func (i *Instance) Stored() (out string) {
 	i.d.t.Helper()
 	i.d.do(&out, command{Do: "stored", Name: i.name})
+	return out
+}
+
+// Rules returns the rules that the SDK last told of, to a callback.
+func (i *Instance) Rules() (out string) {
+	i.d.t.Helper()
+	i.d.do(&out, command{Do: "rules", Name: i.name})
 	return out
 }
 
