@@ -73,7 +73,7 @@ func stateAfter(blocks []byte) (first uint64, ok bool) {
 	if !ok {
 		return 0, false
 	}
-	var buf [128]byte
+	var buf [112]byte // it takes 108
 	b, err := m.AppendBinary(buf[:0])
 	if err != nil || len(b) < 12 {
 		return 0, false

@@ -76,10 +76,7 @@ func (t *textList) match(v value) bool {
 	}
 	var buf numberText
 	_, b, ok := v.asText(buf[:0])
-	if !ok {
-		return t.negate
-	}
-	return t.relates(string(b)) != t.negate
+	return (ok && t.relates(string(b))) != t.negate
 }
 
 func (t *textList) matchList(list items) bool { return t.relates(joined(list)) != t.negate }
