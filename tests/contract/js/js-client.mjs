@@ -6,14 +6,15 @@ import { question, serve } from './serve.mjs';
 const instances = new Map();
 
 serve({
-  async open({ name, key, base, user, tier, values, local }) {
+  async open({ name, key, base, user, tier, values, local, options: { networkConfig, ...others } = {} }) {
     const overrides = new LocalOverrideAdapter();
     const client = new StatsigClient(key, user, {
-      networkConfig: { api: `${base}/v1`, sdkExceptionUrl: `${base}/v1/sdk_exception`, preventAllNetworkTraffic: local },
+      networkConfig: { api: `${base}/v1`, sdkExceptionUrl: `${base}/v1/sdk_exception`, preventAllNetworkTraffic: local, ...networkConfig },
       loggingEnabled: 'always', // outside a browser nothing would be sent otherwise
       environment: { tier },
       overrideAdapter: overrides,
       logLevel: LogLevel.None,
+      ...others,
     });
     instances.set(name, { client, overrides });
     if (values) {

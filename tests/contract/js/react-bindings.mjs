@@ -17,13 +17,14 @@ import { serve } from './serve.mjs';
 const instances = new Map();
 
 serve({
-  async open({ name, key, base, user, tier, values, local }) {
+  async open({ name, key, base, user, tier, values, local, options: { networkConfig, ...others } = {} }) {
     const overrides = new LocalOverrideAdapter();
     const options = {
-      networkConfig: { api: `${base}/v1`, sdkExceptionUrl: `${base}/v1/sdk_exception`, preventAllNetworkTraffic: local },
+      networkConfig: { api: `${base}/v1`, sdkExceptionUrl: `${base}/v1/sdk_exception`, preventAllNetworkTraffic: local, ...networkConfig },
       environment: { tier },
       overrideAdapter: overrides,
       logLevel: LogLevel.None,
+      ...others,
     };
     const instance = { overrides };
     let ready = Promise.resolve();

@@ -9,15 +9,16 @@
 //
 // The commands, all of which name the instance they are for:
 //
-//   open      {key, base, user, tier, values, store, local}: make an instance and wait until it is ready.
+//   open      {key, base, user, tier, values, store, local, options}: make an instance and wait until it is ready.
 //             user: of client SDKs. values: what to start from without asking. store: keep definitions in
-//             the driver's store. local: no network at all
+//             the driver's store. local: no network at all. options: more of the SDK's own
 //   check     {user, gate, config, experiment, layer, parameter}: read what is named
 //   refresh   {user}: client SDKs ask again; server SDKs do so by themselves
 //   event     {user, event, value, metadata}
 //   flush     {}
 //   payload   {user, client}: what a client SDK with that key starts from
 //   stored    {}: what the SDK wrote into the driver's store
+//   rules     {}: the rules that the SDK last told of, to a callback
 //   override  {gate, value}
 //   close     {}: flush and end
 export async function serve(commands) {

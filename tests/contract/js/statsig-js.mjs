@@ -5,7 +5,7 @@ import { question, serve } from './serve.mjs';
 const instances = new Map();
 
 serve({
-  async open({ name, key, base, user, tier, values, local }) {
+  async open({ name, key, base, user, tier, values, local, options }) {
     const client = new StatsigClient(key, user, {
       api: `${base}/v1`,
       eventLoggingApi: `${base}/v1`,
@@ -13,6 +13,7 @@ serve({
       initializeValues: values ? JSON.parse(values) : null,
       localMode: local,
       disableErrorLogging: true, // its errors would go to the vendor
+      ...options,
     });
     await client.initializeAsync();
     instances.set(name, client);

@@ -12,7 +12,7 @@ const adapter = {
 };
 
 serve({
-  async open({ name, key, base, tier, values, store: stores, local }) {
+  async open({ name, key, base, tier, values, store: stores, local, options }) {
     if (values) throw new Error('this SDK starts from values through a data store only');
     const statsig = new Statsig(key, {
       specsUrl: `${base}/v2/download_config_specs`,
@@ -25,6 +25,7 @@ serve({
       disableNetwork: local,
       dataStore: stores ? adapter : undefined,
       outputLogLevel: 'none',
+      ...options,
     });
     await statsig.initialize();
     instances.set(name, statsig);

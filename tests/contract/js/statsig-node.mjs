@@ -4,6 +4,7 @@ import { memory, question, serve } from './serve.mjs';
 
 const { StatsigServer } = StatsigNode;
 const instances = new Map();
+const updated = new Map(); // rules as the SDK told of them, by instance
 const store = memory();
 const adapter = {
   initialize: async () => {},
@@ -13,7 +14,7 @@ const adapter = {
 };
 
 serve({
-  async open({ name, key, base, tier, values, store: stores, local }) {
+  async open({ name, key, base, tier, values, store: stores, local, options }) {
     const server = new StatsigServer(key, {
       api: `${base}/v1`,
       environment: { tier },
@@ -23,6 +24,8 @@ serve({
       rulesetsSyncIntervalMs: 5000, // as short as it allows
       idListsSyncIntervalMs: 30_000, // as well
       initTimeoutMs: 3000,
+      rulesUpdatedCallback: (rules) => updated.set(name, rules),
+      ...options,
     });
     await server.initializeAsync();
     instances.set(name, server);
@@ -48,6 +51,7 @@ serve({
   payload: ({ name, user, client }) =>
     JSON.stringify(instances.get(name).getClientInitializeResponse(user, client, { hash: 'djb2' })),
   stored: () => store.specs(),
+  rules: ({ name }) => updated.get(name) ?? '',
   override: ({ name, gate, value }) => instances.get(name).overrideGate(gate, value),
   close: ({ name }) => instances.get(name).shutdownAsync(),
 });

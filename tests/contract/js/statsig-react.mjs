@@ -15,7 +15,7 @@ import { serve } from './serve.mjs';
 let instance; // of which this SDK has one in a page
 
 serve({
-  async open({ key, base, user, tier, values, local }) {
+  async open({ key, base, user, tier, values, local, options: more }) {
     let initialized;
     const ready = new Promise((resolve) => {
       initialized = resolve;
@@ -26,6 +26,7 @@ serve({
       environment: { tier },
       localMode: local,
       disableErrorLogging: true, // its errors would go to the vendor
+      ...more,
       initCompletionCallback: () => initialized(),
       updateUserCompletionCallback: () => instance.updated?.(),
     };

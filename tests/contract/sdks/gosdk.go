@@ -16,7 +16,7 @@ import (
 // startGo drives github.com/statsig-io/go-sdk in this process.
 func startGo(_ testing.TB, lab *Lab) caller {
 	statsig.InitializeGlobalOutputLogger(statsig.OutputLoggerOptions{LogCallback: func(string, error) {}})
-	g := &golang{clients: map[string]*statsig.Client{}, store: &store{kept: map[string]string{}}}
+	g := &golang{clients: map[string]*statsig.Client{}, rules: map[string]string{}, store: &store{kept: map[string]string{}}}
 	lab.t.Cleanup(func() {
 		for _, client := range g.clients {
 			client.Shutdown()
@@ -28,6 +28,7 @@ func startGo(_ testing.TB, lab *Lab) caller {
 type golang struct {
 	mu      sync.Mutex
 	clients map[string]*statsig.Client
+	rules   map[string]string // as the SDK told of them, by instance
 	store   *store
 }
 
@@ -66,7 +67,7 @@ func (g *golang) do(c command) (any, error) {
 	client := g.client(c.Name)
 	switch c.Do {
 	case "open":
-		g.open(c)
+		return nil, g.open(c)
 	case "check":
 		return goAnswers(client, user, *c.Question), nil
 	case "event":
@@ -78,6 +79,10 @@ func (g *golang) do(c command) (any, error) {
 		return string(text), err
 	case "stored":
 		return g.store.Get(statsig.CONFIG_SPECS_KEY), nil
+	case "rules":
+		g.mu.Lock()
+		defer g.mu.Unlock()
+		return g.rules[c.Name], nil
 	case "override":
 		client.OverrideGate(c.Gate, c.Value == true)
 	case "close":
@@ -91,7 +96,7 @@ func (g *golang) do(c command) (any, error) {
 	return nil, nil
 }
 
-func (g *golang) open(c command) {
+func (g *golang) open(c command) error {
 	options := &statsig.Options{
 		API:                  c.Base + "/v1",
 		Environment:          statsig.Environment{Tier: c.Tier},
@@ -101,13 +106,22 @@ func (g *golang) open(c command) {
 		IDListSyncInterval:   500 * time.Millisecond,
 		StatsigLoggerOptions: statsig.StatsigLoggerOptions{DisableInitDiagnostics: true},
 	}
+	options.RulesUpdatedCallback = func(rules string, _ int64) {
+		g.mu.Lock()
+		defer g.mu.Unlock()
+		g.rules[c.Name] = rules
+	}
 	if c.Store {
 		options.DataAdapter = g.store
+	}
+	if more, err := json.Marshal(c.Options); err != nil || json.Unmarshal(more, options) != nil {
+		return fmt.Errorf("these are no options of the SDK: %s", more)
 	}
 	client := statsig.NewClientWithOptions(c.Key, options)
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	g.clients[c.Name] = client
+	return nil
 }
 
 // goUser reads a user as SDKs write it into the SDK's type, which has the same

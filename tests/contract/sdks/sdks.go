@@ -73,8 +73,8 @@ type Setup struct {
 	Beside bool   `json:"-"`                // in a browser, keep the page and the instances in it
 
 	Options map[string]any `json:"options,omitempty"` // more of the SDK's own, by its names
-	Stream string `json:"stream,omitempty"` // in Python: where to stream rules from
-	Polls  string `json:"polls,omitempty"`  // with Stream: where to poll from when it is lost
+	Stream  string         `json:"stream,omitempty"`  // in Python: where to stream rules from
+	Polls   string         `json:"polls,omitempty"`   // with Stream: where to poll from when it is lost
 }
 
 // A Question names what to read; what is left empty is not read.
