@@ -2,11 +2,11 @@ package web
 
 import (
 	"bytes"
+	"cmp"
 	"encoding"
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"maps"
 	"mime"
 	"net/http"
@@ -14,6 +14,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"unicode"
 	"unicode/utf8"
 )
@@ -65,7 +66,7 @@ func place(body []byte, target reflect.Type, pointer string) string {
 		return pointer
 	}
 	for _, name := range slices.Sorted(maps.Keys(members)) {
-		inner, ok := member(target, name)
+		inner, ok := member(target, []byte(name))
 		if ok && json.Unmarshal(members[name], reflect.New(inner).Interface()) != nil {
 			return place(members[name], inner, pointer+"/"+escape(name))
 		}
@@ -94,17 +95,15 @@ func Check(body []byte, target reflect.Type, limits Limits) []FieldProblem {
 	if tooDeep(body, limits.Depth) {
 		return one("too_deep", fmt.Sprintf("the body nests deeper than %d levels", limits.Depth))
 	}
-	var whole json.RawMessage
-	if err := json.Unmarshal(body, &whole); err != nil {
+	if !json.Valid(body) {
 		message := "the body is not valid JSON"
-		if s, ok := errors.AsType[*json.SyntaxError](err); ok {
-			message += fmt.Sprintf(": %s, at byte %d", s.Error(), s.Offset)
+		if e, ok := errors.AsType[*json.SyntaxError](json.Unmarshal(body, new(json.RawMessage))); ok {
+			message += fmt.Sprintf(": %s, at byte %d", e.Error(), e.Offset)
 		}
 		return one("syntax", clip(message))
 	}
-	c := checker{limits: limits, dec: json.NewDecoder(bytes.NewReader(body))}
-	c.dec.UseNumber()
-	c.value(target, "")
+	c := checker{limits: limits, text: body}
+	c.value(target, nil)
 	return c.problems
 }
 
@@ -130,126 +129,206 @@ func tooDeep(body []byte, limit int) bool {
 	return false
 }
 
-// checker walks a text that is known to be valid JSON.
+// checker walks a text that is known to be valid JSON, and makes nothing of it
+// unless there is something to say.
 type checker struct {
 	limits   Limits
-	dec      *json.Decoder
+	text     []byte
+	at       int      // how far the walk came
+	names    [][]byte // of the objects that the walk is in, innermost last
 	problems []FieldProblem
 }
 
-func (c *checker) add(pointer, code, format string, args ...any) {
-	if len(c.problems) < maxProblems {
-		c.problems = append(c.problems, FieldProblem{Pointer: pointer, Code: code, Message: fmt.Sprintf(format, args...)})
+// step is the way to a value: the last step of it, and those before.
+type step struct {
+	up    *step
+	name  []byte // of a member
+	index int    // of an element, where there is no name
+}
+
+// pointer writes the way as a JSON pointer.
+func (s *step) pointer() string {
+	if s == nil {
+		return ""
 	}
+	if s.name == nil {
+		return s.up.pointer() + "/" + strconv.Itoa(s.index)
+	}
+	return s.up.pointer() + "/" + escape(string(s.name))
+}
+
+func (c *checker) add(way *step, code, format string, args ...any) {
+	if len(c.problems) < maxProblems {
+		c.problems = append(c.problems, FieldProblem{Pointer: way.pointer(), Code: code, Message: fmt.Sprintf(format, args...)})
+	}
+}
+
+// next passes over what may stand between two tokens and returns the first byte
+// of the next one.
+func (c *checker) next() byte {
+	for ; c.at < len(c.text); c.at++ {
+		switch b := c.text[c.at]; b {
+		case ' ', '\t', '\n', '\r', ',', ':':
+		default:
+			return b
+		}
+	}
+	return 0
 }
 
 // value checks one value and everything inside it. want is the Go type it is
 // meant for, nil where anything goes.
-func (c *checker) value(want reflect.Type, pointer string) {
+func (c *checker) value(want reflect.Type, way *step) {
 	want = known(want)
-	token, err := c.dec.Token()
-	if err != nil {
-		if !errors.Is(err, io.EOF) {
-			c.add(pointer, "syntax", "the value cannot be read")
+	switch c.next() {
+	case '{':
+		c.object(want, way)
+	case '[':
+		c.array(want, way)
+	case '"':
+		c.length(c.quoted(), way)
+		c.fits(want, way, "a string", reflect.String)
+	case 't':
+		c.at += len("true")
+		c.fits(want, way, "a boolean", reflect.Bool)
+	case 'f':
+		c.at += len("false")
+		c.fits(want, way, "a boolean", reflect.Bool)
+	case 'n':
+		c.at += len("null") // leaves a Go value as it is; a document that forbids it says so itself
+	default:
+		from := c.at
+		for c.at < len(c.text) && strings.IndexByte("+-.eE0123456789", c.text[c.at]) >= 0 {
+			c.at++
 		}
-		return
-	}
-	switch t := token.(type) {
-	case json.Delim:
-		if t == '{' {
-			c.object(want, pointer)
-		} else {
-			c.array(want, pointer)
-		}
-	case string:
-		c.text(t, pointer)
-		c.fits(want, pointer, "a string", reflect.String)
-	case bool:
-		c.fits(want, pointer, "a boolean", reflect.Bool)
-	case json.Number:
-		c.number(t, want, pointer)
-	case nil:
-		// null leaves a Go value as it is; a document that forbids it says so itself
+		c.number(string(c.text[from:c.at]), want, way)
 	}
 }
 
-func (c *checker) text(s, pointer string) {
+// quoted passes over a text and returns what it says.
+func (c *checker) quoted() []byte {
+	from := c.at
+	escaped := false
+	for c.at++; c.text[c.at] != '"'; c.at++ {
+		if c.text[c.at] == '\\' {
+			escaped = true
+			c.at++
+		}
+	}
+	c.at++
+	if !escaped {
+		return c.text[from+1 : c.at-1]
+	}
+	var s string
+	_ = json.Unmarshal(c.text[from:c.at], &s) // the whole is valid, so this is
+	return append([]byte{}, s...)
+}
+
+func (c *checker) length(s []byte, way *step) {
 	if len(s) > c.limits.String {
-		c.add(pointer, "too_long", "the text is longer than %d bytes", c.limits.String)
+		c.add(way, "too_long", "the text is longer than %d bytes", c.limits.String)
 	}
 }
 
-func (c *checker) number(n json.Number, want reflect.Type, pointer string) {
-	if _, err := strconv.ParseFloat(n.String(), 64); err != nil {
-		c.add(pointer, "out_of_range", "the number is out of range")
+func (c *checker) number(n string, want reflect.Type, way *step) {
+	if _, err := strconv.ParseFloat(n, 64); err != nil {
+		c.add(way, "out_of_range", "the number is out of range")
 		return
 	}
 	switch kind := kindOf(want); kind {
 	case reflect.Int, reflect.Int8, reflect.Int16, reflect.Int32, reflect.Int64:
-		if _, err := strconv.ParseInt(n.String(), 10, want.Bits()); err != nil {
-			c.add(pointer, "wrong_type", "a whole number is wanted here")
+		if _, err := strconv.ParseInt(n, 10, want.Bits()); err != nil {
+			c.add(way, "wrong_type", "a whole number is wanted here")
 		}
 	case reflect.Uint, reflect.Uint8, reflect.Uint16, reflect.Uint32, reflect.Uint64:
-		if _, err := strconv.ParseUint(n.String(), 10, want.Bits()); err != nil {
-			c.add(pointer, "wrong_type", "a whole number that is not negative is wanted here")
+		if _, err := strconv.ParseUint(n, 10, want.Bits()); err != nil {
+			c.add(way, "wrong_type", "a whole number that is not negative is wanted here")
 		}
 	default:
-		c.fits(want, pointer, "a number", reflect.Float64, reflect.Float32)
+		c.fits(want, way, "a number", reflect.Float64, reflect.Float32)
 	}
 }
 
-func (c *checker) object(want reflect.Type, pointer string) {
-	c.fits(want, pointer, "an object", reflect.Struct, reflect.Map)
-	seen := map[string]string{}
-	for c.dec.More() {
-		token, err := c.dec.Token()
-		name, ok := token.(string)
-		if err != nil || !ok {
-			return
-		}
-		at := pointer + "/" + escape(name)
-		c.text(name, at)
-		folded := name
-		if !c.limits.CaseVariants || kindOf(want) == reflect.Struct {
-			folded = fold(name)
-		}
-		if earlier, again := seen[folded]; again && earlier == name {
-			c.add(at, "duplicate", "the member appears twice")
+// fewNames is how many members an object may have before looking them up beats
+// comparing them.
+const fewNames = 24
+
+func (c *checker) object(want reflect.Type, way *step) {
+	c.fits(want, way, "an object", reflect.Struct, reflect.Map)
+	anyCase := c.limits.CaseVariants && kindOf(want) != reflect.Struct
+	first := len(c.names)
+	var seen map[string]string // beyond fewNames: the names, folded where case does not count
+	for c.at++; c.next() != '}'; {
+		name := c.quoted()
+		way := &step{up: way, name: name}
+		c.length(name, way)
+		earlier, again := c.earlier(c.names[first:], name, anyCase, &seen)
+		if again && earlier == string(name) {
+			c.add(way, "duplicate", "the member appears twice")
 		} else if again {
-			c.add(at, "duplicate", "the member differs from another one in case only")
+			c.add(way, "duplicate", "the member differs from another one in case only")
 		}
-		seen[folded] = name
+		c.names = append(c.names, name)
 
 		inner, ok := member(want, name)
 		if !ok && !c.limits.Unknown {
-			c.add(at, "unknown", "there is no member of this name")
+			c.add(way, "unknown", "there is no member of this name")
 		}
-		c.value(inner, at)
+		c.value(inner, way)
 	}
-	_, _ = c.dec.Token() // the closing brace: the text was found valid before
+	c.at++
+	c.names = c.names[:first]
 }
 
-func (c *checker) array(want reflect.Type, pointer string) {
-	c.fits(want, pointer, "an array", reflect.Slice, reflect.Array)
+// earlier returns the name among those before that is the same as this one.
+func (c *checker) earlier(before [][]byte, name []byte, anyCase bool, seen *map[string]string) (string, bool) {
+	folded := func(b []byte) string {
+		if anyCase {
+			return string(b)
+		}
+		return fold(string(b))
+	}
+	if len(before) >= fewNames {
+		if *seen == nil {
+			*seen = make(map[string]string, 2*fewNames)
+			for _, b := range before {
+				(*seen)[folded(b)] = string(b)
+			}
+		}
+		key := folded(name)
+		last, again := (*seen)[key]
+		(*seen)[key] = string(name)
+		return last, again
+	}
+	for i := len(before) - 1; i >= 0; i-- {
+		if bytes.Equal(before[i], name) || !anyCase && bytes.EqualFold(before[i], name) {
+			return string(before[i]), true
+		}
+	}
+	return "", false
+}
+
+func (c *checker) array(want reflect.Type, way *step) {
+	c.fits(want, way, "an array", reflect.Slice, reflect.Array)
 	var inner reflect.Type
 	if k := kindOf(want); k == reflect.Slice || k == reflect.Array {
 		inner = want.Elem()
 	}
 	n := 0
-	for ; c.dec.More(); n++ {
+	for c.at++; c.next() != ']'; n++ {
 		if n == c.limits.Array {
-			c.add(pointer, "too_long", "the array has more than %d elements", c.limits.Array)
+			c.add(way, "too_long", "the array has more than %d elements", c.limits.Array)
 		}
 		if n >= c.limits.Array {
 			inner = nil
 		}
-		c.value(inner, pointer+"/"+strconv.Itoa(n))
+		c.value(inner, &step{up: way, index: n})
 	}
-	_, _ = c.dec.Token() // the closing bracket
+	c.at++
 }
 
 // fits reports a value whose kind the target cannot hold.
-func (c *checker) fits(want reflect.Type, pointer, got string, kinds ...reflect.Kind) {
+func (c *checker) fits(want reflect.Type, way *step, got string, kinds ...reflect.Kind) {
 	if want == nil || want.Kind() == reflect.Interface {
 		return
 	}
@@ -258,7 +337,7 @@ func (c *checker) fits(want reflect.Type, pointer, got string, kinds ...reflect.
 			return
 		}
 	}
-	c.add(pointer, "wrong_type", "%s does not fit here", got)
+	c.add(way, "wrong_type", "%s does not fit here", got)
 }
 
 var (
@@ -266,10 +345,28 @@ var (
 	textUnmarshaler = reflect.TypeFor[encoding.TextUnmarshaler]()
 )
 
+// readers remembers what [known] found out, and shapes the members of each type of
+// struct: the types of a program are few, and asking about them is slow.
+var readers, shapes sync.Map
+
 // known strips pointers and returns nil for types that read themselves: they
 // are opaque to the walk, which then checks structure only.
 func known(t reflect.Type) reflect.Type {
-	for t != nil {
+	if t == nil {
+		return nil
+	}
+	if found, ok := readers.Load(t); ok {
+		return found.(opaque).Type
+	}
+	found, _ := readers.LoadOrStore(t, opaque{find(t)})
+	return found.(opaque).Type
+}
+
+// opaque holds a type that may be nil.
+type opaque struct{ reflect.Type }
+
+func find(t reflect.Type) reflect.Type {
+	for {
 		if t.Implements(jsonUnmarshaler) || reflect.PointerTo(t).Implements(jsonUnmarshaler) {
 			return nil
 		}
@@ -281,7 +378,6 @@ func known(t reflect.Type) reflect.Type {
 		}
 		t = t.Elem()
 	}
-	return nil
 }
 
 func kindOf(t reflect.Type) reflect.Kind {
@@ -294,22 +390,34 @@ func kindOf(t reflect.Type) reflect.Kind {
 // member returns the type that the named member of an object goes into; ok is
 // false when the object has no place for it. Names match exactly: what differs
 // in case is another name.
-func member(t reflect.Type, name string) (inner reflect.Type, ok bool) {
+func member(t reflect.Type, name []byte) (inner reflect.Type, ok bool) {
 	switch kindOf(t) {
 	case reflect.Map:
 		return t.Elem(), true
 	case reflect.Struct:
-		for _, f := range reflect.VisibleFields(t) {
-			tag, _, _ := strings.Cut(f.Tag.Get("json"), ",")
-			switch {
-			case !f.IsExported(), tag == "-", f.Anonymous && tag == "":
-			case tag == name, tag == "" && f.Name == name:
-				return f.Type, true
-			}
+		members, ok := shapes.Load(t)
+		if !ok {
+			members, _ = shapes.LoadOrStore(t, membersOf(t))
 		}
-		return nil, false
+		inner, ok = members.(map[string]reflect.Type)[string(name)]
+		return inner, ok
 	}
 	return nil, true
+}
+
+// membersOf returns the members that a struct has in JSON.
+func membersOf(t reflect.Type) map[string]reflect.Type {
+	out := make(map[string]reflect.Type)
+	for _, f := range reflect.VisibleFields(t) {
+		tag, _, _ := strings.Cut(f.Tag.Get("json"), ",")
+		if !f.IsExported() || tag == "-" || f.Anonymous && tag == "" {
+			continue
+		}
+		if name := cmp.Or(tag, f.Name); out[name] == nil {
+			out[name] = f.Type
+		}
+	}
+	return out
 }
 
 // escape makes one reference token of a JSON pointer (RFC 6901), cut to a

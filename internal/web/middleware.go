@@ -49,11 +49,19 @@ func Middleware(logger *slog.Logger, next http.Handler) http.Handler {
 // careful sets headers for answers that are data. A handler that serves a page
 // overrides what the page needs.
 func careful(h http.Header) {
-	h.Set("X-Content-Type-Options", "nosniff")
-	h.Set("Content-Security-Policy", "default-src 'none'; frame-ancestors 'none'")
-	h.Set("Referrer-Policy", "no-referrer")
-	h.Set("Cache-Control", "no-store")
+	h["X-Content-Type-Options"] = nosniff
+	h["Content-Security-Policy"] = nothing
+	h["Referrer-Policy"] = noReferrer
+	h["Cache-Control"] = noStore
 }
+
+// Values of headers that every answer shares; nobody appends to them.
+var (
+	nosniff    = []string{"nosniff"}
+	nothing    = []string{"default-src 'none'; frame-ancestors 'none'"}
+	noReferrer = []string{"no-referrer"}
+	noStore    = []string{"no-store"}
+)
 
 // requestID takes the caller's id when it is plain, so that a proxy's id can be
 // found in our log, and else makes one.

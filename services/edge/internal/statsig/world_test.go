@@ -55,7 +55,7 @@ func newWorld(t testing.TB, proxies web.Proxies) *world {
 	statsig.New(gate, w).Register(mux)
 	features.New(gate, w, nil).Register(mux)
 	mux.Handle("/", web.Unmatched(mux))
-	w.handler = web.Middleware(slog.New(slog.NewTextHandler(t.Output(), nil)), proxies.Handler(mux))
+	w.handler = web.Middleware(slog.New(slog.DiscardHandler), proxies.Handler(mux))
 	return w
 }
 
