@@ -187,7 +187,7 @@ func (s *stream) missed(r *http.Request) {
 	seen, err := strconv.ParseUint(r.Header.Get("Last-Event-ID"), 10, 64)
 	switch {
 	case err != nil && time.Since(c.at) >= recent: // it has asked for everything just now
-	case err == nil && (seen > c.seq || seen == c.seq && !c.clock):
+	case err == nil && seen >= c.seq && !c.clock: // no sequence tells on which side of a moment it was
 	default:
 		s.nudge()
 		return

@@ -7,6 +7,7 @@ import (
 	"net/http/httptest"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 
 	"github.com/sluice-flags/sluice/internal/auth"
@@ -28,7 +29,7 @@ type world struct {
 	mux      *http.ServeMux
 	rulesets *follower.Rulesets
 	projects map[string]*edgetest.Project
-	down     bool // projects cannot be asked for
+	down     atomic.Bool // projects cannot be asked for
 
 	mu       sync.Mutex
 	recorded []exposure.Decision
@@ -39,7 +40,7 @@ func newWorld(t testing.TB, more ...string) *world {
 	w := &world{t: t, mux: http.NewServeMux(), rulesets: follower.New(follower.Options{}), projects: map[string]*edgetest.Project{}}
 	t.Cleanup(w.rulesets.Close)
 	state := func(_ context.Context, project string) (*flags.State, error) {
-		if w.down {
+		if w.down.Load() {
 			return nil, http.ErrServerClosed
 		}
 		if p := w.projects[project]; p != nil {
