@@ -71,13 +71,14 @@ func sluiceUsers() []eval.User {
 	return out
 }
 
-// A recorder does what an embedder does with an exposure: note the time, drop
-// what the same unit has seen within a minute, and queue the rest for whoever
+// A recorder does what an embedder does with an exposure: drop what the same unit
+// has seen within a minute, note the time of the rest, and queue it for whoever
 // sends it.
 type recorder struct {
-	mu    sync.Mutex
 	seed  maphash.Seed
-	seen  map[uint64]int64 // exposure → when
+	start time.Time
+	mu    sync.Mutex
+	seen  map[uint64]time.Duration // exposure → when, since the start
 	queue []exposure
 }
 
@@ -87,26 +88,28 @@ type exposure struct {
 }
 
 const (
-	repeatMillis = 60_000
-	queueLimit   = 10_000
+	repeats    = time.Minute
+	queueLimit = 10_000
 )
 
-func newRecorder() *recorder { return &recorder{seed: maphash.MakeSeed(), seen: map[uint64]int64{}} }
+func newRecorder() *recorder {
+	return &recorder{seed: maphash.MakeSeed(), start: time.Now(), seen: map[uint64]time.Duration{}}
+}
 
 func (r *recorder) record(u *eval.User, res *eval.Result) {
-	const fold = 0x9e3779b97f4a7c15
-	h := maphash.String(r.seed, u.UserID)
-	h = h*fold ^ maphash.String(r.seed, res.Name)
-	h = h*fold ^ maphash.String(r.seed, res.RuleID)
-	now := time.Now().UnixMilli()
+	var buf [128]byte
+	b := append(append(buf[:0], u.UserID...), 0)
+	b = append(append(b, res.Name...), 0)
+	h := maphash.Bytes(r.seed, append(b, res.RuleID...))
+	now := time.Since(r.start) // half the price of time.Now
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if at, ok := r.seen[h]; ok && now-at < repeatMillis {
+	if at, ok := r.seen[h]; ok && now-at < repeats {
 		return
 	}
 	r.seen[h] = now
 	if len(r.queue) == queueLimit {
 		r.queue = r.queue[:0] // sent
 	}
-	r.queue = append(r.queue, exposure{u.UserID, res.Name, res.RuleID, res.Version, now})
+	r.queue = append(r.queue, exposure{u.UserID, res.Name, res.RuleID, res.Version, time.Now().UnixMilli()})
 }
