@@ -26,13 +26,15 @@ class Driver:
     def __init__(self):
         self.instances = {}
         self.updates = {}
+        self.told = {}
         self.store = Store()
 
-    def open(self, name, key, base, tier=None, values=None, store=False, local=False, stream=None, user=None):
+    def open(self, name, key, base, tier=None, values=None, store=False, local=False, stream=None, polls=None, user=None):
         self.updates[name] = 0
 
-        def updated(*_):
+        def updated(rules):
             self.updates[name] += 1
+            self.told[name] = rules
 
         proxies = None
         if stream:
@@ -106,6 +108,9 @@ class Driver:
 
     def stored(self, name):
         return self.store.get("statsig.cache") or ""
+
+    def rules(self, name):
+        return self.told.get(name, "")
 
     def updated(self, name):
         return self.updates[name]
