@@ -30,6 +30,7 @@ import (
 	"github.com/sluice-flags/sluice/internal/bus/facts"
 	"github.com/sluice-flags/sluice/internal/follow"
 	"github.com/sluice-flags/sluice/internal/lookup"
+	"github.com/sluice-flags/sluice/internal/web"
 	"github.com/sluice-flags/sluice/pkg/eval"
 	wire "github.com/sluice-flags/sluice/pkg/events/live"
 	"github.com/sluice-flags/sluice/pkg/flags"
@@ -140,6 +141,7 @@ func (s *Service) Register(mux *http.ServeMux) {
 	s.statsig.Register(mux)
 	s.features.Register(mux)
 	s.ofrep.Register(mux)
+	mux.Handle("GET /openapi/edge.yaml", web.Describe("edge.yaml"))
 	for _, method := range []string{"GET ", "POST ", "OPTIONS "} {
 		mux.Handle(method+wire.Path, s.hub)
 	}

@@ -25,6 +25,7 @@ import (
 	"github.com/sluice-flags/sluice/internal/follow"
 	"github.com/sluice-flags/sluice/internal/lifecycle"
 	"github.com/sluice-flags/sluice/internal/warehouse"
+	"github.com/sluice-flags/sluice/internal/web"
 	"github.com/sluice-flags/sluice/services/ingest/internal/intake"
 	"github.com/sluice-flags/sluice/services/ingest/internal/loader"
 	"github.com/sluice-flags/sluice/services/ingest/internal/statsig"
@@ -100,7 +101,10 @@ func New(d Deps, o Options) (*Service, error) {
 }
 
 // Register puts the service's endpoints on mux.
-func (s *Service) Register(mux *http.ServeMux) { s.statsig.Register(mux) }
+func (s *Service) Register(mux *http.ServeMux) {
+	s.statsig.Register(mux)
+	mux.Handle("GET /openapi/ingest.yaml", web.Describe("ingest.yaml"))
+}
 
 // Run works until ctx is done. The listener in front of it should stop first,
 // so that who waits for an answer still gets one.
