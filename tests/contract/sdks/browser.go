@@ -108,6 +108,9 @@ func (b *browser) call(ctx context.Context, c command) (json.RawMessage, error) 
 			return nil, fmt.Errorf("loading the page: %w", err)
 		}
 	}
+	if c.Do == "leave" {
+		return nil, chromedp.Do(page, chromedp.Navigate("about:blank"))
+	}
 	line, err := json.Marshal(c)
 	if err == nil {
 		line, err = json.Marshal(string(line)) // as a JavaScript text

@@ -27,6 +27,8 @@ var conformance = []struct {
 	run  func(*testing.T, *bench)
 }{
 	{"answers as the edge does, and what it logs arrives once", answersAndLogs},
+	{"what is logged before a page is left arrives", leavesThePage},
+	{"what a page does not know of its user is taken from the request", knownByRequest},
 	{"private attributes decide and are stored nowhere", privateAttributes},
 	{"the environment tier decides", environmentTier},
 	{"a change of rules is picked up", liveChange},
@@ -57,7 +59,7 @@ var cannot = map[string]map[string]string{
 		"starts from values without asking":   "no option takes values: its data store does the same",
 		"the rules it tells of start another": "its event tells that rules changed, and not the rules",
 	}),
-	"js-client in Node": clientOnly,
+	"js-client in Node": with(clientOnly, noPage),
 	"js-client":         clientOnly,
 	"react-bindings":    clientOnly,
 	"statsig-js":        clientOnly,
@@ -67,7 +69,11 @@ var cannot = map[string]map[string]string{
 }
 
 var (
-	serverOnly = map[string]string{"starts from what a server SDK hands it": "a server SDK starts from rules"}
+	noPage = map[string]string{
+		"what is logged before a page is left arrives":                    "it runs on no page",
+		"what a page does not know of its user is taken from the request": "it runs on no page",
+	}
+	serverOnly = with(noPage, map[string]string{"starts from what a server SDK hands it": "a server SDK starts from rules"})
 	clientOnly = map[string]string{
 		"a server SDK hands clients what to start from": "a client SDK has no rules",
 		"the rules it tells of start another":           "a client SDK has no rules",
@@ -95,6 +101,32 @@ func TestEverySDKBehavesAsWithItsVendor(t *testing.T) {
 	// Servers first: clients start from what they hand out.
 	t.Run("servers", func(t *testing.T) { runMatrix(t, sdks.Servers(), lab, shop, other, handed) })
 	t.Run("clients", func(t *testing.T) { runMatrix(t, sdks.Clients(), lab, shop, other, handed) })
+}
+
+// A reason for nobody would hide that a case is gone, or an SDK.
+func TestWhatAnSDKCannotDoIsACaseOfTheTable(t *testing.T) {
+	cases, names := map[string]bool{}, map[string]bool{}
+	for _, c := range conformance {
+		cases[c.name] = true
+	}
+	for _, sdk := range sdks.All() {
+		names[sdk.Name] = true
+	}
+	for sdk, reasons := range cannot {
+		if !names[sdk] {
+			t.Errorf("reasons are given for %s, which is no SDK of these tests", sdk)
+		}
+		for c := range reasons {
+			if !cases[c] {
+				t.Errorf("a reason is given why %s cannot do %q, which is no case", sdk, c)
+			}
+		}
+	}
+	for sdk := range variants {
+		if !names[sdk] {
+			t.Errorf("options are given for %s, which is no SDK of these tests", sdk)
+		}
+	}
 }
 
 func runMatrix(t *testing.T, members []sdks.SDK, lab *sdks.Lab, shop, other *harness.Project, handed *payloads) {
@@ -143,6 +175,10 @@ func furnish(shop *harness.Project) *harness.Project {
 	shop.Create("gates", harness.Doc{"name": "open", "rules": []harness.Doc{{"id": "all", "name": "All", "passPercentage": 100, "conditions": harness.Everyone}}})
 	shop.Create("gates", harness.Doc{"name": "gold", "rules": only(harness.Doc{
 		"type": "custom_field", "field": "plan", "operator": "str_starts_with_any", "targetValue": []string{"gold"}})})
+	shop.Create("gates", harness.Doc{"name": "chromium", "rules": only(harness.Doc{
+		"type": "browser_name", "operator": "str_contains_any", "targetValue": []string{"Chrom"}})})
+	shop.Create("gates", harness.Doc{"name": "loopback", "rules": only(harness.Doc{
+		"type": "ip_address", "operator": "any", "targetValue": []string{"127.0.0.1"}})})
 	shop.Create("gates", harness.Doc{"name": "rehearsal", "rules": only(harness.Doc{
 		"type": "environment_tier", "operator": "any", "targetValue": []string{"staging"}})})
 	shop.Create("configs", harness.Doc{"name": "banner", "defaultValue": harness.Doc{"colour": "blue"},
@@ -318,6 +354,28 @@ func (b *bench) lines(query string, args ...any) (out []string) {
 		b.shop.T.Fatal(err)
 	}
 	return out
+}
+
+// A page that is left has no time to wait for an answer: the browser delivers
+// what the SDK gives it, without headers.
+func leavesThePage(_ *testing.T, b *bench) {
+	u := b.user("leaves", 0)
+	i := b.open(u)
+	i.Log(u, sdks.Event{Name: "left", Value: 1})
+	i.Leave()
+	b.eventually("events", []string{"left 1"},
+		"SELECT concat(event, ' ', toString(value)) FROM events WHERE event = 'left' AND project = ? AND unit_id = ?", b.shop.ID, u["userID"])
+}
+
+func knownByRequest(t *testing.T, b *bench) {
+	u := b.user("request", 0)
+	i := b.open(u)
+	for _, gate := range []string{"chromium", "loopback"} {
+		if !i.Gate(u, gate) {
+			t.Errorf("gate %s = false for a user of whom only the request tells; want true", gate)
+		}
+	}
+	i.Close()
 }
 
 func privateAttributes(t *testing.T, b *bench) {

@@ -267,6 +267,12 @@ func (i *Instance) Rules() (out string) {
 	return out
 }
 
+// Leave has the browser leave the page, as a user does who follows a link.
+func (i *Instance) Leave() {
+	i.d.t.Helper()
+	i.d.do(nil, command{Do: "leave", Name: i.name})
+}
+
 // Close flushes and ends the instance.
 func (i *Instance) Close() {
 	i.d.t.Helper()
