@@ -26,6 +26,7 @@ const (
 // When an answer differs for a user, the probes tell which condition is to blame.
 type project struct {
 	r     *rand.Rand
+	calm  bool // without what makes the Go SDK give up on whole payloads
 	specs eval.Specs
 	users []eval.User
 	lists map[string][]string // members of id lists
@@ -35,10 +36,13 @@ type project struct {
 }
 
 func newProject(seed uint64, number int) *project {
-	p := &project{r: rand.New(rand.NewPCG(seed, uint64(number))), probe: map[string]string{}}
+	p := &project{r: rand.New(rand.NewPCG(seed, uint64(number))), calm: number%2 == 0, probe: map[string]string{}}
 	p.specs = eval.Specs{
 		HasUpdates: true, Time: 1_700_000_000_000 + int64(number), AppID: "web",
 		Layers: map[string][]string{}, IDLists: map[string]bool{"vips": true},
+		SDKKeysToAppIDs:         map[string]string{"client-web": "web", "client-both": "nobody's"},
+		HashedSDKKeysToAppIDs:   map[string]string{djb2("client-ios"): "ios", djb2("client-both"): "ios"},
+		HashedSDKKeysToEntities: map[string]eval.KeyEntities{djb2("client-few"): {Gates: []string{"gate_00", "probe_003", "gate_07"}, Configs: []string{"config_01", "experiment_02"}}},
 	}
 	p.lists = map[string][]string{"vips": {"user_1", "user_5", "acme", "user_77"}, "nobody": nil}
 	for len(p.pool) < probes {
@@ -65,6 +69,8 @@ func some[T any](p *project, from ...T) []T {
 	return out
 }
 
+func djb2(name string) string { return eval.HashName(eval.HashDJB2, name) }
+
 func encoded(v any) json.RawMessage {
 	text, err := json.Marshal(v)
 	if err != nil {
@@ -78,20 +84,25 @@ var (
 	texts = []any{
 		"pro", "Free", "FREE", "a.b", "10", "1.2.3", "true", "user_1", "acme", "École", "éCOLE",
 		"ſtraße", "STRASSE", "\u212aelvin", "ΌΔΟΣ", "όδος", "İstanbul", "a,b", "1,2.5",
+		"", " ", "日本語", "e\u0301", "é", "ǅ", "ǆ", "😀", "a\tb", "null", "[]", strings.Repeat("long", 30),
 	}
 	numbers = []any{
 		0.0, 1.0, -3.0, 2.5, 10.0, 41.0, 1e6, 1e21, "10", "2.50", "1e1", ".5", "-3", "Infinity", "inf", "NaN", "0x10", " 10", "ten", "",
+		1e-7, -0.0, 1e300, 9007199254740993.0, 12345678901234567890.0, "9007199254740993", "-Infinity", "+5", "5.", "1e400", "1_000", "-.5e-3",
 	}
 	versions = []any{
 		"1", "1.2", "1.2.3", "1.2.3-beta", "1.10", "2.0.0", "01.2", "1.2.3.4.5", "70000.1",
 		"1.x", "1..2", "", "-1", " 1.2", "+1.2", "99999999999999999999.1",
+		"0", "1.2.3.4", "1.2.3.4.0", "1.2.3.5-rc.1", "1.2.0", "65535.65536", "10000.9999", "9999.10000", "v1.2", "1.2-", "1.2+build", "1.-2", "1.2.3-4-5",
 	}
 	dates = []any{
 		1.6e9, 1_600_000_000_000.0, 1_600_000_000_500.0, 1_900_000_000_000.0, 0.0, 5e9, "1600000000", "1600000000000",
 		"2020-09-13T12:26:40Z", "2020-09-13T23:30:00-05:00", "2033-05-18T03:33:20.25Z", "2020-09-13 12:26:40", "2020-09-13", "soon", "",
+		"2020-09-13t12:26:40z", "2020-09-13 12:26:40Z", "2020-09-13T14:26:40+02:00", "2020-02-30T00:00:00Z", "1600000000.5", "+1600000000",
+		-1.0, -1.6e12, 9_999_999_999.0, 1e10, 1_600_000_000.75, "-1", "99999999999999999999", "2038-01-19T03:14:07Z",
 	}
 	items     = []any{"a", "b", "A", "1", 1.0, 2.5, true, "true", "x y"}
-	addresses = []string{"8.8.8.8", "1.1.1.1", "2.125.160.216", "10.1.2.3", "999.1.1.1", "2001:db8::1", "1.2.3", "no"}
+	addresses = []string{"8.8.8.8", "1.1.1.1", "2.125.160.216", "10.1.2.3", "999.1.1.1", "2001:db8::1", "1.2.3", "no", "::ffff:8.8.8.8", "8.8.8.8 ", "115.240.90.163", "0.0.0.0", "255.255.255.255"}
 	agents    = []string{
 		"Mozilla/5.0 (Windows NT 10.0; Win64; x64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/120.0.6099.109 Safari/537.36",
 		"Mozilla/5.0 (iPhone; CPU iPhone OS 17_2 like Mac OS X) AppleWebKit/605.1.15 (KHTML, like Gecko) Version/17.2 Mobile/15E148 Safari/604.1",
@@ -100,7 +111,7 @@ var (
 		"curl/8.4.0", "something else",
 		"Mozilla/5.0 (X11; Linux x86_64) Firefox/121.0 " + strings.Repeat("-", 1000),
 	}
-	patterns = []any{"^p", "a+", "(?i)free", "^$", "[", `\d`, "user_[15]$", "(?=x)", "x*", "true|10"}
+	patterns = []any{"^p", "a+", "(?i)free", "^$", "[", `\d`, "user_[15]$", "(?=x)", "x*", "true|10", `\p{Greek}`, "(a", "a{2,1}", `(a)\1`, "(?P<n>a)", "x{1001}", "[[:upper:]]{2}", "(a*)*$", "."}
 	fields   = []string{
 		"plan", "age", "on", "tags", "since", "build", "note", "Plan", "missing", "secret",
 		"userID", "email", "country", "locale", "appVersion", "userAgent", "ip", "UserID", "user_id", "app_version", "ipAddress",
@@ -114,7 +125,10 @@ func (p *project) condition() eval.Condition {
 		c.Operator, c.TargetValue = one(p, operators...), encoded(target)
 		return c
 	}
-	switch p.r.IntN(21) {
+	switch p.r.IntN(22) {
+	case 21:
+		c.Field = one(p, "ip", "ipAddress", "ip_address")
+		return ask(listOperators, some(p, "8.8.8.8", "1.", "10.1.2.3", "2001:DB8::1", "no"))
 	case 20:
 		c.Field = "plan"
 		return ask(listOperators, some(p, "STRASSE", "kelvin", "όδοσ", "i\u0307stanbul", "istanbul", "ΌΔΟΣ"))
@@ -139,7 +153,7 @@ func (p *project) condition() eval.Condition {
 		return ask(equalOperators, one(p, append([]any{nil, true, false, []any{"a", 1.0}, []any{"1"}}, append(texts, numbers...)...)...))
 	case 10:
 		c.Field = one(p, "tags", "tags", "tags", "plan", "missing")
-		return ask(arrayOperators, some(p, items...))
+		return ask(arrayOperators, some(p, append(items, "", nil)...))
 	case 11:
 		c.Field = one(p, "note", "note", "plan", "age", "email")
 		return ask([]string{"str_matches"}, one(p, patterns...))
@@ -156,7 +170,7 @@ func (p *project) condition() eval.Condition {
 			}
 			return ask([]string{"any", "none"}, list)
 		}
-		return ask(orderOperators, p.r.IntN(1001))
+		return ask(orderOperators, one[any](p, p.r.IntN(1001), float64(p.r.IntN(1000))+0.5, -1, "500", 1000))
 	case 13:
 		c.Type, c.Field, c.IDType = "unit_id", "", one(p, "userID", "companyID", "CompanyID", "stableID", "")
 		if p.chance(50) {
@@ -169,7 +183,7 @@ func (p *project) condition() eval.Condition {
 	case 15:
 		c.Type, c.Field = "ip_based", one(p, "country", "country", "Country", "ip")
 		if p.chance(15) {
-			return ask([]string{"ip_in_range"}, []string{"10.0.0.0/8"})
+			return ask([]string{"ip_in_range", "ip_not_in_range"}, some(p, "10.0.0.0/8", "2001:db8::/32", "8.8.8.8"))
 		}
 		return ask([]string{"any", "none"}, some(p, "US", "GB", "AU", "DE", "8.8.8.8"))
 	case 16, 17:
@@ -194,6 +208,9 @@ func (p *project) condition() eval.Condition {
 		return ask([]string{"any"}, []string{"x"})
 	case 2:
 		c.Field = one(p, "userID", "plan", "missing")
+		if p.calm {
+			c.Type, c.Field, c.IDType = "unit_id", "", one(p, "userID", "companyID")
+		}
 		return ask([]string{"in_segment_list", "not_in_segment_list", "sounds_like"}, "vips")
 	}
 	c.Type, c.Operator = one(p, "public", "PUBLIC"), ""
@@ -216,7 +233,10 @@ var (
 func (p *project) spec(name, typ, entity string, value string) eval.Spec {
 	s := eval.Spec{
 		Name: name, Type: typ, Entity: entity, Salt: name + "-salt", Enabled: !p.chance(8),
-		DefaultValue: json.RawMessage(value), IDType: one(p, "userID", "companyID"), Version: int64(p.r.IntN(4)),
+		DefaultValue: json.RawMessage(value), IDType: one(p, "userID", "companyID", "stableID"), Version: int64(p.r.IntN(4)),
+	}
+	if p.chance(60) {
+		s.TargetAppIDs = some(p, "web", "ios")
 	}
 	return s
 }
@@ -301,6 +321,7 @@ func (p *project) addConfigs() {
 		if entity == eval.EntityExperiment {
 			s.IsActive = new(p.chance(80))
 			s.ExplicitParameters = some(p, "from", "size", "list")
+			s.Rules = append(p.leading(name), s.Rules...)
 			if p.chance(50) { // three arms, as a control plane writes them
 				salt := name + "-bucket"
 				for j, bound := range []int{333, 667, 1000} {
@@ -320,6 +341,26 @@ func (p *project) addConfigs() {
 	}
 }
 
+// leading draws what comes first in an experiment: who is overridden, and who is
+// held out. Both are probed, as any condition.
+func (p *project) leading(name string) (out []eval.Rule) {
+	ids := eval.Condition{Type: "unit_id", Operator: "any_case_sensitive", TargetValue: encoded([]string{"user_3", "user_4"}), IDType: "userID"}
+	if p.chance(50) {
+		out = append(out, eval.Rule{
+			Name: name + ":userID:id_override", ID: name + ":userID:id_override", GroupName: "Test", PassPercentage: 100, IDType: "userID",
+			ReturnValue: json.RawMessage(`{"from":"override"}`), IsExperimentGroup: new(true), Conditions: []eval.Condition{ids},
+		})
+	}
+	if p.chance(50) {
+		holdout := eval.Condition{Type: "pass_gate", TargetValue: encoded(fmt.Sprintf("gate_%02d", p.r.IntN(gates))), IDType: "userID"}
+		out = append(out, eval.Rule{
+			Name: "held", ID: "held", PassPercentage: 100, IDType: "userID",
+			ReturnValue: json.RawMessage(`{"from":"holdout"}`), Conditions: []eval.Condition{holdout},
+		})
+	}
+	return out
+}
+
 func (p *project) addLayers() {
 	names := p.gateNames()
 	for i := range layers {
@@ -335,6 +376,13 @@ func (p *project) addLayers() {
 		p.specs.LayerConfigs = append(p.specs.LayerConfigs, s)
 		p.specs.Layers[name] = []string{}
 	}
+	for i := range p.specs.DynamicConfigs { // some live in a layer, one of them in one that is unknown
+		if s := &p.specs.DynamicConfigs[i]; s.Entity == eval.EntityExperiment && p.chance(60) {
+			layer := fmt.Sprintf("layer_%d", p.r.IntN(layers+1))
+			s.HasSharedParams = new(p.chance(80))
+			p.specs.Layers[layer] = append(p.specs.Layers[layer], s.Name)
+		}
+	}
 }
 
 // user draws a user, with some of everything missing.
@@ -346,7 +394,7 @@ func (p *project) user(i int) eval.User {
 		return s
 	}
 	u := eval.User{
-		UserID: fmt.Sprintf("user_%d", i), Email: maybe(one(p, "Ann@Example.com", "bob@other.org", "é@École.fr")),
+		UserID: one(p, "user", "user", "user", "ユーザー", "User") + fmt.Sprintf("_%d", i), Email: maybe(one(p, "Ann@Example.com", "bob@other.org", "é@École.fr")),
 		IP: maybe(one(p, addresses...)), UserAgent: maybe(one(p, agents...)), Country: maybe(one(p, "DE", "us")),
 		Locale: maybe("en-US"), AppVersion: maybe(one(p, versions...).(string)),
 		Custom: map[string]any{}, PrivateAttributes: map[string]any{},
@@ -363,7 +411,7 @@ func (p *project) user(i int) eval.User {
 	set("on", 50, true, false, "true")
 	set("since", 70, dates...)
 	set("build", 60, versions...)
-	set("tags", 60, []any{}, []any{"a"}, []any{"a", "b"}, []any{1.0, 2.5}, []any{"a", 1.0}, []any{1e6, true}, []any{"a", nil}, []any{"x y", []any{"a"}}, "a")
+	set("tags", 60, []any{}, []any{"a"}, []any{"a", "b"}, []any{1.0, 2.5}, []any{"a", 1.0}, []any{1e6, true}, []any{"a", nil}, []any{"x y", []any{"a"}}, []any{[]any{}, []any{[]any{"b"}}}, []any{"", "A"}, []any{"😀", 9007199254740993.0}, "a")
 	set("note", 70, nil, nil, "", "pro", 10.0, map[string]any{"k": "v"}, strings.Repeat("pa", 600))
 	set("secret", 0, "pro", "10", 1.0)
 	if u.Custom["note"] == nil && p.chance(60) {
@@ -371,6 +419,9 @@ func (p *project) user(i int) eval.User {
 	}
 	if p.chance(10) {
 		u.Custom["ip"] = "8.8.8.8"
+	}
+	if p.chance(15) { // empty, so that a lookup may speak
+		u.Custom[one(p, "country", "browser_name", "os_version")] = ""
 	}
 	if p.chance(60) {
 		u.CustomIDs = map[string]string{"companyID": one(p, "acme", "umbrella", "")}
@@ -382,7 +433,7 @@ func (p *project) user(i int) eval.User {
 		}
 	}
 	if p.chance(60) {
-		u.StatsigEnvironment = map[string]string{one(p, "tier", "Tier"): one(p, "production", "staging"), "region": "eu"}
+		u.StatsigEnvironment = map[string]string{one(p, "tier", "Tier"): one(p, "production", "staging", ""), "region": "eu"}
 	}
 	return u
 }

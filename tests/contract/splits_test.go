@@ -54,7 +54,7 @@ var splits = []split{
 		func(q *question) bool { return q.Type == "current_time" && q.is(orderOperators) },
 	},
 	{
-		"numbers spelled oddly", "go parses inf, NaN and the like; node and ours only decimals and Infinity",
+		"numbers spelled oddly", "go parses inf, NaN and the like, and not what is too big; node and ours read decimals of any size, and Infinity",
 		func(q *question) bool { return q.is(orderOperators) && (isOddNumber(q.value) || isOddNumber(q.target)) },
 	},
 	{
@@ -75,6 +75,13 @@ var splits = []split{
 		"empty text or none", "to go, a missing property of a user is empty text, and that equals null; to core and ours empty properties are absent, and empty attributes are not",
 		func(q *question) bool {
 			return q.is(equalOperators) && (q.target == nil || q.target == "") && q.value == ""
+		},
+	},
+	{
+		"empty text among the targets", "to go, a missing property of a user is empty text, and so among such targets; to node and ours it is among none",
+		func(q *question) bool {
+			list, _ := q.target.([]any)
+			return q.is(listOperators) && slices.Contains(list, any("")) && q.value == ""
 		},
 	},
 	{
@@ -101,7 +108,13 @@ var splits = []split{
 		"lists as text", "go prints elements of a list as Go does, 1e+06 and <nil>; ours prints them as anywhere else",
 		func(q *question) bool {
 			_, list := q.value.([]any)
-			return list && q.is(append(slices.Clone(listOperators), "array_contains_any"))
+			return list && q.is(listOperators)
+		},
+	},
+	{
+		"lists within lists", "to go, a list within a list is its text, and null is empty text; to node, core and ours they equal only their like",
+		func(q *question) bool {
+			return q.is(arrayOperators) && (hasNoScalar(q.value) || hasNoScalar(q.target))
 		},
 	},
 	{
@@ -112,8 +125,8 @@ var splits = []split{
 		},
 	},
 	{
-		"other names of the address", "only go reads the address as ipAddress",
-		func(q *question) bool { return q.Field == "ipAddress" },
+		"other names of the address", "only go reads the address as ipAddress and ip_address",
+		func(q *question) bool { return q.Field == "ipAddress" || q.Field == "ip_address" },
 	},
 	{
 		"objects as values", "go prints them as Go does; to ours they are absent",
@@ -136,8 +149,8 @@ var splits = []split{
 		func(q *question) bool { return q.Type == "ip_based" && q.user.IP == "999.1.1.1" },
 	},
 	{
-		"ranges of addresses", "an operator of ours, which go does not know",
-		func(q *question) bool { return q.Operator == "ip_in_range" },
+		"ranges of addresses", "operators of ours, which go does not know",
+		func(q *question) bool { return q.Operator == "ip_in_range" || q.Operator == "ip_not_in_range" },
 	},
 	{
 		"models of devices", "a field of ours, which go does not know",
@@ -183,7 +196,7 @@ func seen(c eval.Condition, u *eval.User) any {
 	}
 	property, isProperty := map[string]string{
 		"userid": u.UserID, "user_id": u.UserID, "email": u.Email, "country": u.Country, "locale": u.Locale,
-		"appversion": u.AppVersion, "app_version": u.AppVersion, "useragent": u.UserAgent, "ip": u.IP, "ipaddress": u.IP,
+		"appversion": u.AppVersion, "app_version": u.AppVersion, "useragent": u.UserAgent, "ip": u.IP, "ipaddress": u.IP, "ip_address": u.IP,
 	}[strings.ToLower(c.Field)]
 	if property != "" {
 		return property
@@ -199,6 +212,12 @@ func seen(c eval.Condition, u *eval.User) any {
 		return ""
 	}
 	return nil
+}
+
+// hasNoScalar reports whether null or a list is among the elements of a list.
+func hasNoScalar(v any) bool {
+	list, _ := v.([]any)
+	return slices.ContainsFunc(list, func(e any) bool { _, nested := e.([]any); return nested || e == nil })
 }
 
 func isDate(v any) bool {
@@ -238,7 +257,7 @@ var decimal = regexp.MustCompile(`^[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d+)?$|^[+-
 func isOddNumber(v any) bool {
 	s, ok := v.(string)
 	_, err := strconv.ParseFloat(s, 64)
-	return ok && err == nil && !decimal.MatchString(s)
+	return ok && (err == nil) != decimal.MatchString(s)
 }
 
 var plainVersion = regexp.MustCompile(`^\d{1,18}(\.\d{1,18})*(-.*)?$`)
