@@ -90,6 +90,10 @@ tidy-check:
 bench: node_modules/.setup ## our numbers beside their floors, in one run
 	go run ./tests/bench
 
+.PHONY: bench-ingest
+bench-ingest: node_modules/.setup ## loader, decoder, acknowledgement and memory beside their floors (LONG=1: ten minutes of overload)
+	go run ./tests/bench/ingest $(if $(LONG),-long)
+
 .PHONY: bench-eval
 bench-eval: ## the evaluator beside its published peers, in one run
 	GOWORK=off go -C tests/bench/eval run .
