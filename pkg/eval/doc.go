@@ -60,5 +60,6 @@
 //
 // The published SDKs disagree in corners: dates that are absent, versions that do
 // not parse, numbers with spaces. There the evaluator takes one side, usually the
-// majority's; vectors_test.go lists each case with its reason.
+// majority's; vectors_test.go lists each case with its reason. Package evaltest
+// holds the evaluator to other recorded answers in the same formats.
 package eval
