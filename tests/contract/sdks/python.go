@@ -19,7 +19,7 @@ func inPython(program string) starter {
 		t.Helper()
 		root, python := harness.NeedPython(t)
 		cmd := exec.Command(python, filepath.Join(root, "tests", "contract", "python", program))
-		cmd.Env = append(os.Environ(), "NO_PROXY=127.0.0.1", "HTTPS_PROXY="+lab.Vendor().url)
+		cmd.Env = append(os.Environ(), "NO_PROXY=127.0.0.1", "HTTPS_PROXY="+lab.Vendor().URL())
 		return process(t, lab, cmd)
 	}
 }
@@ -59,6 +59,9 @@ func (l *Lab) Vendor() *Vendor {
 	v.url, l.vendor = server.URL, v
 	return v
 }
+
+// URL is the address of the vendor, to be set as HTTPS_PROXY.
+func (v *Vendor) URL() string { return v.url }
 
 // Asked reports whether somebody looked for a host, given with its port.
 func (v *Vendor) Asked(host string) bool {
