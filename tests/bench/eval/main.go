@@ -28,7 +28,7 @@ import (
 
 func main() {
 	enough := flag.Duration("time", 10*time.Millisecond, "CPU `time` of each measurement")
-	rounds := flag.Int("rounds", 30, "measurements of each cell, a third as many of those that take long; their lower quartile is printed")
+	rounds := flag.Int("rounds", 30, "measurements of each cell, a sixth as many of those that take long; their lower quartile is printed")
 	flag.Parse()
 	if *rounds < 1 || *enough <= 0 {
 		fmt.Fprintln(os.Stderr, "eval: -time and -rounds must be positive")
@@ -97,7 +97,7 @@ func (b *bench) measure(name string, unit time.Duration, of func(engine) func(in
 	costs := make([][]cost, len(b.engines))
 	rounds := b.rounds
 	if unit == time.Millisecond {
-		rounds = (rounds + 2) / 3
+		rounds = (rounds + 5) / 6
 	}
 	for range rounds {
 		for i, f := range timed {
