@@ -55,6 +55,9 @@ const (
 	maxPairs    = 100      // custom ids of a user, metadata entries of an event
 )
 
+// usualEvent is about how many bytes of a body an event takes.
+const usualEvent = 400
+
 // Internal tells whether e is the SDK's own housekeeping: diagnostics, counts
 // of checks, log lines, automatic capture. It is acknowledged and not stored.
 func (e *LogEvent) Internal() bool {
@@ -96,11 +99,13 @@ func DecodeLogBody(body []byte) (LogBody, error) {
 				return
 			}
 			s.elements(func() {
-				var e LogEvent
-				if !s.event(&e) {
-					orphans = append(orphans, len(b.Events))
+				if b.Events == nil {
+					b.Events = make([]LogEvent, 0, 1+len(body)/usualEvent)
 				}
-				b.Events = append(b.Events, e)
+				b.Events = append(b.Events, LogEvent{})
+				if !s.event(&b.Events[len(b.Events)-1]) {
+					orphans = append(orphans, len(b.Events)-1)
+				}
 			})
 		case "statsigMetadata":
 			s.sdk(&b.SDK)
@@ -230,7 +235,8 @@ func (s *scanner) metadata(e *LogEvent) {
 		}
 		return
 	}
-	size := 0
+	var few [8]events.Pair
+	list, size := few[:0], 0
 	s.members(func(name string) {
 		value := s.scalar()
 		size += len(name) + len(value)
@@ -239,13 +245,13 @@ func (s *scanner) metadata(e *LogEvent) {
 			e.fault("too_long", "a name in metadata is longer than "+strconv.Itoa(maxName)+" bytes")
 		case len(value) > maxText || size > maxMetadata:
 			e.fault("too_long", "metadata has a value longer than "+strconv.Itoa(maxText)+" bytes, or more than "+strconv.Itoa(maxMetadata)+" in all")
-		case len(e.Metadata) == maxPairs:
+		case len(list) == maxPairs:
 			e.fault("too_many", "metadata has more than "+strconv.Itoa(maxPairs)+" entries")
 		default:
-			e.Metadata = append(e.Metadata, events.Pair{Name: name, Value: value})
+			list = append(list, events.Pair{Name: name, Value: value})
 		}
 	})
-	e.Metadata = sorted(e, e.Metadata, "metadata")
+	e.Metadata = s.keep(sorted(e, list, "metadata"))
 }
 
 // sorted puts pairs in order and faults names that stand twice.

@@ -81,19 +81,21 @@ func (s *scanner) customIDs(e *LogEvent) {
 		}
 		return
 	}
+	var few [8]events.Pair
+	list := few[:0]
 	s.members(func(name string) {
 		id := s.id(e, "an id in user.customIDs")
 		switch {
 		case id == "":
 		case len(name) > maxName:
 			e.fault("too_long", "a name in user.customIDs is longer than "+strconv.Itoa(maxName)+" bytes")
-		case len(e.User.CustomIDs) == maxPairs:
+		case len(list) == maxPairs:
 			e.fault("too_many", "user.customIDs has more than "+strconv.Itoa(maxPairs)+" entries")
 		default:
-			e.User.CustomIDs = append(e.User.CustomIDs, events.Pair{Name: name, Value: id})
+			list = append(list, events.Pair{Name: name, Value: id})
 		}
 	})
-	e.User.CustomIDs = sorted(e, e.User.CustomIDs, "user.customIDs")
+	e.User.CustomIDs = s.keep(sorted(e, list, "user.customIDs"))
 }
 
 func (s *scanner) tier(e *LogEvent) {

@@ -2,12 +2,14 @@ package statsig
 
 import (
 	"math"
+	"math/bits"
 	"strconv"
 	"strings"
 	"unicode/utf16"
 	"unicode/utf8"
 
 	"github.com/sluice-flags/sluice/internal/web"
+	"github.com/sluice-flags/sluice/pkg/events"
 )
 
 // A scanner walks JSON text once, from left to right, and keeps nothing but
@@ -22,6 +24,12 @@ type scanner struct {
 	pos   int
 	depth int
 	err   error
+
+	// skip as the values of members and elements, made once.
+	skipMember  func(string)
+	skipElement func()
+
+	pairs []events.Pair // room that lists of pairs are cut from
 }
 
 // Bounds of what a scanner steps into or over.
@@ -33,6 +41,8 @@ const (
 // newScanner returns a scanner over body, which must be UTF-8.
 func newScanner(body []byte) *scanner {
 	s := &scanner{text: string(body)}
+	s.skipMember = func(string) { s.skip() }
+	s.skipElement = s.skip
 	if !utf8.ValidString(s.text) {
 		s.fail("the body is not UTF-8")
 	}
@@ -94,7 +104,11 @@ func (s *scanner) enter() {
 // consume the value.
 func (s *scanner) members(member func(name string)) {
 	s.enter()
-	defer func() { s.depth-- }()
+	s.eachMember(member)
+	s.depth--
+}
+
+func (s *scanner) eachMember(member func(name string)) {
 	if !s.accept('{') {
 		s.fail("an object should begin here")
 		return
@@ -134,7 +148,11 @@ func (s *scanner) members(member func(name string)) {
 // consume it.
 func (s *scanner) elements(element func()) {
 	s.enter()
-	defer func() { s.depth-- }()
+	s.eachElement(element)
+	s.depth--
+}
+
+func (s *scanner) eachElement(element func()) {
 	if !s.accept('[') {
 		s.fail("an array should begin here")
 		return
@@ -165,9 +183,9 @@ func (s *scanner) elements(element func()) {
 func (s *scanner) skip() {
 	switch c := s.peek(); {
 	case c == '{':
-		s.members(func(string) { s.skip() })
+		s.members(s.skipMember)
 	case c == '[':
-		s.elements(s.skip)
+		s.elements(s.skipElement)
 	case c == '"':
 		s.skipString()
 	case c == '-' || '0' <= c && c <= '9':
@@ -276,6 +294,9 @@ func (s *scanner) string() string {
 func (s *scanner) skipString() (escaped bool) {
 	text := s.text
 	for i := s.pos + 1; i < len(text); i++ {
+		if i = plain(text, i); i == len(text) {
+			break
+		}
 		switch c := text[i]; {
 		case c == '"':
 			s.pos = i + 1
@@ -309,6 +330,37 @@ func (s *scanner) skipString() (escaped bool) {
 	s.pos = len(text)
 	s.fail("a string does not end")
 	return false
+}
+
+// special are the bytes that do not stand for themselves in a string.
+var special = func() (is [256]bool) {
+	for c := range byte(' ') {
+		is[c] = true
+	}
+	is['"'], is['\\'] = true, true
+	return is
+}()
+
+// plain returns where the first special byte stands from i on, or the end. It
+// looks at eight at once: in each, the top bit tells a special byte, and the
+// lowest of those is right, since a subtraction borrows only from above.
+func plain(s string, i int) int {
+	const ones, tops = 0x0101010101010101, 0x8080808080808080
+	for ; i+8 <= len(s); i += 8 {
+		w := s[i : i+8]
+		x := uint64(w[0]) | uint64(w[1])<<8 | uint64(w[2])<<16 | uint64(w[3])<<24 |
+			uint64(w[4])<<32 | uint64(w[5])<<40 | uint64(w[6])<<48 | uint64(w[7])<<56
+		quote, backslash := x^('"'*ones), x^('\\'*ones)
+		if found := ((quote-ones)&^quote | (backslash-ones)&^backslash | (x-' '*ones)&^x) & tops; found != 0 {
+			return i + bits.TrailingZeros64(found)/8
+		}
+	}
+	for ; i < len(s); i++ {
+		if special[s[i]] {
+			return i
+		}
+	}
+	return i
 }
 
 func isHex(s string) bool {
@@ -385,4 +437,18 @@ func (s *scanner) scalar() string {
 		return ""
 	}
 	return s.raw()
+}
+
+// keep returns a copy of a short list, cut from room that lists of one body
+// share: they live and die together.
+func (s *scanner) keep(list []events.Pair) []events.Pair {
+	if len(list) == 0 {
+		return nil
+	}
+	if len(list) > cap(s.pairs)-len(s.pairs) {
+		s.pairs = make([]events.Pair, 0, max(len(list), 256))
+	}
+	from := len(s.pairs)
+	s.pairs = append(s.pairs, list...)
+	return s.pairs[from:len(s.pairs):len(s.pairs)]
 }
