@@ -102,7 +102,7 @@ func (v *Visit) Client(hash eval.HashMode) eval.ClientOptions {
 
 // Gate decides a gate.
 func (v *Visit) Gate(u *eval.User, name string) eval.Result {
-	if !v.visible(u, eval.Ref{Section: eval.Gates, Name: name}) {
+	if !v.visible(eval.Ref{Section: eval.Gates, Name: name}) {
 		return eval.Result{Name: name}
 	}
 	return v.Version.Rules.Gate(u, name)
@@ -110,7 +110,7 @@ func (v *Visit) Gate(u *eval.User, name string) eval.Result {
 
 // Config decides a dynamic config or an experiment.
 func (v *Visit) Config(u *eval.User, name string) eval.Result {
-	if !v.visible(u, eval.Ref{Section: eval.Configs, Name: name}) {
+	if !v.visible(eval.Ref{Section: eval.Configs, Name: name}) {
 		return eval.Result{Name: name}
 	}
 	return v.Version.Rules.Config(u, name)
@@ -118,7 +118,7 @@ func (v *Visit) Config(u *eval.User, name string) eval.Result {
 
 // Layer decides a layer.
 func (v *Visit) Layer(u *eval.User, name string) eval.Result {
-	if !v.visible(u, eval.Ref{Section: eval.Layers, Name: name}) {
+	if !v.visible(eval.Ref{Section: eval.Layers, Name: name}) {
 		return eval.Result{Name: name}
 	}
 	return v.Version.Rules.Layer(u, name)
@@ -127,11 +127,6 @@ func (v *Visit) Layer(u *eval.User, name string) eval.Result {
 // visible reports whether the key may ask about an entity by name. A client may
 // ask for exactly what its payload holds: no segments, no holdouts, nothing of
 // other target apps.
-func (v *Visit) visible(u *eval.User, ref eval.Ref) bool {
-	if v.Key.Kind != flags.KeyClient {
-		return true
-	}
-	var scratch [512]byte
-	_, _, ok := v.Version.Rules.AppendClientEntry(scratch[:0], u, ref, v.Client(eval.HashNone))
-	return ok
+func (v *Visit) visible(ref eval.Ref) bool {
+	return v.Key.Kind != flags.KeyClient || v.Version.Rules.ClientSees(ref, v.Client(eval.HashNone))
 }
