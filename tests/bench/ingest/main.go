@@ -13,6 +13,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"flag"
@@ -70,6 +71,8 @@ func main() {
 	only := flag.String("only", names(), "which to run, comma-separated")
 	small := flag.Bool("quick", false, "small sizes: shows that it works, not how fast")
 	long := flag.Bool("long", false, "ten minutes of overload")
+	rows := flag.Int("rows", 0, "rows that are loaded in a round")
+	rounds := flag.Int("rounds", 0, "rounds of which medians are quoted")
 	flag.Parse()
 	s := full
 	if *small {
@@ -78,6 +81,7 @@ func main() {
 	if *long {
 		s.overload = longOverload
 	}
+	s.rows, s.rounds = cmp.Or(*rows, s.rows), cmp.Or(*rounds, s.rounds)
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	ctx, cancel := context.WithTimeoutCause(ctx, limit, fmt.Errorf("not done after %v", limit))
