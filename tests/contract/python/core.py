@@ -26,31 +26,28 @@ class Driver:
         self.updates = {}
         self.store = Store()
 
-    def open(self, name, key, base, tier=None, values=None, store=False, local=False, stream=None, polls=None, user=None):
+    def open(self, name, key, base, tier=None, values=None, store=False, local=False, stream=None, polls=None, options=None, user=None):
         if values:
             raise NotImplementedError("this SDK starts from values through a data store only")
-        specs = f"{base}/v2/download_config_specs"
         adapters = None
         if stream:
             adapters = [SpecAdapterConfig(adapter_type="network_grpc_websocket", specs_url=f"http://{stream}", init_timeout_ms=3000)]
             if polls:
                 adapters.append(SpecAdapterConfig(adapter_type="network_http", specs_url=f"{polls}/v2/download_config_specs", init_timeout_ms=3000))
-        statsig = Statsig(
-            key,
-            StatsigOptions(
-                specs_url=specs,
-                log_event_url=f"{base}/v1/log_event",
-                id_lists_url=f"{base}/v1/get_id_lists",
-                enable_id_lists=True,
-                environment=tier,
-                specs_sync_interval_ms=1000,  # as short as it allows
-                id_lists_sync_interval_ms=1000,
-                disable_network=local,
-                data_store=self.store if store else None,
-                spec_adapter_configs=adapters,
-                output_log_level="none",
-            ),
-        )
+        given = {
+            "specs_url": f"{base}/v2/download_config_specs",
+            "log_event_url": f"{base}/v1/log_event",
+            "id_lists_url": f"{base}/v1/get_id_lists",
+            "enable_id_lists": True,
+            "environment": tier,
+            "specs_sync_interval_ms": 1000,  # as short as it allows
+            "id_lists_sync_interval_ms": 1000,
+            "disable_network": local,
+            "data_store": self.store if store else None,
+            "spec_adapter_configs": adapters,
+            "output_log_level": "none",
+        }
+        statsig = Statsig(key, StatsigOptions(**given | (options or {})))
         self.updates[name] = 0
 
         def updated(_):

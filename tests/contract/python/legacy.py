@@ -29,7 +29,7 @@ class Driver:
         self.told = {}
         self.store = Store()
 
-    def open(self, name, key, base, tier=None, values=None, store=False, local=False, stream=None, polls=None, user=None):
+    def open(self, name, key, base, tier=None, values=None, store=False, local=False, stream=None, polls=None, options=None, user=None):
         self.updates[name] = 0
 
         def updated(rules):
@@ -49,24 +49,22 @@ class Driver:
                     push_worker_failover_threshold=1,
                 )
             }
+        given = {
+            "api": f"{base}/v1/",
+            "tier": tier,
+            "init_timeout": 3,
+            "timeout": 10,
+            "rulesets_sync_interval": 1,
+            "idlists_sync_interval": 1,
+            "local_mode": local,
+            "bootstrap_values": values or None,
+            "rules_updated_callback": updated,
+            "data_store": self.store if store else None,
+            "proxy_configs": proxies,
+            "disable_diagnostics": True,
+        }
         server = StatsigServer()
-        server.initialize(
-            key,
-            StatsigOptions(
-                api=f"{base}/v1/",
-                tier=tier,
-                init_timeout=3,
-                timeout=10,
-                rulesets_sync_interval=1,
-                idlists_sync_interval=1,
-                local_mode=local,
-                bootstrap_values=values or None,
-                rules_updated_callback=updated,
-                data_store=self.store if store else None,
-                proxy_configs=proxies,
-                disable_diagnostics=True,
-            ),
-        )
+        server.initialize(key, StatsigOptions(**given | (options or {})))
         self.instances[name] = server
 
     def check(self, name, user, **asked):

@@ -487,6 +487,18 @@ var (
 				"download_config_specs": "{base}/v1", "get_id_lists": "{base}/v1", "log_event": "{base}/v1"}}},
 			{"no key in the path", map[string]any{"DisableCDN": true}},
 		},
+		"statsig in Python": {
+			{"an address for each endpoint", map[string]any{"api": nobodyThere, "api_for_download_config_specs": "{base}/v1/",
+				"api_for_get_id_lists": "{base}/v1/", "api_for_log_event": "{base}/v1/"}},
+			{"one event in each request", map[string]any{"event_queue_size": 1}},
+			{"a start that waits for a while", map[string]any{"overall_init_timeout": 10, "out_of_sync_threshold_in_s": 60}},
+			{"attributes of every user", map[string]any{"global_custom_fields": map[string]any{"region": "eu"}}},
+		},
+		"statsig-python-core": {
+			{"differences of rules", map[string]any{"enable_dcs_deltas": true}},
+			{"one event in each request", map[string]any{"event_logging_max_queue_size": 1}},
+			{"attributes of every user", map[string]any{"global_custom_fields": map[string]any{"region": "eu"}}},
+		},
 		"statsig-node": {
 			{"an address for each endpoint", map[string]any{"apiForDownloadConfigSpecs": "{base}/v1", "apiForGetIdLists": "{base}/v1"}},
 			{"one event in each request", map[string]any{"loggingMaxBufferSize": 1}},
