@@ -37,6 +37,9 @@ func Lower(s *State, scope Scope) eval.Specs {
 		LayerConfigs:   []eval.Spec{},
 		Layers:         l.layers(),
 	}
+	if len(scope.TargetApps) == 1 {
+		out.AppID = scope.TargetApps[0] // the same app that a client's payload is made for
+	}
 	for name := range l.lists() {
 		if out.IDLists == nil {
 			out.IDLists = map[string]bool{}

@@ -54,7 +54,7 @@ func TestACommitThatDoesNotConcernTheScopeKeepsItsTime(t *testing.T) {
 	before := scope.Current()
 	calls := 0
 	defer scope.Watch(func() { calls++ })()
-	seq := p.Put(t, &flags.Metric{Name: "orders", Type: "event_count", Event: "order"})
+	seq := p.Put(t, &flags.Metric{Name: "orders", Type: "event_count", Measure: flags.Measure{Event: "order"}})
 	after := scope.Current()
 	if after.Seq != seq || after.Time != before.Time || after.Gen != before.Gen {
 		t.Errorf("after a metric: %+v; want sequence %d, and time and generation of %+v", after, seq, before)
@@ -123,7 +123,7 @@ func TestAPositionIsFoundWhileItIsRemembered(t *testing.T) {
 		rule.PassPercentage = float64(i)
 		seqs = append(seqs, p.Put(t, p.Gate("a", rule)))
 	}
-	metric := p.Put(t, &flags.Metric{Name: "orders", Type: "event_count", Event: "order"})
+	metric := p.Put(t, &flags.Metric{Name: "orders", Type: "event_count", Measure: flags.Measure{Event: "order"}})
 
 	if _, ok := scope.Find(first.Epoch, first.Seq); ok {
 		t.Error("Find(a position that was forgotten) succeeded")
@@ -225,7 +225,7 @@ func TestDownloadsAreMadeOnceAndNameTheirContent(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	p.Put(t, &flags.Metric{Name: "orders", Type: "event_count", Event: "order"})
+	p.Put(t, &flags.Metric{Name: "orders", Type: "event_count", Measure: flags.Measure{Event: "order"}})
 	same, _ := scope.Current().V1()
 	if first != same {
 		t.Error("a commit that concerns nobody made a new body")

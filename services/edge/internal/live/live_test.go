@@ -462,7 +462,7 @@ func TestPingsMoveThePositionOverCommitsThatConcernNobody(t *testing.T) {
 	w.Put(t, w.Gate("a", edgetest.Nobody()))
 	c := w.greet(t, wire.Hello{Key: w.Key(t, flags.KeyClient), User: user("u1")})
 	f, _ := c.full()
-	seq := w.Put(t, &flags.Metric{Name: "orders", Type: "event_count", Event: "order"})
+	seq := w.Put(t, &flags.Metric{Name: "orders", Type: "event_count", Measure: flags.Measure{Event: "order"}})
 	for {
 		if p := expect[wire.Ping](c); p.Seq == seq {
 			break

@@ -155,7 +155,7 @@ func TestAStreamSpeaksWhenItsKeySeesAChange(t *testing.T) {
 		g := w.Gate("hidden", edgetest.Nobody())
 		g.ClientVisible = new(bool)
 		hears("a change of a flag for servers", w.Put(t, g), false, true)
-		hears("a metric", w.Put(t, &flags.Metric{Name: "orders", Type: "event_count", Event: "order"}), false, false)
+		hears("a metric", w.Put(t, &flags.Metric{Name: "orders", Type: "event_count", Measure: flags.Measure{Event: "order"}}), false, false)
 		e, _ := w.State().ByName(flags.KindSegment, "vips")
 		segment := flags.Clone(e.Doc).(*flags.Segment)
 		segment.Rules = []flags.Rule{edgetest.Only("bob")}
@@ -235,7 +235,7 @@ func TestWhoComesIsToldOfWhatTheyMayHaveMissed(t *testing.T) {
 		hears("a return from later", nil, "Last-Event-ID", id(after))
 		hears("a return from nowhere", []string{id(last)}, "Last-Event-ID", "abc")
 		settled()
-		w.Put(t, &flags.Metric{Name: "orders", Type: "event_count", Event: "order"})
+		w.Put(t, &flags.Metric{Name: "orders", Type: "event_count", Measure: flags.Measure{Event: "order"}})
 		again := w.Gate("hidden", edgetest.Nobody())
 		again.ClientVisible = new(bool)
 		w.Put(t, again)

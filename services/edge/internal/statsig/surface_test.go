@@ -329,3 +329,27 @@ func TestPagesMayCallWhatIsForThem(t *testing.T) {
 		}
 	}
 }
+
+func TestTheAppOfAKeyIsTheSameInEveryAnswer(t *testing.T) {
+	w := newWorld(t, nil)
+	rule := edgetest.Everyone()
+	rule.Conditions = []flags.Condition{{Type: "target_app", Operator: "any", TargetValue: []byte(`["web"]`)}}
+	g := w.Gate("checkout", rule)
+	g.TargetApps = []string{"web", "ios"}
+	w.Put(t, g)
+	for app, want := range map[string]bool{"web": true, "ios": false} {
+		apps := func(k *flags.Key) { k.TargetApps = []string{app} }
+		client, server := w.Key(t, flags.KeyClient, apps), w.Key(t, flags.KeyServer, apps)
+		check := decode[struct{ Value bool }](t, w.ask("POST", "/v1/check_gate", client, body(`{"gateName":"checkout","user":{"userID":"u"}}`))).Value
+		feature := decode[struct{ Enabled bool }](t, w.ask("GET", "/features/gate/checkout?user_id=u", client)).Enabled
+		payload := strings.Contains(w.ask("POST", "/v1/initialize", client, body(`{"hash":"none"}`)).Body.String(), `"checkout":{"name":"checkout","value":true`)
+		specs, err := eval.ParseSpecs(w.ask("GET", "/v1/download_config_specs", server).Body.Bytes())
+		if err != nil {
+			t.Fatal(err)
+		}
+		local := eval.Compile(specs, eval.Options{}).Gate(&eval.User{UserID: "u"}, "checkout").Pass
+		if got := [4]bool{check, feature, payload, local}; got != [4]bool{want, want, want, want} {
+			t.Errorf("with a key for %s: check_gate, features, initialize, local = %v; want %v", app, got, want)
+		}
+	}
+}
