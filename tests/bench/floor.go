@@ -36,6 +36,7 @@ import (
 const (
 	floorLog  = "log"
 	floorEdge = "edge"
+	floorHTTP = "http"
 )
 
 // floorRole is the variable that makes this binary one of the floor's processes.
@@ -62,6 +63,8 @@ func floorIfAsked() {
 		err = runFloorLog(os.Args[1])
 	case floorEdge:
 		err = runFloorEdge(os.Args[1], os.Args[2])
+	case floorHTTP:
+		err = runFloorHTTP()
 	default:
 		err = fmt.Errorf("unknown role %q", role)
 	}

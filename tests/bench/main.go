@@ -2,7 +2,7 @@
 // floor: the cheapest thing of the same shape that this machine can do, built
 // from the same parts and measured in the same run.
 //
-//	go run ./tests/bench -only push,flips,ingest
+//	go run ./tests/bench -only push,flips,ingest,edge
 //
 // Absolute times belong to a machine and an hour; the last column, how many
 // times the floor something costs, is what to compare. Rounds of ours and of the
@@ -35,11 +35,13 @@ type sizes struct {
 	rounds  int           // of flips and of ingest; medians over them are quoted
 	round   time.Duration // how long flips are counted in a round
 	bodies  int           // of events, in a round
+	flags   int           // of the project that the edge serves
+	sdks    int           // that poll it
 }
 
 var (
-	full  = sizes{clients: 1000, pushes: 100, rounds: 5, round: 2 * time.Second, bodies: 2000}
-	quick = sizes{clients: 100, pushes: 10, rounds: 1, round: 300 * time.Millisecond, bodies: 50}
+	full  = sizes{clients: 1000, pushes: 100, rounds: 5, round: 2 * time.Second, bodies: 2000, flags: 1000, sdks: 10_000}
+	quick = sizes{clients: 100, pushes: 10, rounds: 1, round: 300 * time.Millisecond, bodies: 50, flags: 100, sdks: 200}
 )
 
 // limit bounds the whole run.
@@ -48,10 +50,18 @@ const limit = 10 * time.Minute
 // A benchmark measures something on a running platform and tells of it.
 type benchmark struct {
 	name string
-	run  func(ctx context.Context, b *bench) (table, error)
+	run  func(ctx context.Context, b *bench) ([]table, error)
 }
 
-var benchmarks = []benchmark{{"push", push}, {"flips", flips}, {"ingest", ingest}}
+var benchmarks = []benchmark{{"push", one(push)}, {"flips", one(flips)}, {"ingest", one(ingest)}, {"edge", edge}}
+
+// one is a benchmark with a single table.
+func one(run func(context.Context, *bench) (table, error)) func(context.Context, *bench) ([]table, error) {
+	return func(ctx context.Context, b *bench) ([]table, error) {
+		t, err := run(ctx, b)
+		return []table{t}, err
+	}
+}
 
 // A bench is what benchmarks work with.
 type bench struct {
@@ -114,11 +124,13 @@ func run(ctx context.Context, w io.Writer, s sizes, only []string, ops string) (
 		if !slices.Contains(only, one.name) {
 			continue
 		}
-		t, err := one.run(ctx, b)
+		tables, err := one.run(ctx, b)
 		if err != nil {
 			return fmt.Errorf("%s: %w", one.name, err)
 		}
-		t.print(w)
+		for _, t := range tables {
+			t.print(w)
+		}
 	}
 	return nil
 }

@@ -2,6 +2,11 @@
 
 package main
 
-import "syscall"
+import (
+	"syscall"
+	"time"
+)
 
 func childAttributes() *syscall.SysProcAttr { return nil }
+
+func cpu(int) (time.Duration, error) { return 0, errNoEpoll }

@@ -40,6 +40,8 @@ func median[T time.Duration | float64](values []T) T { return quantile(values, 0
 
 func ms(d time.Duration) string { return fmt.Sprintf("%.2f", float64(d.Microseconds())/1000) }
 
+func us(d time.Duration) string { return fmt.Sprintf("%.0f", float64(d.Nanoseconds())/1000) }
+
 func rate(perSecond float64) string { return fmt.Sprintf("%.0f", perSecond) }
 
 func times(x float64) string { return fmt.Sprintf("%.2f", x) }

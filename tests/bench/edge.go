@@ -1,0 +1,315 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"time"
+
+	"github.com/sluice-flags/sluice/pkg/eval"
+)
+
+const (
+	// pollPeriod is how often an SDK asks for rules.
+	pollPeriod = 10 * time.Second
+	// askers are the connections on which requests follow one another.
+	askers = 32
+)
+
+// edge measures what SDKs ask of an edge: payloads for clients beside the bare
+// evaluation, checks beside a handler that does nothing, and ten thousand servers
+// that poll.
+func edge(ctx context.Context, b *bench) ([]table, error) {
+	p, err := b.platform.newProject(ctx, "edge")
+	if err != nil {
+		return nil, err
+	}
+	if err := p.fill(ctx, b.flags); err != nil {
+		return nil, err
+	}
+	server, err := p.newKey(ctx, "server")
+	if err != nil {
+		return nil, err
+	}
+	client, err := p.newKey(ctx, "client")
+	if err != nil {
+		return nil, err
+	}
+	empty, err := startFloor(b.dir, floorHTTP)
+	if err != nil {
+		return nil, err
+	}
+	defer empty.stop()
+	e := &edgeBench{bench: b, server: server, client: client, empty: empty}
+	var tables []table
+	for _, measure := range []func(context.Context) (table, error){e.payloads, e.checks, e.polls} {
+		t, err := measure(ctx)
+		if err != nil {
+			return nil, err
+		}
+		tables = append(tables, t)
+	}
+	return tables, nil
+}
+
+type edgeBench struct {
+	*bench
+	server, client string // keys
+	empty          *floor
+}
+
+// fill makes flags: gates that half of the users pass, gates that ask for the
+// end of an e-mail, and configs that are objects.
+func (p *project) fill(ctx context.Context, n int) error {
+	return together(writers, func(writer int) error {
+		for i := writer; i < n; i += writers {
+			name := fmt.Sprintf("flag_%05d_checkout", i)
+			rules := everyone(50)
+			collection := "gates"
+			in := object{"name": name, "rules": rules}
+			switch i % 4 {
+			case 1, 3:
+				rules[0]["conditions"] = []object{{"type": "email", "operator": "str_ends_with_any", "targetValue": []string{"@example.com"}}}
+			case 2:
+				collection = "configs"
+				in["defaultValue"] = object{"title": "Hello"}
+				rules[0]["value"] = object{"title": "Good morning", "limit": 25, "nested": object{"on": true}}
+			}
+			if _, err := p.call(ctx, "POST", p.path(collection), "", in, nil); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}
+
+const edgeUser = `{"userID":"user-4711","email":"jane@example.com","custom":{"plan":"pro"}}`
+
+// request is a request as a client writes it.
+func request(method, path, key, body string, header ...string) []byte {
+	text := method + " " + path + " HTTP/1.1\r\nHost: edge\r\nSTATSIG-API-KEY: " + key + "\r\n"
+	for _, line := range header {
+		text += line + "\r\n"
+	}
+	if method == http.MethodPost {
+		text += fmt.Sprintf("Content-Type: application/json\r\nContent-Length: %d\r\n", len(body))
+	}
+	return []byte(text + "\r\n" + body)
+}
+
+const ok = "HTTP/1.1 200 "
+
+// payloads compares an initialize request over HTTP, one after another on one
+// connection, with what there is to do: evaluating, and writing JSON.
+func (e *edgeBench) payloads(ctx context.Context) (table, error) {
+	bare, err := e.bare(ctx)
+	if err != nil {
+		return table{}, err
+	}
+	body := `{"user":` + edgeUser + `,"hash":"djb2","statsigMetadata":{"sdkType":"javascript-client","sdkVersion":"3.33.5"}}`
+	lanes := []struct {
+		name  string
+		surge *surge
+		each  []time.Duration
+	}{{name: "initialize"}, {name: "initialize, gzip"}, {name: "initialize, zstd"}}
+	for i, encoding := range []string{"identity", "gzip", "zstd"} {
+		ask := request("POST", "/v1/initialize", e.client, body, "Accept-Encoding: "+encoding)
+		if lanes[i].surge, err = openSurge(e.platform.address, 1, func(int) []byte { return ask }, ok); err != nil {
+			return table{}, err
+		}
+		defer lanes[i].surge.close()
+	}
+	var floor []time.Duration
+	for range e.rounds {
+		floor = append(floor, bare(e.round/2))
+		for i := range lanes {
+			rate, err := lanes[i].surge.flood(ctx, e.round/2)
+			if err != nil {
+				return table{}, fmt.Errorf("%s: %w", lanes[i].name, err)
+			}
+			lanes[i].each = append(lanes[i].each, time.Duration(float64(time.Second)/rate))
+		}
+	}
+	t := table{
+		title:   fmt.Sprintf("initialize: one client after another, %d flags, median of %d rounds", e.flags, e.rounds),
+		columns: []string{"", "µs each", "answer", "× floor"},
+	}
+	base := median(floor)
+	t.add("floor, evaluation and JSON alone", us(base), fmt.Sprintf("%d B", lanes[0].surge.bytes), times(1))
+	for _, l := range lanes {
+		t.add(l.name, us(median(l.each)), fmt.Sprintf("%d B", l.surge.bytes), times(float64(median(l.each))/float64(base)))
+	}
+	return t, nil
+}
+
+// bare returns a measurement of the evaluator alone, on the rules that the edge
+// has.
+func (e *edgeBench) bare(ctx context.Context) (func(time.Duration) time.Duration, error) {
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+e.platform.address+"/v1/download_config_specs/"+e.server+".json", nil)
+	if err != nil {
+		return nil, err
+	}
+	_, text, err := send(&e.platform.client, req)
+	if err != nil {
+		return nil, err
+	}
+	specs, err := eval.ParseSpecs(text)
+	if err != nil {
+		return nil, err
+	}
+	rules := eval.Compile(specs, eval.Options{})
+	var u eval.User
+	if err := json.Unmarshal([]byte(edgeUser), &u); err != nil {
+		return nil, err
+	}
+	var buf []byte
+	return func(d time.Duration) time.Duration {
+		n := 0
+		began := time.Now()
+		for time.Since(began) < d {
+			buf = rules.AppendClient(buf[:0], &u, eval.ClientOptions{Hash: eval.HashDJB2})
+			n++
+		}
+		return time.Since(began) / time.Duration(n)
+	}, nil
+}
+
+// checks compares check_gate with a handler that does nothing, both behind a
+// server of the standard library, asked by the same clients.
+func (e *edgeBench) checks(ctx context.Context) (table, error) {
+	ask := func(key, gate string) func(int) []byte {
+		return func(i int) []byte {
+			return request("POST", "/v1/check_gate", key, fmt.Sprintf(`{"gateName":%q,"user":{"userID":"user-%d","email":"jane@example.com","custom":{"plan":"pro"}}}`, gate, i))
+		}
+	}
+	lanes := []struct {
+		name, address string
+		request       func(int) []byte
+		surge         *surge
+		rates         []float64
+	}{
+		{name: "floor, empty handler", address: e.empty.http, request: ask(e.server, "flag_00000_checkout")},
+		{name: "check_gate, server key", address: e.platform.address, request: ask(e.server, "flag_00000_checkout")},
+		{name: "check_gate, client key", address: e.platform.address, request: ask(e.client, "flag_00001_checkout")},
+	}
+	for i := range lanes {
+		var err error
+		if lanes[i].surge, err = openSurge(lanes[i].address, askers, lanes[i].request, ok); err != nil {
+			return table{}, err
+		}
+		defer lanes[i].surge.close()
+	}
+	for range e.rounds {
+		for i := range lanes {
+			rate, err := lanes[i].surge.flood(ctx, e.round)
+			if err != nil {
+				return table{}, fmt.Errorf("%s: %w", lanes[i].name, err)
+			}
+			lanes[i].rates = append(lanes[i].rates, rate)
+		}
+	}
+	t := table{
+		title:   fmt.Sprintf("check_gate: answered in a second on %d connections, median of %d rounds of %v", askers, e.rounds, e.round),
+		columns: []string{"", "per second", "of the floor", "× floor"},
+	}
+	floor := median(lanes[0].rates)
+	for _, l := range lanes {
+		r := median(l.rates)
+		t.add(l.name, rate(r), times(r/floor), times(floor/r))
+	}
+	return t, nil
+}
+
+// polls measures the processor time of servers' SDKs that poll for rules and
+// find that they have the newest.
+func (e *edgeBench) polls(ctx context.Context) (table, error) {
+	path := "/v1/download_config_specs/" + e.server + ".json"
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+e.platform.address+path, nil)
+	if err != nil {
+		return table{}, err
+	}
+	req.Header.Set("Accept-Encoding", "gzip")
+	header, _, err := send(&e.platform.client, req)
+	if err != nil {
+		return table{}, err
+	}
+	lanes := []struct {
+		name    string
+		floor   *process
+		address string
+		request []byte
+		want    string
+	}{
+		{"floor, empty handler", e.empty.process, e.empty.http, request("GET", path, e.server, ""), ok},
+		{"by sinceTime", e.platform.process, e.platform.address, request("GET", fmt.Sprintf("%s?sinceTime=%d", path, time.Now().UnixMilli()), e.server, "", "Accept-Encoding: gzip"), ok},
+		{"by If-None-Match", e.platform.process, e.platform.address, request("GET", path, e.server, "", "Accept-Encoding: gzip", "If-None-Match: "+header.Get("ETag")), "HTTP/1.1 304 "},
+	}
+	window := min(pollPeriod, 5*e.round)
+	t := table{
+		title:   fmt.Sprintf("polls: %d SDKs, each every %v, over %v", e.sdks, pollPeriod, window),
+		columns: []string{"", "per second", "µs of CPU each", "% of a core", "× floor"},
+	}
+	base := 0.0
+	for _, l := range lanes {
+		s, err := openSurge(l.address, e.sdks, func(int) []byte { return l.request }, l.want)
+		if err != nil {
+			return table{}, fmt.Errorf("%s: %w", l.name, err)
+		}
+		answers, took, err := s.measured(ctx, l.floor.cmd.Process.Pid, window)
+		s.close()
+		if err != nil {
+			return table{}, fmt.Errorf("%s: %w", l.name, err)
+		}
+		each := float64(took.Microseconds()) / float64(answers)
+		if base == 0 {
+			base = each
+		}
+		t.add(l.name, rate(float64(answers)/window.Seconds()), fmt.Sprintf("%.1f", each), fmt.Sprintf("%.1f", 100*took.Seconds()/window.Seconds()), times(each/base))
+	}
+	return t, nil
+}
+
+// measured returns the answers of a while of polling, and what they cost the
+// process that gave them, beside what it costs anyway.
+func (s *surge) measured(ctx context.Context, pid int, window time.Duration) (answers int, took time.Duration, err error) {
+	if _, err := s.trickle(ctx, window, window); err != nil { // everybody once: buffers, caches
+		return 0, 0, err
+	}
+	idle, err := spent(pid, func() error { return sleep(ctx, window) })
+	if err != nil {
+		return 0, 0, err
+	}
+	busy, err := spent(pid, func() (err error) {
+		answers, err = s.trickle(ctx, pollPeriod, window)
+		return err
+	})
+	return answers, max(busy-idle, time.Second/100), err // a tick is the least that can be told
+}
+
+// spent returns the processor time that a process takes while f runs.
+func spent(pid int, f func() error) (time.Duration, error) {
+	before, err := cpu(pid)
+	if err != nil {
+		return 0, err
+	}
+	if err := f(); err != nil {
+		return 0, err
+	}
+	after, err := cpu(pid)
+	return after - before, err
+}
+
+func sleep(ctx context.Context, d time.Duration) error {
+	select {
+	case <-time.After(d):
+		return nil
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+}
+
+// runFloorHTTP is a server whose handler does nothing.
+func runFloorHTTP() error {
+	return serveFloor(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {}), "-")
+}
