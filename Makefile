@@ -30,6 +30,7 @@ run: node_modules/.setup ## the whole platform with demo data (DATA=folder LISTE
 .PHONY: test
 test: setup bin/gotestsum ## every test that this machine can run (PKG=./pkg/eval for some)
 	bin/gotestsum --format pkgname --format-hide-empty-pkg -- $(RACE) $(TESTFLAGS) $(PKG)
+	go test -run Allocat ./pkg/eval
 
 .PHONY: check
 check: fmt-check vet lint tidy-check generate-check ## format, vet, lint, go.mod and generated code
