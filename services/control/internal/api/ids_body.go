@@ -38,7 +38,9 @@ const (
 //	text/csv              u1 in each line, or u2,remove; a first line that names the column is passed over
 func (c *call) idChanges(w *write, replace bool, unitType string) (*flags.IDChanges, error) {
 	media, _, err := mime.ParseMediaType(c.r.Header.Get("Content-Type"))
-	if err != nil {
+	if c.r.Header.Get("Content-Type") == "" {
+		media = "application/json" // as everywhere
+	} else if err != nil {
 		media = ""
 	}
 	p := &idParser{replace: replace, unitType: unitType, changes: new(flags.IDChanges)}
