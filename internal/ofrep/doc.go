@@ -81,6 +81,7 @@ type Metadata struct {
 	Override   bool   `json:"override,omitempty"`   // the unit was put there by name
 	Holdout    string `json:"holdout,omitempty"`    // the holdout that keeps the unit out
 	Experiment string `json:"experiment,omitempty"` // layers: the experiment that decided
+	Deferred   bool   `json:"deferred,omitempty"`   // there is no value on purpose
 }
 
 // A Failure is the body of a request that failed. Clients take one for a single

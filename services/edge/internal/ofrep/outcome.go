@@ -43,6 +43,7 @@ func (v *visit) evaluate(f *flag, parameter, key string) (e protocol.Evaluation,
 	}
 	e.Metadata = &protocol.Metadata{
 		Kind: string(f.kind), RuleID: res.RuleID, GroupName: res.GroupName, IDType: res.IDType, Version: f.version,
+		Deferred: f.deferred,
 	}
 	e.Reason, e.Variant = v.catalog.outcome(v.Version.Rules, f, &res, e.Metadata)
 	if !f.deferred && !bytes.Equal(value, []byte("null")) { // a null is no value to the protocol
