@@ -217,6 +217,13 @@ func EnsureShared(ctx context.Context, c *Conn, l Limits) error {
 	return nil
 }
 
+// EnsureLoaders makes [LoadersStream] anew: being in memory, it goes with the
+// server that had it.
+func EnsureLoaders(ctx context.Context, c *Conn, l Limits) error {
+	_, err := ensure(ctx, c, LoadersConfig(l))
+	return err
+}
+
 // EnsureProject makes a project's stream, unless it is there, and returns the
 // id of the log in it. Of two that try at once, both get the same log.
 //

@@ -91,7 +91,7 @@ func New(d Deps, o Options) (*Service, error) {
 	if o.AcceptOnly {
 		return s, nil
 	}
-	s.share = facts.NewShare(d.Bus, facts.ShareOptions{Partitions: o.Partitions, Logger: d.Logger, Registerer: d.Registerer})
+	s.share = facts.NewShare(d.Bus, facts.ShareOptions{Partitions: o.Partitions, Limits: o.Limits, Logger: d.Logger, Registerer: d.Registerer})
 	for partition := range o.Partitions {
 		s.loaders = append(s.loaders, loader.New(d.Bus, d.Warehouse, loader.Options{
 			Partition: partition, Linger: o.LoadLinger, Logger: d.Logger, Registerer: d.Registerer,

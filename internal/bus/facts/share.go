@@ -25,6 +25,8 @@ type ShareOptions struct {
 	// Lease is how long a partition stays with a process that says nothing: 3 s,
 	// at least 1.
 	Lease time.Duration
+	// Limits of the stream of leases, where it has to be made.
+	Limits bus.Limits
 
 	Logger     *slog.Logger
 	Registerer prometheus.Registerer
@@ -82,6 +84,7 @@ func (s *Share) Run(ctx context.Context, work func(ctx context.Context, partitio
 	defer s.leave(ctx)
 	for ctx.Err() == nil {
 		if err := s.turn(ctx, work); err != nil && ctx.Err() == nil {
+			s.stream = nil // it may have gone with its server
 			s.o.Logger.WarnContext(ctx, "cannot tell who loads which facts", slog.Any("error", err))
 		}
 		s.expire(time.Now())
@@ -95,6 +98,9 @@ func (s *Share) turn(ctx context.Context, work func(context.Context, int)) error
 	ctx, cancel := context.WithTimeout(ctx, s.o.Lease/2)
 	defer cancel()
 	if s.stream == nil {
+		if err := bus.EnsureLoaders(ctx, s.conn, s.o.Limits); err != nil {
+			return err
+		}
 		stream, err := s.conn.JetStream().Stream(ctx, bus.LoadersStream)
 		if err != nil {
 			return fmt.Errorf("stream %s: %w", bus.LoadersStream, err)

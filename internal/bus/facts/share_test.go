@@ -120,3 +120,22 @@ func TestAHolderThatLostItsLeaseStops(t *testing.T) {
 	o.await(map[string]int{})
 	o.await(map[string]int{"one": 1}) // the other went
 }
+
+func TestLeasesOutliveTheLossOfTheirStream(t *testing.T) {
+	_, conn := stream(t, bus.Limits{})
+	o := &office{t: t, at: make(map[int][]string)}
+	o.member(conn, "one", 2)
+	o.await(map[string]int{"one": 2})
+	if err := conn.JetStream().DeleteStream(t.Context(), bus.LoadersStream); err != nil { // as a server's end does
+		t.Fatal(err)
+	}
+	for deadline := time.Now().Add(20 * time.Second); ; time.Sleep(10 * time.Millisecond) {
+		if lease, err := conn.Last(t.Context(), bus.LoadersStream, bus.LeaseSubject(1)); err == nil && len(lease.Data) > 0 {
+			break
+		}
+		if time.Now().After(deadline) {
+			t.Fatal("no lease was written to a new stream")
+		}
+	}
+	o.await(map[string]int{"one": 2})
+}

@@ -12,11 +12,11 @@ import (
 // whenever and wherever: that is what the token promises the engine. A batch is
 // filled again once it is loaded, and keeps its memory.
 type batch struct {
-	plan        facts.Plan // once it is frozen
-	first, last uint64     // sequences
-	messages    int
-	bytes       int
-	pending     uint64 // messages after the last
+	plan     facts.Plan // once it is frozen
+	last     uint64     // sequence
+	messages int
+	bytes    int
+	pending  uint64 // messages after the last
 
 	oldest, newest time.Time // when the first and the last were stored
 
@@ -42,9 +42,6 @@ func (b *batch) reset() {
 func (b *batch) add(m *facts.Message) {
 	if b.messages == 0 {
 		b.oldest = m.Stored
-		if b.first == 0 {
-			b.first = m.Seq
-		}
 	}
 	b.last = m.Seq
 	b.messages++

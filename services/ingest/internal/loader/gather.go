@@ -92,7 +92,7 @@ const patience = 30 * time.Second
 // exactly gathers the messages of a plan.
 func (g *gatherer) exactly(ctx context.Context, plan facts.Plan, b *batch) error {
 	b.reset()
-	b.plan, b.first, b.last = plan, plan.First, plan.Last
+	b.plan = plan
 	timer := time.NewTimer(patience)
 	defer timer.Stop()
 	for {
