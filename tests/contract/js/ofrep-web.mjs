@@ -8,6 +8,7 @@ import { createInterface } from 'node:readline';
 import { OFREPWebProvider } from '@openfeature/ofrep-web-provider';
 import { OpenFeature, ProviderEvents } from '@openfeature/web-sdk';
 import { EventSource } from 'eventsource';
+import { Reporter } from '../../../sdk/js/openfeature/index.js';
 
 globalThis.EventSource = EventSource;
 const { base, key } = JSON.parse(process.argv[2]);
@@ -36,9 +37,14 @@ const read = () => {
 
 await OpenFeature.setContext({ targetingKey: 'ann', plan: 'pro' });
 const provider = new OFREPWebProvider({ baseUrl: base, headers: [['Authorization', `Bearer ${key}`]], fetchImplementation });
+const reporter = new Reporter({ baseUrl: base, key });
+OpenFeature.addHooks(reporter.hook());
 try {
-  await OpenFeature.setProviderAndWait(provider);
-  say({ event: 'ready', status: OpenFeature.getClient().providerStatus, read: read() });
+  await OpenFeature.setProviderAndWait(reporter.tracking(provider));
+  const first = read();
+  OpenFeature.getClient().track('purchase', { value: 12.5, currency: 'EUR' });
+  await reporter.flush();
+  say({ event: 'ready', status: OpenFeature.getClient().providerStatus, read: first, dropped: reporter.dropped });
 } catch (error) {
   say({ event: 'failed', status: OpenFeature.getClient().providerStatus, message: String(error) });
 }
@@ -49,5 +55,6 @@ for await (const line of createInterface({ input: process.stdin })) {
   await OpenFeature.setContext(JSON.parse(line).context);
   say({ event: 'context', read: read() });
 }
+await reporter.close();
 await OpenFeature.close();
 process.exit(0);

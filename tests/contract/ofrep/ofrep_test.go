@@ -6,6 +6,7 @@ import (
 	"bufio"
 	"context"
 	"encoding/json"
+	"fmt"
 	"io"
 	"net/http"
 	"os/exec"
@@ -78,6 +79,50 @@ func TestReleasedProvidersAreServed(t *testing.T) {
 	t.Run("go", func(t *testing.T) { goProvider(t, p) })
 	t.Run("javascript on a server", func(t *testing.T) { serverProvider(t, p) })
 	t.Run("javascript in a page", func(t *testing.T) { webProvider(t, p) })
+	t.Run("exposures and events", func(t *testing.T) { reported(t, p) })
+}
+
+// reported waits for what the providers' evaluations, and the page's reporter,
+// left in the warehouse.
+func reported(t *testing.T, p *harness.Project) {
+	db := p.Warehouse()
+	rows := func(query string) []string {
+		t.Helper()
+		var out []string
+		found, err := db.Query(t.Context(), query, p.ID)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer found.Close()
+		for found.Next() {
+			var row string
+			if err := found.Scan(&row); err != nil {
+				t.Fatal(err)
+			}
+			out = append(out, row)
+		}
+		return out
+	}
+	exposed := func(version string) string {
+		return `SELECT DISTINCT concat(kind, ' ', name, if(kind = 'gate', concat(' ', value), '')) AS row FROM exposures
+			WHERE project = ? AND unit_id = 'ann' AND sdk_type = 'ofrep' AND sdk_version = '` + version + `' ORDER BY row`
+	}
+	for _, c := range []struct {
+		what, query string
+		want        []string
+	}{
+		{"single evaluations", exposed(""), []string{"config banner", "experiment button", "gate checkout true", "gate pro only true"}},
+		{"what the page read", exposed("0.1.0"), []string{"config banner", "experiment button", "gate checkout true", "gate pro only true"}},
+		{"what the page tracked", `SELECT concat(event, ' ', toString(value), ' ', metadata['currency'], ' ', unit_id) FROM events
+			WHERE project = ?`, []string{"purchase 12.5 EUR ann"}},
+	} {
+		harness.Within(t, 30*time.Second, func() error {
+			if got := rows(c.query); !slices.Equal(got, c.want) {
+				return fmt.Errorf("%s: %q, want %q", c.what, got, c.want)
+			}
+			return nil
+		})
+	}
 }
 
 func goProvider(t *testing.T, p *harness.Project) {
@@ -180,6 +225,19 @@ type page struct {
 	lines chan line
 }
 
+// asked is what the page asked by itself, not because an event made it ask.
+func (l line) asked() []exchange {
+	return slices.DeleteFunc(slices.Clone(l.Wire), func(x exchange) bool { return strings.Contains(x.URL, "flagConfigEtag") })
+}
+
+// An exchange is one request of the page.
+type exchange struct {
+	URL    string
+	Match  string
+	Status int
+	ETag   string
+}
+
 // A line is what the page said.
 type line struct {
 	Event   string
@@ -188,12 +246,7 @@ type line struct {
 	At      int64 // milliseconds
 	Flags   []string
 	Read    map[string]details
-	Wire    []struct {
-		URL    string
-		Match  string
-		Status int
-		ETag   string
-	}
+	Wire    []exchange
 }
 
 func open(t *testing.T, base, key string) *page {
@@ -269,18 +322,19 @@ func webProvider(t *testing.T, p *harness.Project) {
 	got["mismatch"].is(t, "a gate as a text", "code", "ERROR", "*", "TYPE_MISMATCH")
 	got["deferred"].is(t, "a flag that defers to code", true, "DEFAULT", "*", "")
 	got["hidden"].is(t, "a flag for servers", false, "ERROR", "", "FLAG_NOT_FOUND")
-	if len(ready.Wire) != 1 || ready.Wire[0].Status != http.StatusOK || ready.Wire[0].ETag == "" {
-		t.Fatalf("the page asked %+v; want one answer with an ETag", ready.Wire)
+	first := ready.asked()
+	if len(first) != 1 || first[0].Status != http.StatusOK || first[0].ETag == "" {
+		t.Fatalf("the page asked %+v; want one answer with an ETag", first)
 	}
 
 	// The provider sends the old tag with a new context, unless the targeting key
 	// is another.
 	same := pg.context(doc{"targetingKey": "ann", "plan": "pro", "theme": "dark"})
-	if w := same.Wire; len(w) != 1 || w[0].Match != ready.Wire[0].ETag || w[0].Status != http.StatusNotModified {
+	if w := same.asked(); len(w) != 1 || w[0].Match != first[0].ETag || w[0].Status != http.StatusNotModified {
 		t.Errorf("a context with the same result asked %+v; want the old tag and 304", w)
 	}
 	free := pg.context(doc{"targetingKey": "ann", "plan": "free"})
-	if w := free.Wire; len(w) != 1 || w[0].Match == "" || w[0].Status != http.StatusOK {
+	if w := free.asked(); len(w) != 1 || w[0].Match == "" || w[0].Status != http.StatusOK {
 		t.Errorf("a context with another result asked %+v; want the old tag and 200", w)
 	}
 	free.Read["targeted"].is(t, "pro only on another plan", false, "DEFAULT", "off", "")
@@ -302,7 +356,7 @@ func webProvider(t *testing.T, p *harness.Project) {
 		t.Errorf("the change took %v", took)
 	}
 	changed.Read["boolean"].is(t, "checkout after the change", false, "STATIC", "off", "")
-	for _, w := range append(out.Wire, changed.Wire...) {
+	for _, w := range slices.Concat(ready.Wire, same.Wire, free.Wire, out.Wire, changed.Wire) {
 		if strings.Contains(w.URL+"&", "flagConfigEtag=c"+hidden+"&") {
 			t.Errorf("the page asked %s after a change that it cannot see", w.URL)
 		}
