@@ -1,6 +1,7 @@
 package statsig
 
 import (
+	"bytes"
 	"net/http"
 	"strconv"
 	"strings"
@@ -81,36 +82,41 @@ func respond(w http.ResponseWriter, r *http.Request, text []byte) {
 	h := w.Header()
 	h.Set("Content-Type", "application/json")
 	h.Set("Vary", "Accept-Encoding")
-	encoding := ""
 	if len(text) >= worthIt {
-		encoding = negotiate(r.Header.Values("Accept-Encoding"), quickest)
+		if encoding := negotiate(r.Header.Values("Accept-Encoding"), quickest); encoding != "" {
+			packed := buffers.Get().(*bytes.Buffer)
+			defer buffers.Put(packed)
+			packed.Reset()
+			compress(packed, encoding, text)
+			h.Set("Content-Encoding", encoding)
+			text = packed.Bytes()
+		}
 	}
-	// Writing fails when the caller has gone: nobody is left to tell.
+	h.Set("Content-Length", strconv.Itoa(len(text)))
+	_, _ = w.Write(text) // the caller has gone: nobody is left to tell
+}
+
+var buffers = sync.Pool{New: func() any { return new(bytes.Buffer) }}
+
+// compress appends text to dst in one of the encodings. Writing to memory cannot
+// fail.
+func compress(dst *bytes.Buffer, encoding string, text []byte) {
 	switch encoding {
-	case "":
-		h.Set("Content-Length", strconv.Itoa(len(text)))
-		_, _ = w.Write(text)
-		return
 	case "gzip":
 		z := gzips.Get().(*gzip.Writer)
 		defer gzips.Put(z)
-		h.Set("Content-Encoding", encoding)
-		z.Reset(w)
+		z.Reset(dst)
 		_, _ = z.Write(text)
 		_ = z.Close()
 	case "br":
 		z := brotlis.Get().(*brotli.Writer)
 		defer brotlis.Put(z)
-		h.Set("Content-Encoding", encoding)
-		z.Reset(w)
+		z.Reset(dst)
 		_, _ = z.Write(text)
 		_ = z.Close()
 	case "zstd":
 		z := zstds.Get().(*zstd.Encoder)
 		defer zstds.Put(z)
-		h.Set("Content-Encoding", encoding)
-		z.Reset(w)
-		_, _ = z.Write(text)
-		_ = z.Close()
+		_, _ = dst.Write(z.EncodeAll(text, dst.AvailableBuffer()))
 	}
 }
