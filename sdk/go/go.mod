@@ -10,8 +10,6 @@ require (
 	go.uber.org/goleak v1.3.0
 )
 
-require (
-	github.com/stretchr/testify v1.12.1 // indirect
-)
+require github.com/stretchr/testify v1.12.1 // indirect
 
 replace github.com/sluice-flags/sluice/pkg => ../../pkg

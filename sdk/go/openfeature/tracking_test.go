@@ -1,0 +1,77 @@
+package openfeature_test
+
+import (
+	"compress/gzip"
+	"context"
+	"encoding/json"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"testing"
+	"time"
+
+	of "github.com/open-feature/go-sdk/openfeature"
+
+	sluice "github.com/sluice-flags/sluice/sdk/go"
+	"github.com/sluice-flags/sluice/sdk/go/openfeature"
+)
+
+func TestTrackedEventsKeepTheirValueFieldsAndUser(t *testing.T) {
+	type event struct {
+		EventName string            `json:"eventName"`
+		Value     float64           `json:"value"`
+		Metadata  map[string]string `json:"metadata"`
+		User      sluice.User       `json:"user"`
+	}
+	logged := make(chan []event, 1)
+	platform := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path != "/v1/log_event" {
+			http.NotFound(w, r)
+			return
+		}
+		var body struct {
+			Events []event `json:"events"`
+		}
+		if err := json.NewDecoder(plain(t, r)).Decode(&body); err != nil {
+			t.Errorf("reading a batch: %v", err)
+		}
+		logged <- body.Events
+		w.WriteHeader(http.StatusAccepted)
+	}))
+	defer platform.Close()
+	client, err := sluice.New("secret-shop-x", sluice.WithURL(platform.URL), sluice.WithFlushInterval(10*time.Millisecond))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer client.Close(context.Background())
+	if err := of.SetNamedProviderAndWait(t.Name(), openfeature.WithTracking(of.NoopProvider{}, client, "companyID")); err != nil {
+		t.Fatal(err)
+	}
+	ann := of.NewEvaluationContext("ann", map[string]any{"companyid": "acme", "plan": "pro"})
+	of.NewClient(t.Name()).Track(context.Background(), "purchase", ann, of.NewTrackingEventDetails(12.5).Add("currency", "EUR").Add("items", 3))
+	select {
+	case events := <-logged:
+		if len(events) != 1 {
+			t.Fatalf("logged %+v; want one event", events)
+		}
+		if e := events[0]; e.EventName != "purchase" || e.Value != 12.5 || e.Metadata["currency"] != "EUR" || e.Metadata["items"] != "3" ||
+			e.User.UserID != "ann" || e.User.CustomIDs["companyID"] != "acme" || e.User.Custom["plan"] != "pro" {
+			t.Errorf("logged %+v; want the purchase of ann at acme", events)
+		}
+	case <-time.After(30 * time.Second):
+		t.Fatal("nothing was logged")
+	}
+}
+
+// plain is the body of a batch, which is compressed if that is worth it.
+func plain(t *testing.T, r *http.Request) io.Reader {
+	if r.Header.Get("Content-Encoding") != "gzip" {
+		return r.Body
+	}
+	z, err := gzip.NewReader(r.Body)
+	if err != nil {
+		t.Errorf("reading a batch: %v", err)
+		return r.Body
+	}
+	return z
+}
