@@ -66,7 +66,7 @@ func (s *Server) get(ctx context.Context, r *request) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	return r.first(body, v.Time), nil
+	return r.first(body, v.SpecTime), nil
 }
 
 // stream answers with the rules as they are, and with what they become, until
@@ -94,7 +94,7 @@ func (s *Server) stream(r *request, to grpc.ServerStream) error {
 	if err != nil {
 		return err
 	}
-	if err := s.send(to, r.first(sent, v.Time)); err != nil {
+	if err := s.send(to, r.first(sent, v.SpecTime)); err != nil {
 		return err
 	}
 	beat := time.NewTicker(s.options.Heartbeat)
@@ -119,13 +119,13 @@ func (s *Server) stream(r *request, to grpc.ServerStream) error {
 			if body == sent {
 				continue // time passed a boundary that rules name; the rules are the same
 			}
-			if err := s.send(to, response{body.Body(""), v.Time}); err != nil {
+			if err := s.send(to, response{body.Body(""), v.SpecTime}); err != nil {
 				return err
 			}
 			sent = body
 		case <-beat.C:
 			// Gateways end a stream on which nothing has come for a minute or so.
-			if err := s.send(to, nothingNew(v.Time)); err != nil {
+			if err := s.send(to, nothingNew(v.SpecTime)); err != nil {
 				return err
 			}
 		}

@@ -169,7 +169,7 @@ func (w *world) download(t *testing.T, token string, body func(*follower.Version
 	if err != nil {
 		t.Fatal(err)
 	}
-	return string(d.Body("")), v.Time
+	return string(d.Body("")), v.SpecTime
 }
 
 func TestStreamBringsTheBodyOfTheDownloadAndThenEachNewOne(t *testing.T) {
