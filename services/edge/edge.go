@@ -1,7 +1,7 @@
 // Package edge answers what a flag is, and tells everybody who listens when it
 // changes.
 //
-//	log ─▶ follow ─▶ follower (lower, compile, swap) ─┬─▶ statsig, features: one answer
+//	log ─▶ follow ─▶ follower (lower, compile, swap) ─┬─▶ statsig, features, ofrep: one answer
 //	                                                  ├─▶ live: what differs, pushed
 //	                                                  └─▶ forwardproxy: whole bodies, pushed
 //	                                        decisions ─▶ exposure ─▶ facts stream

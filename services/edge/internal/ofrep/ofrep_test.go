@@ -244,7 +244,7 @@ func TestAnEqualAnswerIsNotSentAgain(t *testing.T) {
 			t.Errorf("%s: %d, want %d", c.name, got, c.want)
 		}
 	}
-	w.Put(t, &flags.Metric{Name: "orders", Type: "event_count", Event: "order"})
+	w.Put(t, &flags.Metric{Name: "orders", Type: "event_count", Measure: flags.Measure{Event: "order"}})
 	hidden := w.Gate("internal", edgetest.Everyone())
 	hidden.ClientVisible = new(bool)
 	w.Put(t, hidden)
