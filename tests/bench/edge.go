@@ -13,8 +13,6 @@ import (
 const (
 	// pollPeriod is how often an SDK asks for rules.
 	pollPeriod = 10 * time.Second
-	// greeting is the time over which pollers ask for the first time.
-	greeting = 2 * time.Second
 	// askers are the connections on which requests follow one another.
 	askers = 32
 )
@@ -275,8 +273,7 @@ func (e *edgeBench) polls(ctx context.Context) (table, error) {
 // measured returns the answers of a while of polling, and what they cost the
 // process that gave them, beside what it costs anyway.
 func (s *surge) measured(ctx context.Context, pid int, window time.Duration) (answers int, took time.Duration, err error) {
-	// Everybody once, soon: a server lets go of who connects and says nothing.
-	if _, err := s.trickle(ctx, greeting, greeting); err != nil {
+	if err := s.once(); err != nil {
 		return 0, 0, err
 	}
 	idle, err := spent(pid, func() error { return sleep(ctx, window) })

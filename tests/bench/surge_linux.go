@@ -197,6 +197,20 @@ func (s *surge) flood(ctx context.Context, d time.Duration) (perSecond float64, 
 	return perSecond, s.rest()
 }
 
+// once lets every client ask once, soon: a server lets go of who connects and says
+// nothing.
+func (s *surge) once() error {
+	for _, c := range s.callers {
+		if err := s.send(c); err != nil {
+			return err
+		}
+		if err := s.poll(0, func(*caller) error { return nil }); err != nil {
+			return err
+		}
+	}
+	return s.rest()
+}
+
 // rest waits for the answers that are still on their way.
 func (s *surge) rest() error {
 	none := func(*caller) error { return nil }

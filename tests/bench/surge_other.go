@@ -16,4 +16,5 @@ func (*surge) flood(context.Context, time.Duration) (float64, error) { return 0,
 func (*surge) trickle(context.Context, time.Duration, time.Duration) (int, error) {
 	return 0, errNoEpoll
 }
-func (*surge) close() {}
+func (*surge) once() error { return errNoEpoll }
+func (*surge) close()      {}
