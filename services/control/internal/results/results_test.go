@@ -62,12 +62,12 @@ func newWorld(t *testing.T, change func(*flags.Experiment)) *world {
 	w.state = flags.NewState(w.project)
 	w.put(doc)
 	for i, m := range []flags.Metric{
-		{Name: "buyers", Type: flags.MetricEventUser, Event: "buy"},
-		{Name: "purchases", Type: flags.MetricEventCount, Event: "buy"},
-		{Name: "revenue", Type: flags.MetricSum, Event: "buy"},
-		{Name: "basket", Type: flags.MetricMean, Event: "buy", ValueFrom: "metadata.items"},
-		{Name: "late", Type: flags.MetricEventCount, Event: "buy", WindowHours: 1,
-			Filters: []flags.MetricFilter{{Metadata: "shop", Operator: "none", Values: []string{"outlet"}}}},
+		{Name: "buyers", Type: flags.MetricEventUser, Measure: flags.Measure{Event: "buy"}},
+		{Name: "purchases", Type: flags.MetricEventCount, Measure: flags.Measure{Event: "buy"}},
+		{Name: "revenue", Type: flags.MetricSum, Measure: flags.Measure{Event: "buy"}},
+		{Name: "basket", Type: flags.MetricMean, Measure: flags.Measure{Event: "buy", ValueFrom: "metadata.items"}},
+		{Name: "late", Type: flags.MetricEventCount, WindowHours: 1, Measure: flags.Measure{Event: "buy",
+			Filters: []flags.MetricFilter{{Metadata: "shop", Operator: "none", Values: []string{"outlet"}}}}},
 	} {
 		m.ID = fmt.Sprintf("met_%d", i+1)
 		m.Direction = flags.Increase
@@ -477,7 +477,7 @@ func TestChangedDefinitionsReachTheViews(t *testing.T) {
 	if got := metric(t, w.report(), "purchases")[0].Total.Or(-1); got != 1 {
 		t.Errorf("purchases = %v; want 1", got)
 	}
-	w.put(&flags.Metric{ID: "met_2", Name: "renamed", Type: flags.MetricEventCount, Event: "sell"})
+	w.put(&flags.Metric{ID: "met_2", Name: "renamed", Type: flags.MetricEventCount, Measure: flags.Measure{Event: "sell"}})
 	if got := metric(t, w.report(), "renamed")[0].Total.Or(-1); got != 0 {
 		t.Errorf("the metric after its change = %v; want 0", got)
 	}
