@@ -10,6 +10,6 @@ require (
 	go.uber.org/goleak v1.3.0
 )
 
-require github.com/stretchr/testify v1.12.1 // indirect
+require go.uber.org/mock v0.6.0 // indirect
 
 replace github.com/sluice-flags/sluice/pkg => ../../pkg
