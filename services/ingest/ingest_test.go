@@ -129,7 +129,7 @@ func TestARetryIsOneRow(t *testing.T) {
 			totals[family.GetName()] += m.GetCounter().GetValue()
 		}
 	}
-	if totals["sluice_ingest_acked_total"] != 3 || totals["sluice_ingest_duplicates_total"] != 30 || totals["sluice_ingest_inserted_total"] != 3 || totals["sluice_ingest_internal_events_total"] != 11 {
+	if totals["ingest_acked_total"] != 3 || totals["ingest_duplicates_total"] != 30 || totals["ingest_inserted_total"] != 3 || totals["ingest_internal_events_total"] != 11 {
 		t.Errorf("after eleven bodies that are the same, metrics are %v", totals)
 	}
 }

@@ -45,7 +45,7 @@ func (s *site) checkMetrics() {
 	}
 	named := quoted(t)
 	for name := range documented {
-		if exposed[name] == "" && !slices.ContainsFunc(named, func(n string) bool { return n == strings.TrimPrefix(name, "sluice_ingest_") }) {
+		if exposed[name] == "" && !slices.ContainsFunc(named, func(n string) bool { return n == strings.TrimPrefix(name, "ingest_") }) {
 			t.Errorf("docs/metrics.md describes %s, which no service exposes", name)
 		}
 	}

@@ -11,7 +11,7 @@ type metrics struct {
 func newMetrics(p *Publisher) metrics {
 	door := prometheus.Labels{"door": p.o.Door}
 	counter := func(name, help string) prometheus.Counter {
-		return prometheus.NewCounter(prometheus.CounterOpts{Namespace: "sluice", Subsystem: "ingest", Name: name, Help: help, ConstLabels: door})
+		return prometheus.NewCounter(prometheus.CounterOpts{Subsystem: "ingest", Name: name, Help: help, ConstLabels: door})
 	}
 	m := metrics{
 		acked:      counter("acked_total", "Facts that were stored in the stream and acknowledged, retries left out."),
@@ -25,13 +25,13 @@ func newMetrics(p *Publisher) metrics {
 		return m
 	}
 	p.o.Registerer.MustRegister(m.acked, m.duplicates, m.refused, m.messages, m.bytes, m.unknown,
-		prometheus.NewGaugeFunc(prometheus.GaugeOpts{Namespace: "sluice", Subsystem: "ingest", Name: "queue_bytes", ConstLabels: door,
+		prometheus.NewGaugeFunc(prometheus.GaugeOpts{Subsystem: "ingest", Name: "queue_bytes", ConstLabels: door,
 			Help: "Bytes of facts that wait to be sent."}, func() float64 { return float64(p.waiting()) }))
 	if w := p.o.Window; w != nil {
 		p.o.Registerer.MustRegister(
-			prometheus.NewGaugeFunc(prometheus.GaugeOpts{Namespace: "sluice", Subsystem: "ingest", Name: "window_ids", ConstLabels: door,
+			prometheus.NewGaugeFunc(prometheus.GaugeOpts{Subsystem: "ingest", Name: "window_ids", ConstLabels: door,
 				Help: "Ids in the window that recognises retries."}, func() float64 { return float64(w.Len()) }),
-			prometheus.NewCounterFunc(prometheus.CounterOpts{Namespace: "sluice", Subsystem: "ingest", Name: "window_forgotten_total", ConstLabels: door,
+			prometheus.NewCounterFunc(prometheus.CounterOpts{Subsystem: "ingest", Name: "window_forgotten_total", ConstLabels: door,
 				Help: "Ids that left the window early because too many came."}, func() float64 { return float64(w.Forgotten()) }))
 	}
 	return m

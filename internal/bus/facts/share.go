@@ -68,7 +68,7 @@ func NewShare(conn *bus.Conn, o ShareOptions) *Share {
 	}
 	s := &Share{conn: conn, id: rand.Text(), o: o, leases: make(map[int]*lease)}
 	if o.Registerer != nil {
-		o.Registerer.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{Namespace: "sluice", Subsystem: "ingest", Name: "partitions_held",
+		o.Registerer.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{Subsystem: "ingest", Name: "partitions_held",
 			Help: "Partitions of facts that this process loads just now."}, func() float64 { return float64(s.held.Load()) }))
 	}
 	return s

@@ -181,7 +181,7 @@ func (l *load) ours(round int) (c cost, err error) {
 	return l.measure(func() error {
 		close(gate)
 		for {
-			loaded, err := counter(registry, "sluice_ingest_inserted_total")
+			loaded, err := counter(registry, "ingest_inserted_total")
 			switch {
 			case err != nil:
 				return err

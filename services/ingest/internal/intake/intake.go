@@ -46,9 +46,9 @@ const retryAfter = 2 * time.Second
 // New returns an intake into store. states hands out what a project is now.
 func New(store Store, states auth.States, reg prometheus.Registerer) *Intake {
 	in := &Intake{store: store, states: states, projects: make(map[string]*names)}
-	in.dead = prometheus.NewCounter(prometheus.CounterOpts{Namespace: "sluice", Subsystem: "ingest", Name: "dead_letters_accepted_total",
+	in.dead = prometheus.NewCounter(prometheus.CounterOpts{Subsystem: "ingest", Name: "dead_letters_accepted_total",
 		Help: "Facts that were acknowledged as dead letters because they made no sense."})
-	in.late = prometheus.NewCounter(prometheus.CounterOpts{Namespace: "sluice", Subsystem: "ingest", Name: "unknown_rules_total",
+	in.late = prometheus.NewCounter(prometheus.CounterOpts{Subsystem: "ingest", Name: "unknown_rules_total",
 		Help: "Deliveries with a name or rule that the newest definitions do not have, after waiting for newer ones."})
 	if reg != nil {
 		reg.MustRegister(in.dead, in.late)

@@ -15,7 +15,7 @@ type metrics struct {
 func newMetrics(l *Loader) metrics {
 	partition := prometheus.Labels{"partition": strconv.Itoa(l.o.Partition)}
 	counter := func(name, help string) prometheus.Counter {
-		return prometheus.NewCounter(prometheus.CounterOpts{Namespace: "sluice", Subsystem: "ingest", Name: name, Help: help, ConstLabels: partition})
+		return prometheus.NewCounter(prometheus.CounterOpts{Subsystem: "ingest", Name: name, Help: help, ConstLabels: partition})
 	}
 	m := metrics{
 		inserted: counter("inserted_total", "Facts that this process put into their tables."),
@@ -23,17 +23,17 @@ func newMetrics(l *Loader) metrics {
 		unkept:   counter("dead_stream_full_total", "Messages that do not decode and that the stream of dead facts had no room for."),
 		failures: counter("load_failures_total", "Times that loading stopped and was tried again."),
 		batches:  counter("batches_total", "Batches that this process inserted."),
-		seconds: prometheus.NewHistogram(prometheus.HistogramOpts{Namespace: "sluice", Subsystem: "ingest", Name: "insert_seconds",
+		seconds: prometheus.NewHistogram(prometheus.HistogramOpts{Subsystem: "ingest", Name: "insert_seconds",
 			Help: "How long the inserts of one batch took.", Buckets: prometheus.ExponentialBuckets(0.005, 2, 12), ConstLabels: partition}),
 	}
 	if l.o.Registerer == nil {
 		return m
 	}
 	l.o.Registerer.MustRegister(m.inserted, m.dead, m.unkept, m.failures, m.batches, m.seconds,
-		prometheus.NewGaugeFunc(prometheus.GaugeOpts{Namespace: "sluice", Subsystem: "ingest", Name: "lag_messages",
+		prometheus.NewGaugeFunc(prometheus.GaugeOpts{Subsystem: "ingest", Name: "lag_messages",
 			Help: "Messages that were stored and are not loaded, as of the last batch.", ConstLabels: partition},
 			func() float64 { return float64(l.pending.Load()) }),
-		prometheus.NewGaugeFunc(prometheus.GaugeOpts{Namespace: "sluice", Subsystem: "ingest", Name: "lag_seconds",
+		prometheus.NewGaugeFunc(prometheus.GaugeOpts{Subsystem: "ingest", Name: "lag_seconds",
 			Help: "Age of the oldest message that is not loaded.", ConstLabels: partition},
 			func() float64 {
 				if at := l.oldest.Load(); at != 0 {

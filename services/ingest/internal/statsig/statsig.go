@@ -53,9 +53,9 @@ func New(keys *auth.Resolver, accept Accepter, reg prometheus.Registerer) *API {
 		keys: keys, accept: accept,
 		memory: semaphore.NewWeighted(bodyBytes),
 		decode: semaphore.NewWeighted(int64(2 * runtime.GOMAXPROCS(0))),
-		internal: prometheus.NewCounter(prometheus.CounterOpts{Namespace: "sluice", Subsystem: "ingest", Name: "internal_events_total",
+		internal: prometheus.NewCounter(prometheus.CounterOpts{Subsystem: "ingest", Name: "internal_events_total",
 			Help: "Events of SDKs about themselves that were acknowledged and not stored."}),
-		exceptions: prometheus.NewCounter(prometheus.CounterOpts{Namespace: "sluice", Subsystem: "ingest", Name: "sdk_exceptions_total",
+		exceptions: prometheus.NewCounter(prometheus.CounterOpts{Subsystem: "ingest", Name: "sdk_exceptions_total",
 			Help: "Reports of SDKs about their own failures."}),
 	}
 	if reg != nil {
