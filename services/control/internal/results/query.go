@@ -12,6 +12,7 @@ import (
 	"github.com/ClickHouse/clickhouse-go/v2"
 
 	"github.com/sluice-flags/sluice/internal/warehouse"
+	"github.com/sluice-flags/sluice/pkg/stats"
 )
 
 // The questions. Names travel as parameters, never as text.
@@ -42,15 +43,6 @@ type unitCount struct {
 	group    uint8
 	excluded string
 	units    uint64
-}
-
-// moments describe the units of a group that have a value of a metric.
-type moments struct {
-	metric                       string
-	group                        uint8
-	units                        uint64
-	mean, m2                     float64
-	weightMean, weightM2, common float64 // of the weight, and both: for ratios
 }
 
 func query(ctx context.Context, db *warehouse.DB, project, experiment string) (facts, error) {
@@ -85,7 +77,12 @@ func query(ctx context.Context, db *warehouse.DB, project, experiment string) (f
 	}
 	err = rows(momentsSQL, func(scan func(...any) error) error {
 		var m moments
-		err := scan(&m.metric, &m.group, &m.units, &m.mean, &m.m2, &m.weightMean, &m.weightM2, &m.common)
+		v := &m.values
+		err := scan(&m.metric, &m.group, &v.N, &v.Mean[stats.Numerator], &v.C[stats.Numerator][stats.Numerator],
+			&v.Mean[stats.Denominator], &v.C[stats.Denominator][stats.Denominator], &v.C[stats.Numerator][stats.Denominator])
+		v.C[stats.Denominator][stats.Numerator] = v.C[stats.Numerator][stats.Denominator]
+		m.analysed, m.units, m.mean, m.m2 = v.N, v.N, v.Mean[stats.Numerator], v.C[stats.Numerator][stats.Numerator]
+		m.weightMean, m.weightM2, m.common = v.Mean[stats.Denominator], v.C[stats.Denominator][stats.Denominator], v.C[stats.Numerator][stats.Denominator]
 		f.moments = append(f.moments, m)
 		return err
 	})
