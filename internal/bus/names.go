@@ -17,6 +17,7 @@ const (
 	DeadFactsStream   = "FACTS_DEAD"    // facts that could not be loaded, with the reason
 	PlansStream       = "FACTS_PLANS"   // which facts were loaded together
 	LoadersStream     = "FACTS_LOADERS" // who loads which partition just now
+	FactKeysStream    = "FACTS_KEYS"    // the secret by which each project hashes ids of units
 	flagsStreamPrefix = "FLAGS_"
 )
 
@@ -66,6 +67,10 @@ func DeadFactsSubject(project, kind string) string {
 
 // PlansSubject is where the plans of a partition of facts go.
 func PlansSubject(partition int) string { return "facts_plans." + strconv.Itoa(partition) }
+
+// FactKeySubject is where the secret of a project is by which ids of units are
+// hashed. The first message counts.
+func FactKeySubject(project string) string { return "facts_keys." + project }
 
 // LoaderSubject is where a process that loads facts says that it is there.
 func LoaderSubject(member string) string { return "facts_loaders.member." + member }

@@ -39,6 +39,7 @@ const (
 	headsBytes   = 16 << 20
 	plansBytes   = 64 << 20 // half a million plans, two a second for three days
 	loadersBytes = 1 << 20
+	keysBytes    = 16 << 20
 
 	// logIDKey is where a stream's metadata has the id of the log in it.
 	logIDKey = "sluice_log_id"
@@ -104,6 +105,17 @@ func PlansConfig(l Limits) jetstream.StreamConfig {
 	c.Description = "which facts were loaded together"
 	c.Duplicates = flagsDedupe
 	c.MaxAge = factsAge + time.Hour // never before the facts themselves
+	return c
+}
+
+// FactKeysConfig is the stream of secrets by which projects hash ids of units: one
+// message of each project that wants that, which nothing replaces or removes.
+func FactKeysConfig(l Limits) jetstream.StreamConfig {
+	l = l.withDefaults()
+	c := base(FactKeysStream, FactKeySubject("*"), keysBytes, l.Replicas)
+	c.Description = "the secret by which each project hashes ids of units"
+	c.Duplicates = flagsDedupe
+	c.DenyDelete, c.DenyPurge = true, true
 	return c
 }
 
@@ -209,7 +221,7 @@ var ErrUnknownProject = errors.New("unknown project")
 // EnsureShared makes the streams that all projects share, unless they are
 // there, and checks the settings of those that are.
 func EnsureShared(ctx context.Context, c *Conn, l Limits) error {
-	for _, want := range []jetstream.StreamConfig{HeadsConfig(l), FactsConfig(l), DeadFactsConfig(l), PlansConfig(l), LoadersConfig(l)} {
+	for _, want := range []jetstream.StreamConfig{HeadsConfig(l), FactsConfig(l), DeadFactsConfig(l), PlansConfig(l), LoadersConfig(l), FactKeysConfig(l)} {
 		if _, err := ensure(ctx, c, want); err != nil {
 			return err
 		}

@@ -18,4 +18,5 @@ const (
 	maxEntities   = 10_000   // definitions of one project
 	maxTags       = 100      // of one entity
 	maxBatch      = 5000     // changes in one batch of ids
+	maxField      = 100      // bytes of the name of a user's attribute
 )
