@@ -21,6 +21,14 @@ type ExperimentRow struct {
 	Groups       []GroupRow // by the index that exposures carry
 	Metrics      []string   // ids
 	Version      uint64     // the row with the highest one counts
+	Gate         *GateRow   // what it is a step of; nil for an experiment
+}
+
+// GateRow is the step of a gate's rule that an [ExperimentRow] stands for.
+type GateRow struct {
+	Gate, Rule string
+	Step       int
+	RuleID     string // as in exposures
 }
 
 // GroupRow is one group of an [ExperimentRow].
@@ -54,7 +62,7 @@ type FilterRow struct {
 
 const (
 	insertExperiments = `INSERT INTO experiments (project, name, experiment_id, status, environment, unit_type,
-		started_at, ended_at, groups, metrics, version)`
+		started_at, ended_at, groups, metrics, version, kind, gate, rule, step, rule_id)`
 	insertMetrics = `INSERT INTO metrics (project, name, metric_id, type, event, value_key, filters, window_ms, direction, version)`
 )
 
@@ -73,7 +81,12 @@ func (db *DB) PutExperiments(ctx context.Context, token string, rows []Experimen
 		for i, g := range r.Groups {
 			groups[i] = map[string]any{"id": g.ID, "name": g.Name, "share": g.Share, "control": g.Control}
 		}
-		return b.Append(r.Project, r.Name, r.ExperimentID, r.Status, r.Environment, r.UnitType, started, ended, groups, r.Metrics, r.Version)
+		kind, gate := KindExperiment, GateRow{}
+		if r.Gate != nil {
+			kind, gate = KindGate, *r.Gate
+		}
+		return b.Append(r.Project, r.Name, r.ExperimentID, r.Status, r.Environment, r.UnitType, started, ended, groups, r.Metrics, r.Version,
+			kind, gate.Gate, gate.Rule, uint32(gate.Step), gate.RuleID)
 	})
 }
 

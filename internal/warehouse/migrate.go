@@ -13,9 +13,10 @@ import (
 	"github.com/sluice-flags/sluice/schemas"
 )
 
-// viewsFile holds the analysts' views. They hold no data, so they are not
-// migrated step by step but made anew from the file that belongs to this binary.
-const viewsFile = "views.sql"
+// viewsFiles hold the analysts' views. They hold no data, so they are not
+// migrated step by step but made anew from the files that belong to this binary.
+// A view may ask others that are made after it.
+const viewsFiles = "views*.sql"
 
 // Migrate brings the database to the tables and views of this binary. It may
 // run at every start, and on an up-to-date database it changes nothing. Several
@@ -36,14 +37,25 @@ func Migrate(ctx context.Context, db *DB) error {
 	if _, err := provider.Up(ctx); err != nil {
 		return fmt.Errorf("migrating the warehouse: %w", err)
 	}
-	views, err := v.render(viewsFile)
+	return v.views(ctx, db)
+}
+
+// views makes the views anew.
+func (v variant) views(ctx context.Context, db *DB) error {
+	files, err := fs.Glob(schemas.ClickHouse, viewsFiles)
 	if err != nil {
-		return fmt.Errorf("migrating the warehouse: %w", err)
+		return fmt.Errorf("making the views: %w", err)
 	}
-	for _, statement := range views {
-		if err := db.conn.Exec(ctx, statement); err != nil {
-			name, _, _ := strings.Cut(statement, "\n")
-			return fmt.Errorf("making a view (%s): %w", name, err)
+	for _, name := range files {
+		statements, err := v.render(name)
+		if err != nil {
+			return fmt.Errorf("making the views: %w", err)
+		}
+		for _, statement := range statements {
+			if err := db.conn.Exec(ctx, statement); err != nil {
+				first, _, _ := strings.Cut(statement, "\n")
+				return fmt.Errorf("making a view (%s): %w", first, err)
+			}
 		}
 	}
 	return nil
@@ -51,7 +63,7 @@ func Migrate(ctx context.Context, db *DB) error {
 
 // migrations are the numbered files of the schema, as they are for v.
 func (v variant) migrations() ([]*goose.Migration, error) {
-	files, err := fs.Glob(schemas.ClickHouse, "*_*.sql")
+	files, err := fs.Glob(schemas.ClickHouse, "[0-9]*_*.sql")
 	if err != nil {
 		return nil, err
 	}

@@ -326,7 +326,7 @@ func TestFactsAreKeptAsLongAsTheirProjectSays(t *testing.T) {
 }
 
 func TestMigrationsOnlyGoForward(t *testing.T) {
-	files, err := fs.Glob(schemas.ClickHouse, "*_*.sql")
+	files, err := fs.Glob(schemas.ClickHouse, "[0-9]*_*.sql")
 	must(t, err)
 	for i, name := range files {
 		text, err := fs.ReadFile(schemas.ClickHouse, name)

@@ -48,6 +48,9 @@ WITH
           AND e.environment = study.1 AND e.unit_type = study.2 AND e.group_index != 255
           AND e.ts >= fromUnixTimestamp64Milli(toInt64(study.3), 'UTC') AND e.ts < fromUnixTimestamp64Milli(toInt64(study.4), 'UTC')
         GROUP BY unit_key
+        UNION ALL
+        SELECT unit_key, first, mask
+        FROM gate_exposures(project = {project:String}, experiment = {experiment:String})
     )
 SELECT
     unit_key,
