@@ -25,6 +25,13 @@ type native struct {
 // maxIdle bounds the connections that are kept.
 const maxIdle = 4
 
+// open makes the first connection, so that greetings are over when work begins,
+// and asks something: an embedded engine takes it for a reason to end when a
+// connection goes without.
+func (n *native) open(ctx context.Context) error {
+	return n.send(ctx, ch.Query{Body: "SET insert_deduplicate = 1"})
+}
+
 // send runs a query. A connection that was kept may be one that the server has
 // forgotten, so then a new one is tried: what is sent carries a token, and twice
 // is once.
@@ -47,14 +54,19 @@ func (n *native) do(ctx context.Context, c *ch.Client, q ch.Query) error {
 		_ = c.Close() // nobody knows what it would say next
 		return err
 	}
+	n.keep(c)
+	return nil
+}
+
+// keep keeps a connection for later.
+func (n *native) keep(c *ch.Client) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	if n.closed || len(n.idle) == maxIdle {
 		_ = c.Close()
-		return nil
+		return
 	}
 	n.idle = append(n.idle, c)
-	return nil
 }
 
 // kept takes a connection that was kept, the one that was used last, or nil.

@@ -68,7 +68,12 @@ func Open(ctx context.Context, c Config) (*DB, error) {
 	if err != nil {
 		return nil, fmt.Errorf("opening the warehouse at %s: %w", c.Addr, err)
 	}
-	return &DB{conn: conn, native: &native{config: c}, config: c}, nil
+	db := &DB{conn: conn, native: &native{config: c}, config: c}
+	if err := db.native.open(ctx); err != nil {
+		_ = db.Close() // the first failure says more
+		return nil, fmt.Errorf("opening the warehouse at %s: %w", c.Addr, err)
+	}
+	return db, nil
 }
 
 func connect(ctx context.Context, c Config, database string) (driver.Conn, error) {
