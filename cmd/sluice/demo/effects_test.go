@@ -48,7 +48,7 @@ func rules(t *testing.T) *eval.Ruleset {
 func TestIntervalsCoverTheTrueEffectsAtTheNominalRate(t *testing.T) {
 	const (
 		runs     = 200
-		visitors = int(opening / openingEvery) // those of the first minute
+		visitors = int(20 * time.Second / openingEvery) // those of the first twenty seconds
 		nominal  = 1 - stats.DefaultAlpha
 	)
 	ruleset := rules(t)
