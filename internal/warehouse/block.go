@@ -167,6 +167,7 @@ type exposureColumns struct {
 	layer, parameter                 *wordColumn
 	sequence                         *fixedColumn
 	sdkType, sdkVersion, reason      *wordColumn
+	metadata                         *mapColumn
 	days                             *fixedColumn
 }
 
@@ -179,7 +180,7 @@ func newExposureColumns() (c exposureColumns) {
 		time: t.times("ts"), received: t.times("received_at"), id: t.ids("event_id"),
 		value: t.texts("value"), layer: t.words("layer"), parameter: t.words("parameter"), sequence: t.fixed("sequence", proto.ColumnTypeUInt64, 8),
 		sdkType: t.words("sdk_type"), sdkVersion: t.words("sdk_version"), reason: t.words("reason"),
-		days: t.days(),
+		metadata: t.maps("metadata"), days: t.days(),
 	}
 	c.table = t
 	return c
@@ -263,6 +264,7 @@ func (b *visitor) Exposure(e *events.ExposureRecord) {
 	c.sdkType.text(e.SDKType)
 	c.sdkVersion.text(e.SDKVersion)
 	c.reason.text(e.Reason)
+	c.metadata.pairs(e.Metadata)
 	c.days.uint16(b.days)
 }
 

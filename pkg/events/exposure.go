@@ -19,8 +19,9 @@ const NoGroup = 255
 
 // Exposure is a fact: this unit got this value by this rule, at this time.
 //
-// It holds the unit's id and nothing else about it. Attributes that decided
-// the rule, private or not, never become part of a fact.
+// It holds the unit's id and nothing else about it, but attributes that the
+// project lists. Others that decided the rule, and private ones always, never
+// become part of a fact.
 type Exposure struct {
 	ID          FactID
 	Time        int64 // when the unit was exposed, milliseconds
@@ -44,4 +45,6 @@ type Exposure struct {
 	SDKType    string
 	SDKVersion string
 	Reason     string // the evaluator's reason as the sender gave it
+
+	Metadata []Pair // attributes that the project keeps, as "user.<name>"; marks, as "sluice.<mark>"
 }

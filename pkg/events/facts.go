@@ -28,9 +28,10 @@ var (
 	ErrFactsCorrupt = errors.New("corrupt facts message")
 )
 
-// factsV1 is the first byte of every message in the format below. A message
+// The version is the first byte of every message in the format below. A message
 // once written is decoded for ever: a new field means a new version here and
-// in the decoder, never another meaning of this one.
+// in the decoder, never another meaning of an old one. A batch is written in the
+// oldest version that holds it, so that loaders may be updated last.
 //
 //	batch    = version text(project) list(exposure) list(event) list(dead)
 //	list(x)  = uvarint(count) x…
@@ -40,7 +41,12 @@ var (
 //
 // Times differ little and texts repeat a lot (names, rules, SDKs, units), so
 // an exposure takes about 40 bytes, of which 16 are its id.
-const factsV1 = 1
+//
+// An exposure of version 2 ends with the list of its metadata.
+const (
+	factsV1 = 1
+	factsV2 = 2
+)
 
 const (
 	flagOverride = 1 << iota // of an exposure
@@ -55,7 +61,11 @@ func EncodeBatch(b Batch) []byte { return AppendBatch(nil, b) }
 
 // AppendBatch appends the message for b to dst and returns the result.
 func AppendBatch(dst []byte, b Batch) []byte {
-	w := factsWriter{buf: append(dst, factsV1), texts: make(map[string]uint64)}
+	w := factsWriter{version: factsV1, texts: make(map[string]uint64)}
+	if slices.ContainsFunc(b.Exposures, func(e Exposure) bool { return len(e.Metadata) > 0 }) {
+		w.version = factsV2
+	}
+	w.buf = append(dst, w.version)
 	w.text(b.Project)
 
 	w.uint(uint64(len(b.Exposures)))
@@ -74,9 +84,10 @@ func AppendBatch(dst []byte, b Batch) []byte {
 }
 
 type factsWriter struct {
-	buf   []byte
-	texts map[string]uint64
-	last  int64
+	version byte
+	buf     []byte
+	texts   map[string]uint64
+	last    int64
 }
 
 func (w *factsWriter) uint(v uint64) { w.buf = binary.AppendUvarint(w.buf, v) }
@@ -127,6 +138,9 @@ func (w *factsWriter) exposure(e *Exposure) {
 	w.text(e.SDKType)
 	w.text(e.SDKVersion)
 	w.text(e.Reason)
+	if w.version >= factsV2 {
+		w.pairs(e.Metadata)
+	}
 }
 
 func (w *factsWriter) event(e *Event) {
@@ -200,6 +214,7 @@ func (b *batchBuilder) Exposure(e *ExposureRecord) {
 		UnitType: b.text(e.UnitType), UnitID: b.text(e.UnitID),
 		Value: b.text(e.Value), Layer: b.text(e.Layer), Parameter: b.text(e.Parameter), Sequence: e.Sequence,
 		SDKType: b.text(e.SDKType), SDKVersion: b.text(e.SDKVersion), Reason: b.text(e.Reason),
+		Metadata: b.pairs(e.Metadata),
 	})
 }
 

@@ -53,7 +53,8 @@ func sample() events.Batch {
 
 func TestABatchComesBackAsItWas(t *testing.T) {
 	for name, want := range map[string]events.Batch{
-		"every field": sample(),
+		"every field": marked(),
+		"no metadata": sample(),
 		"nothing":     {},
 		"no facts":    {Project: "shop"},
 	} {
@@ -111,18 +112,27 @@ func TestEveryReleasedMessageStillDecodes(t *testing.T) {
 	}
 }
 
-func TestTheNewestGoldenMessageIsWhatWeWrite(t *testing.T) {
-	want, err := os.ReadFile("../../schemas/facts/batch_v1.bin")
-	if err != nil {
-		t.Fatal(err)
-	}
-	if got := events.EncodeBatch(sample()); !bytes.Equal(got, want) {
-		t.Errorf("EncodeBatch(sample) = %x, want the golden %x", got, want)
+// marked is a sample whose second exposure says more than its unit's id.
+func marked() events.Batch {
+	b := sample()
+	b.Exposures[1].Metadata = []events.Pair{{Name: "sluice.sent_time", Value: "1790000900000"}, {Name: "user.country", Value: "NZ"}}
+	return b
+}
+
+func TestABatchIsWrittenInTheOldestVersionThatHoldsIt(t *testing.T) {
+	for path, b := range map[string]events.Batch{"batch_v1.bin": sample(), "batch_v2.bin": marked()} {
+		want, err := os.ReadFile("../../schemas/facts/" + path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := events.EncodeBatch(b); !bytes.Equal(got, want) {
+			t.Errorf("EncodeBatch gives %x, want the golden %s: %x", got, path, want)
+		}
 	}
 }
 
 func TestADamagedMessageIsRefused(t *testing.T) {
-	message := events.EncodeBatch(sample())
+	message := events.EncodeBatch(marked())
 	for n := range len(message) {
 		if _, err := events.DecodeBatch(message[:n]); !errors.Is(err, events.ErrFactsCorrupt) {
 			t.Errorf("DecodeBatch(first %d of %d bytes) = %v, want ErrFactsCorrupt", n, len(message), err)
@@ -131,8 +141,8 @@ func TestADamagedMessageIsRefused(t *testing.T) {
 	if _, err := events.DecodeBatch(append(message, 0)); !errors.Is(err, events.ErrFactsCorrupt) {
 		t.Errorf("DecodeBatch(message and one byte) = %v, want ErrFactsCorrupt", err)
 	}
-	if _, err := events.DecodeBatch([]byte{2}); !errors.Is(err, events.ErrFactsVersion) {
-		t.Errorf("DecodeBatch(version 2) = %v, want ErrFactsVersion", err)
+	if _, err := events.DecodeBatch([]byte{3}); !errors.Is(err, events.ErrFactsVersion) {
+		t.Errorf("DecodeBatch(version 3) = %v, want ErrFactsVersion", err)
 	}
 }
 
@@ -155,6 +165,7 @@ func TestIDsNamesEveryFactOnce(t *testing.T) {
 
 func FuzzDecodeBatch(f *testing.F) {
 	f.Add(events.EncodeBatch(sample()))
+	f.Add(events.EncodeBatch(marked()))
 	f.Add(events.EncodeBatch(events.Batch{}))
 	f.Add([]byte{1, 0, 0, 0xff, 0xff, 0xff, 0xff, 0x7f})
 	f.Fuzz(func(t *testing.T, message []byte) {

@@ -26,6 +26,7 @@ type (
 		Value, Layer, Parameter         Text
 		Sequence                        uint64
 		SDKType, SDKVersion, Reason     Text
+		Metadata                        []TextPair
 	}
 	EventRecord struct {
 		ID                                  FactID
@@ -62,6 +63,8 @@ type FactsReader struct {
 	last  int64
 	bad   string
 
+	version byte
+
 	exposure ExposureRecord
 	event    EventRecord
 	dead     DeadRecord
@@ -79,8 +82,8 @@ func (r *FactsReader) Read(message []byte, v FactsVisitor) error {
 	if len(message) == 0 {
 		return fmt.Errorf("%w: empty", ErrFactsCorrupt)
 	}
-	if version := message[0]; version != factsV1 {
-		return fmt.Errorf("%w: %d", ErrFactsVersion, version)
+	if r.version = message[0]; r.version != factsV1 && r.version != factsV2 {
+		return fmt.Errorf("%w: %d", ErrFactsVersion, r.version)
 	}
 	// One copy of the message; every text is a slice of it.
 	r.buf, r.texts, r.last, r.bad = string(message[1:]), r.texts[:0], 0, ""
@@ -237,6 +240,9 @@ func (r *FactsReader) readExposure() {
 	e.SDKType = r.text()
 	e.SDKVersion = r.text()
 	e.Reason = r.text()
+	if e.Metadata = e.Metadata[:0]; r.version >= factsV2 {
+		e.Metadata = r.pairs(e.Metadata)
+	}
 }
 
 func (r *FactsReader) readEvent() {

@@ -10,7 +10,7 @@ const perText = 4 // a marker and a length of up to 2 MiB
 func exposureSize(e *events.Exposure) int {
 	return 16 + 10 + 10 + 2 + 10 + 12*perText +
 		len(e.Environment) + len(e.Kind) + len(e.Name) + len(e.RuleID) + len(e.UnitType) + len(e.UnitID) +
-		len(e.Value) + len(e.Layer) + len(e.Parameter) + len(e.SDKType) + len(e.SDKVersion) + len(e.Reason)
+		len(e.Value) + len(e.Layer) + len(e.Parameter) + len(e.SDKType) + len(e.SDKVersion) + len(e.Reason) + pairsSize(e.Metadata)
 }
 
 func eventSize(e *events.Event) int {
