@@ -100,7 +100,7 @@ func (p *platform) listen() (err error) {
 		return err
 	}
 	p.front = &web.Server{Addr: p.settings.Listen, Handler: web.Middleware(p.logger, p.settings.Proxies.Handler(p.mux)), Drain: p.settings.Drain / 2, Logger: p.logger}
-	p.ops = &web.Server{Addr: p.settings.Ops, Handler: telemetry.Ops(p.registry, p.ready), Logger: p.logger}
+	p.ops = &web.Server{Addr: p.settings.Ops, Handler: telemetry.Ops(p.registry, p.ready, p.degraded), Logger: p.logger}
 	return web.Listen(p.front, p.ops)
 }
 
@@ -195,6 +195,9 @@ func (p *platform) ready() error {
 	}
 	return errors.Join(p.control.Ready(), p.edge.Ready(), p.ingest.Ready())
 }
+
+// degraded says what does not work although everything answers.
+func (p *platform) degraded() error { return p.ingest.Degraded() }
 
 const adminFile = "admin.key"
 

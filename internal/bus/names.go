@@ -12,13 +12,13 @@ import (
 
 // The streams. Each project has one for its definitions besides these.
 const (
-	HeadsStream       = "HEADS"         // last recorded head of each project's log
-	FactsStream       = "FACTS"         // exposures and events on their way to the warehouse
-	DeadFactsStream   = "FACTS_DEAD"    // facts that could not be loaded, with the reason
-	PlansStream       = "FACTS_PLANS"   // which facts were loaded together
-	LoadersStream     = "FACTS_LOADERS" // who loads which partition just now
-	FactKeysStream    = "FACTS_KEYS"    // the secret by which each project hashes ids of units
-	flagsStreamPrefix = "FLAGS_"
+	HeadsStream     = "HEADS"         // last recorded head of each project's log
+	FactsStream     = "FACTS"         // exposures and events on their way to the warehouse
+	DeadFactsStream = "FACTS_DEAD"    // facts that could not be loaded, with the reason
+	PlansStream     = "FACTS_PLANS"   // which facts were loaded together
+	LoadersStream   = "FACTS_LOADERS" // who loads which partition just now
+	FactKeysStream  = "FACTS_KEYS"    // the secret by which each project hashes ids of units
+	FlagsStreams    = "FLAGS_"        // begins the names of those of definitions
 )
 
 // OrgProject is the reserved project of people, roles and the list of projects.
@@ -34,12 +34,19 @@ var projectID = regexp.MustCompile(`^([a-z][a-z0-9_]{0,31}|_org)$`)
 // digits and '_', beginning with a letter, at most 32; or [OrgProject].
 func ValidProject(id string) bool { return projectID.MatchString(id) }
 
+// Where canaries go, to be stored and read by nobody: no project can have such a
+// name. See [Health].
+const (
+	FactsCanary = "facts._canary"
+	HeadsCanary = "heads._canary"
+)
+
 // FlagsStream names the stream of a project's definitions.
-func FlagsStream(project string) string { return flagsStreamPrefix + project }
+func FlagsStream(project string) string { return FlagsStreams + project }
 
 // ProjectOf is the inverse of [FlagsStream].
 func ProjectOf(stream string) (project string, ok bool) {
-	project, ok = strings.CutPrefix(stream, flagsStreamPrefix)
+	project, ok = strings.CutPrefix(stream, FlagsStreams)
 	return project, ok && ValidProject(project)
 }
 

@@ -327,6 +327,10 @@ func TestADiskThatFailsCostsOnlyTheSnapshot(t *testing.T) {
 		if got := value(t, reg, "snapshot_write_failed_total"); got == 0 {
 			t.Error("snapshot_write_failed_total = 0; want it counted")
 		}
+		time.Sleep(time.Minute)
+		if got := value(t, reg, "snapshot_age_seconds"); got < 60 {
+			t.Errorf("snapshot_age_seconds = %v a minute after the disk failed", got)
+		}
 	})
 }
 

@@ -1,6 +1,9 @@
 package follow
 
 import (
+	"sync"
+	"time"
+
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/sluice-flags/sluice/internal/telemetry"
@@ -12,9 +15,11 @@ type metrics struct {
 	snapshotFailures                 prometheus.Counter
 	snapshotsDamaged                 prometheus.Counter
 	stale                            prometheus.Gauge
+	unsaved                          *unsaved
 }
 
 func newMetrics(reg prometheus.Registerer) *metrics {
+	behind := &unsaved{since: make(map[*Follower]time.Time)}
 	counter := func(name, help string) prometheus.Counter {
 		return telemetry.Register(reg, prometheus.NewCounter(prometheus.CounterOpts{Name: name, Help: help}))
 	}
@@ -29,5 +34,40 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 			Name: "projects_stale",
 			Help: "Projects whose state cannot be shown to be the newest just now.",
 		})),
+		unsaved: telemetry.Register(reg, behind),
 	}
+}
+
+// unsaved are the followers whose snapshot is not of their state, and since when.
+type unsaved struct {
+	mu    sync.Mutex
+	since map[*Follower]time.Time
+}
+
+// set notes that the snapshot of f is behind its state from now on, if it was not
+// before, or that it is not any longer.
+func (u *unsaved) set(f *Follower, behind bool) {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	if _, was := u.since[f]; behind && !was {
+		u.since[f] = time.Now()
+	} else if !behind {
+		delete(u.since, f)
+	}
+}
+
+var snapshotAge = prometheus.NewDesc("snapshot_age_seconds", "Longest time for which a project's snapshot on the disk has not been of its newest state.", nil, nil)
+
+// Describe implements [prometheus.Collector].
+func (u *unsaved) Describe(out chan<- *prometheus.Desc) { out <- snapshotAge }
+
+// Collect implements [prometheus.Collector].
+func (u *unsaved) Collect(out chan<- prometheus.Metric) {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	oldest := 0.0
+	for _, since := range u.since {
+		oldest = max(oldest, time.Since(since).Seconds())
+	}
+	out <- prometheus.MustNewConstMetric(snapshotAge, prometheus.GaugeValue, oldest)
 }

@@ -171,13 +171,16 @@ func (f *Follower) saveSnapshots(ctx context.Context) {
 			return
 		}
 		saved = v.head
+		f.metrics.unsaved.set(f, f.Head() != saved)
 	}
+	defer f.metrics.unsaved.set(f, false) // nobody's any longer
 	defer save()
 	for {
 		select {
 		case <-ctx.Done():
 			return
 		case <-f.dirty:
+			f.metrics.unsaved.set(f, true)
 		}
 		if saved.Seq > 0 && !lifecycle.Sleep(ctx, snapshotEvery) {
 			return

@@ -44,8 +44,10 @@ func Register[C prometheus.Collector](reg prometheus.Registerer, c C) C {
 }
 
 // Health registers /healthz, which answers while the process is alive, and
-// /readyz, which answers 503 with the reason while ready returns an error.
-func Health(mux *http.ServeMux, ready func() error) {
+// /readyz, which answers 503 with the reason while ready returns an error. What
+// degraded returns is said there too, and leaves the answer 200: something does
+// not work, and sending requests elsewhere would not help.
+func Health(mux *http.ServeMux, ready func() error, degraded ...func() error) {
 	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) {
 		fmt.Fprintln(w, "ok")
 	})
@@ -57,13 +59,18 @@ func Health(mux *http.ServeMux, ready func() error) {
 			return
 		}
 		fmt.Fprintln(w, "ready")
+		for _, part := range degraded {
+			if err := part(); err != nil {
+				fmt.Fprintln(w, "degraded:", err)
+			}
+		}
 	})
 }
 
 // Ops returns the handler of the operators' listener: metrics, health, profiles.
-func Ops(reg prometheus.Gatherer, ready func() error) http.Handler {
+func Ops(reg prometheus.Gatherer, ready func() error, degraded ...func() error) http.Handler {
 	mux := http.NewServeMux()
-	Health(mux, ready)
+	Health(mux, ready, degraded...)
 	mux.Handle("GET /metrics", promhttp.HandlerFor(reg, promhttp.HandlerOpts{}))
 	mux.HandleFunc("GET /debug/pprof/", pprof.Index)
 	mux.HandleFunc("GET /debug/pprof/profile", pprof.Profile)

@@ -51,3 +51,12 @@ func TestManyOfAKindShareTheirMetrics(t *testing.T) {
 		t.Errorf("Register() twice = %p and %p, of another name %p, of no registry %p; want the first two the same", one, two, other, alone)
 	}
 }
+
+func TestWhatIsDegradedIsSaidAndStaysReady(t *testing.T) {
+	ops := telemetry.Ops(telemetry.NewRegistry(), func() error { return nil }, func() error { return errors.New("facts wait") })
+	w := httptest.NewRecorder()
+	ops.ServeHTTP(w, httptest.NewRequest(http.MethodGet, "/readyz", nil))
+	if want := "ready\ndegraded: facts wait\n"; w.Code != http.StatusOK || w.Body.String() != want {
+		t.Errorf("GET /readyz = %d %q; want 200 %q", w.Code, w.Body, want)
+	}
+}

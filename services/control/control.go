@@ -14,6 +14,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net/http"
+	"sync"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -57,6 +58,7 @@ type Service struct {
 	deps     Deps
 	opts     Options
 	projects *project.Projects
+	health   *bus.Health
 	results  *results.Service
 	api      *api.API
 }
@@ -74,6 +76,9 @@ func New(deps Deps, opts Options) (*Service, error) {
 	}
 	s := &Service{deps: deps, opts: opts}
 	s.projects = project.New(project.Source{Log: s.openLog, Follower: s.follower, Provision: s.provision})
+	s.health = bus.NewHealth(deps.Bus, bus.HealthOptions{
+		Canary: bus.HeadsCanary, Streams: []string{bus.FlagsStreams, bus.HeadsStream}, Registerer: deps.Registerer,
+	})
 	s.results = results.New(deps.Warehouse)
 	s.api = api.New(s.projects, auth.NewResolver(s.state, "control", deps.Registerer), s.results)
 	return s, nil
@@ -89,6 +94,9 @@ const mirrorEvery = time.Second
 // keeps the warehouse's copy of experiments and metrics current, for those who
 // ask it in SQL. It ends with ctx.
 func (s *Service) Run(ctx context.Context) error {
+	var work sync.WaitGroup
+	defer work.Wait()
+	work.Go(func() { _ = s.health.Run(ctx) }) // ends with ctx, and never otherwise
 	tick := time.NewTicker(mirrorEvery)
 	defer tick.Stop()
 	for {
@@ -121,11 +129,13 @@ func (s *Service) mirror(ctx context.Context) error {
 	return errors.Join(errs...)
 }
 
-// Ready is nil when the service can answer, and otherwise says why it cannot.
+// Ready is nil when the service can answer and what it is told to change is
+// stored, and otherwise says why not. It answers readers all the same while
+// nothing is stored.
 func (s *Service) Ready() error {
 	for _, f := range s.deps.Followers.All() {
 		if f.Project() == bus.OrgProject && f.State() != nil {
-			return nil
+			return s.health.Stores()
 		}
 	}
 	return errors.New("the organisation's log has not been read yet")

@@ -60,6 +60,7 @@ type Service struct {
 	options   Options
 	logger    *slog.Logger
 	publisher *facts.Publisher
+	health    *bus.Health
 	share     *facts.Share
 	loaders   []*loader.Loader
 	statsig   *statsig.API
@@ -86,6 +87,9 @@ func New(d Deps, o Options) (*Service, error) {
 	s.publisher = facts.NewPublisher(d.Bus, facts.Options{
 		Partitions: o.Partitions, Window: facts.NewWindow(0, 0), Door: "ingest", Logger: d.Logger, Registerer: d.Registerer,
 	})
+	s.health = bus.NewHealth(d.Bus, bus.HealthOptions{
+		Canary: bus.FactsCanary, Streams: []string{bus.FactsStream, bus.PlansStream, bus.DeadFactsStream}, Registerer: d.Registerer,
+	})
 	states := auth.Followed(d.Followers)
 	s.statsig = statsig.New(auth.NewResolver(states, "ingest", d.Registerer), intake.New(s.publisher, states, d.Registerer), d.Registerer)
 	if o.AcceptOnly {
@@ -110,6 +114,7 @@ func (s *Service) Register(mux *http.ServeMux) {
 // so that who waits for an answer still gets one.
 //
 //	Run ─┬─ publisher: flushes what requests bring
+//	     ├─ health: shows that the stream stores
 //	     └─ share ── loader, one for each partition that is this process's
 func (s *Service) Run(ctx context.Context) error {
 	if err := s.streams(ctx); err != nil {
@@ -117,6 +122,7 @@ func (s *Service) Run(ctx context.Context) error {
 	}
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error { return s.publisher.Run(ctx) })
+	g.Go(func() error { return s.health.Run(ctx) })
 	if s.share != nil {
 		g.Go(func() error {
 			return s.share.Run(ctx, func(ctx context.Context, partition int) { s.loaders[partition].Run(ctx) })
@@ -148,6 +154,24 @@ func (s *Service) streams(ctx context.Context) error {
 	}
 }
 
-// Ready is nil while the service takes facts. It takes them, and keeps them safe,
-// without a warehouse too.
-func (s *Service) Ready() error { return s.publisher.Ready() }
+// Ready is nil while the service takes facts: while the stream stores what it is
+// sent, and has room. It takes them, and keeps them safe, without a warehouse too.
+func (s *Service) Ready() error {
+	if err := s.publisher.Ready(); err != nil {
+		return err
+	}
+	if err := s.health.Stores(); err != nil {
+		return err
+	}
+	return s.health.Room(bus.FactsStream)
+}
+
+// Degraded says what does not work although the service is ready: facts that
+// wait for the warehouse. Nobody who sends should go elsewhere for that.
+func (s *Service) Degraded() error {
+	var errs []error
+	for _, l := range s.loaders {
+		errs = append(errs, l.Ready())
+	}
+	return errors.Join(errs...)
+}

@@ -61,7 +61,7 @@ func Main(ctx context.Context, cfg *Settings) error {
 	service.Register(mux)
 	mux.Handle("/", web.Unmatched(mux))
 	front := &web.Server{Addr: cfg.Listen, Handler: web.Middleware(lg, cfg.Proxies.Handler(mux)), Drain: cfg.Drain / 2, Logger: lg}
-	ops := &web.Server{Addr: cfg.Ops, Handler: telemetry.Ops(reg, service.Ready), Logger: lg}
+	ops := &web.Server{Addr: cfg.Ops, Handler: telemetry.Ops(reg, service.Ready, service.Degraded), Logger: lg}
 	if err := web.Listen(front, ops); err != nil {
 		return err
 	}
