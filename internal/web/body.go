@@ -58,18 +58,38 @@ func ReadRaw(r *http.Request, limits Limits) ([]byte, error) {
 	if r.Body == nil {
 		return nil, nil
 	}
-	tooLarge := Errorf(CodeTooLarge, "the body is larger than %d bytes", limits.Raw)
+	tooLarge := func() error { return Errorf(CodeTooLarge, "the body is larger than %d bytes", limits.Raw) }
 	if r.ContentLength > limits.Raw {
-		return nil, tooLarge
+		return nil, tooLarge()
 	}
-	raw, err := io.ReadAll(io.LimitReader(r.Body, limits.Raw+1))
+	raw, err := readAll(r.Body, r.ContentLength, limits.Raw+1)
 	if err != nil {
 		return nil, &Error{Code: CodeValidation, Message: "the body could not be read to its end", Err: err}
 	}
 	if int64(len(raw)) > limits.Raw {
-		return nil, tooLarge
+		return nil, tooLarge()
 	}
 	return raw, nil
+}
+
+// readAll reads to the end, or up to limit bytes. A length that was announced is
+// believed so far that room for it is made at once, if it is not much.
+func readAll(r io.Reader, announced, limit int64) ([]byte, error) {
+	room := make([]byte, 0, 1+min(max(announced, 511), 64<<10)) // one more, to see the end
+	for int64(len(room)) < limit {
+		n, err := r.Read(room[len(room):min(int64(cap(room)), limit)])
+		room = room[:len(room)+n]
+		if err == io.EOF {
+			break
+		}
+		if err != nil {
+			return room, err
+		}
+		if len(room) == cap(room) {
+			room = append(room, 0)[:len(room)]
+		}
+	}
+	return room, nil
 }
 
 // Inflate undoes a Content-Encoding. The ratio is asked only beyond the size that

@@ -1,6 +1,7 @@
 package web
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -9,6 +10,8 @@ import (
 	"net/http"
 	"strconv"
 	"strings"
+	"sync"
+	"time"
 )
 
 // A HandlerFunc serves a request or says why it could not.
@@ -48,7 +51,7 @@ func Fail(w http.ResponseWriter, r *http.Request, err error) {
 	}
 	h.Del("ETag") // an error is not a version of the resource
 	h.Set("Content-Type", "application/problem+json")
-	body, merr := json.Marshal(e.document(ex.id))
+	body, merr := json.Marshal(e.document(ex.id[0]))
 	if merr != nil {
 		ex.fail(errors.Join(err, merr))
 		body = []byte(`{"type":"urn:sluice:problem:internal","status":500,"code":"internal"}`)
@@ -84,15 +87,41 @@ func (e *Error) document(requestID string) map[string]any {
 
 // Respond answers with v as JSON.
 func Respond(w http.ResponseWriter, status int, v any) error {
-	body, err := json.Marshal(v)
-	if err != nil {
+	body := bodies.Get().(*bytes.Buffer)
+	defer func() {
+		if body.Cap() <= keptBody {
+			bodies.Put(body)
+		}
+	}()
+	body.Reset()
+	if err := json.NewEncoder(body).Encode(v); err != nil {
 		return err
 	}
-	w.Header().Set("Content-Type", "application/json")
-	w.WriteHeader(status)
-	_, _ = w.Write(append(body, '\n')) // the caller has gone: nobody is left to tell
+	Send(w, status, body.Bytes())
 	return nil
 }
+
+// Send answers with a JSON text, which it does not keep.
+func Send(w http.ResponseWriter, status int, text []byte) {
+	h := w.Header()
+	h["Content-Type"] = jsonType
+	if len(text) > counted {
+		h.Set("Content-Length", strconv.Itoa(len(text)))
+	}
+	w.WriteHeader(status)
+	_, _ = w.Write(text) // the caller has gone: nobody is left to tell
+}
+
+// counted is the length up to which net/http itself says how long an answer is.
+const counted = 2 << 10
+
+// keptBody bounds the buffers that wait for the next answer.
+const keptBody = 64 << 10
+
+var (
+	bodies   = sync.Pool{New: func() any { return new(bytes.Buffer) }}
+	jsonType = []string{"application/json"} // shared: nobody appends to it
+)
 
 // methods are those that a path may answer to.
 var methods = []string{"GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"}
@@ -118,16 +147,27 @@ func Unmatched(mux *http.ServeMux) http.Handler {
 	})
 }
 
-// exchange is what the middleware remembers of one request and its answer.
+// exchange is what the middleware remembers of one request and its answer. It is
+// the context of the request, which leads handlers to it.
 type exchange struct {
-	id     string
+	context.Context
+	id     [1]string // as a header's values
+	began  time.Time
 	logger *slog.Logger
-	writer *writer
+	writer writer
 	err    error
 	stack  []byte // of a panic
 }
 
 type exchangeKey struct{}
+
+// Value implements [context.Context].
+func (ex *exchange) Value(key any) any {
+	if key == (exchangeKey{}) {
+		return ex
+	}
+	return ex.Context.Value(key)
+}
 
 func exchangeOf(ctx context.Context) *exchange {
 	if ex, ok := ctx.Value(exchangeKey{}).(*exchange); ok {
@@ -138,4 +178,4 @@ func exchangeOf(ctx context.Context) *exchange {
 
 func (ex *exchange) fail(err error) { ex.err = err }
 
-func (ex *exchange) wrote() bool { return ex.writer != nil && ex.writer.status != 0 }
+func (ex *exchange) wrote() bool { return ex.writer.status != 0 }

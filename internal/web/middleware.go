@@ -2,7 +2,6 @@ package web
 
 import (
 	"bufio"
-	"context"
 	"crypto/rand"
 	"errors"
 	"fmt"
@@ -10,7 +9,9 @@ import (
 	"net"
 	"net/http"
 	"runtime/debug"
+	"strconv"
 	"strings"
+	"sync/atomic"
 	"time"
 )
 
@@ -26,11 +27,11 @@ func Middleware(logger *slog.Logger, next http.Handler) http.Handler {
 		logger = slog.Default()
 	}
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		began := time.Now()
-		ex := &exchange{id: requestID(r), logger: logger, writer: &writer{ResponseWriter: w}}
-		r = r.WithContext(context.WithValue(r.Context(), exchangeKey{}, ex))
-		careful(w.Header())
-		w.Header().Set("X-Request-Id", ex.id)
+		ex := &exchange{Context: r.Context(), id: [1]string{requestID(r)}, began: time.Now(), logger: logger, writer: writer{ResponseWriter: w}}
+		r = r.WithContext(ex)
+		h := w.Header()
+		careful(h)
+		h["X-Request-Id"] = ex.id[:]
 
 		defer func() {
 			if p := recover(); p != nil {
@@ -38,11 +39,11 @@ func Middleware(logger *slog.Logger, next http.Handler) http.Handler {
 					panic(p)
 				}
 				ex.stack = debug.Stack()
-				Fail(ex.writer, r, fmt.Errorf("panic: %v", p))
+				Fail(&ex.writer, r, fmt.Errorf("panic: %v", p))
 			}
-			ex.log(r, time.Since(began))
+			ex.log(r)
 		}()
-		next.ServeHTTP(ex.writer, r)
+		next.ServeHTTP(&ex.writer, r)
 	})
 }
 
@@ -68,22 +69,34 @@ var (
 func requestID(r *http.Request) string {
 	id := r.Header.Get("X-Request-Id")
 	if len(id) == 0 || len(id) > 64 {
-		return rand.Text()
+		return newID()
 	}
 	for i := range len(id) {
 		switch c := id[i]; {
 		case 'a' <= c && c <= 'z', 'A' <= c && c <= 'Z', '0' <= c && c <= '9', c == '-', c == '_', c == '.':
 		default:
-			return rand.Text()
+			return newID()
 		}
 	}
 	return id
 }
 
+// Ids that we make are this process's own text and a number: they tell requests
+// apart, and nobody needs to be unable to guess one.
+var (
+	process = rand.Text()
+	made    atomic.Uint64
+)
+
+func newID() string {
+	text := append(make([]byte, 0, 48), process...)
+	return string(strconv.AppendUint(append(text, '-'), made.Add(1), 10))
+}
+
 // maxLogged bounds each text that a caller may have influenced.
 const maxLogged = 1 << 10
 
-func (ex *exchange) log(r *http.Request, took time.Duration) {
+func (ex *exchange) log(r *http.Request) {
 	status := ex.writer.status
 	if status == 0 {
 		status = http.StatusOK
@@ -100,11 +113,11 @@ func (ex *exchange) log(r *http.Request, took time.Duration) {
 		route = "unmatched"
 	}
 	attrs := []slog.Attr{
-		slog.String("request_id", ex.id),
+		slog.String("request_id", ex.id[0]),
 		slog.String("route", route),
 		slog.Int("status", status),
 		slog.Int64("bytes", ex.writer.bytes),
-		slog.Duration("took", took),
+		slog.Duration("took", time.Since(ex.began)),
 	}
 	if ex.err != nil {
 		attrs = append(attrs, slog.String("error", clip(ex.err.Error())))
