@@ -137,6 +137,40 @@ func TestAKeyIsResolvedToItsScope(t *testing.T) {
 	}
 }
 
+// A text that was seen before is not read again; the key behind it is asked anew.
+func TestAKeyThatWasLetInIsRefusedAtOnceWhenItIsTakenBack(t *testing.T) {
+	soon := time.Now().Add(time.Hour)
+	for _, c := range []struct {
+		name   string
+		change func(*flags.Key)
+		want   error
+	}{
+		{"revoked", func(k *flags.Key) { k.Revoked = true }, auth.ErrRevoked},
+		{"expired", func(k *flags.Key) { past := soon.Add(-2 * time.Hour); k.ExpiresAt = &past }, auth.ErrExpired},
+		{"made anew with another text", func(k *flags.Key) { hash := auth.Hash("other"); k.Hash = hex.EncodeToString(hash[:]) }, auth.ErrUnknownKey},
+		{"made one of another kind", func(k *flags.Key) { k.Kind = flags.KeyClient }, auth.ErrUnknownKey},
+		{"left as it was", func(*flags.Key) {}, nil},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			var s shop
+			token := s.key("key_1", flags.KeyServer, func(k *flags.Key) { k.ExpiresAt = &soon })
+			r := auth.NewResolver(s.states, "test", nil)
+			before, err := r.Resolve(t.Context(), token)
+			if err != nil {
+				t.Fatalf("Resolve() = %v, want nil", err)
+			}
+			key := *before.Key
+			key.Environments = []string{"staging"}
+			c.change(&key)
+			s.state = s.state.Put(flags.Entity{Ref: key.Ref(), Name: key.Name, Doc: &key, Version: 2, Seq: s.state.Seq() + 1})
+			p, err := r.Resolve(t.Context(), token)
+			if !errors.Is(err, c.want) || err == nil && (p.State != s.state || p.Scope.Environments[0] != "staging") {
+				t.Errorf("Resolve() = %+v, %v; want %v", p, err, c.want)
+			}
+		})
+	}
+}
+
 func TestUnknownProjectsAreNotAskedForAgainAtOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var s shop

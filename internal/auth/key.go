@@ -67,7 +67,9 @@ func Parse(token string) (Parsed, error) {
 }
 
 // Hash is what is stored of a key.
-func Hash(token string) [32]byte { return sha256.Sum256([]byte(token)) }
+func Hash(token string) [32]byte {
+	return sha256.Sum256(append(make([]byte, 0, 128), token...)) // without a copy on the heap
+}
 
 // Hint is what may be shown of a key for people to tell keys apart.
 func Hint(token string) string { return token[max(0, len(token)-4):] }
@@ -78,5 +80,5 @@ func Token(r *http.Request) string {
 	if scheme, token, ok := strings.Cut(r.Header.Get("Authorization"), " "); ok && strings.EqualFold(scheme, "Bearer") {
 		return strings.TrimSpace(token)
 	}
-	return r.Header.Get("STATSIG-API-KEY")
+	return r.Header.Get("Statsig-Api-Key")
 }

@@ -53,6 +53,15 @@ type Resolver struct {
 
 	mu       sync.RWMutex
 	projects map[string]standing
+	proven   map[[32]byte]proof // by the hash of the key's text
+}
+
+// A proof is that a text is a key of a project: it spares the next request with
+// the same text the reading. Whether the key lets anybody in is asked each time.
+type proof struct {
+	project string
+	key     *flags.Key // never changed: another version of a key is another Key
+	scope   flags.Scope
 }
 
 // standing is what is known about a project's existence: it spares the bus from
@@ -65,6 +74,7 @@ type standing struct {
 const (
 	unknownFor   = 2 * time.Second // a project that was just made is let in soon
 	manyProjects = 10_000
+	manyKeys     = 10_000
 
 	// Keys of projects that are not known here cost a question to the bus. So
 	// many are asked at a time; others wait for their turn.
@@ -83,7 +93,7 @@ const (
 // NewResolver returns a resolver over the states of projects. The door says in
 // the metrics whose it is.
 func NewResolver(states States, door string, reg prometheus.Registerer) *Resolver {
-	r := &Resolver{states: states, projects: map[string]standing{}, asking: make(chan struct{}, questions)}
+	r := &Resolver{states: states, projects: map[string]standing{}, proven: map[[32]byte]proof{}, asking: make(chan struct{}, questions)}
 	r.refused = prometheus.NewCounterVec(prometheus.CounterOpts{
 		Name: "keys_refused_total", Help: "Requests that were refused for their key, by reason.", ConstLabels: prometheus.Labels{"door": door},
 	}, []string{"reason"})
@@ -98,7 +108,36 @@ func NewResolver(states States, door string, reg prometheus.Registerer) *Resolve
 
 // Resolve finds who is behind a token: [ErrMalformed], [ErrUnknownKey],
 // [ErrExpired], [ErrRevoked], or the error of [States].
+//
+// Texts are compared by their hashes alone, so that no timing tells of a key.
 func (r *Resolver) Resolve(ctx context.Context, token string) (Principal, error) {
+	hash := Hash(token)
+	r.mu.RLock()
+	known, ok := r.proven[hash]
+	r.mu.RUnlock()
+	if ok {
+		state, err := r.states(ctx, known.project)
+		if err == nil {
+			if key, ok := state.KeyByHash(hash); ok && key == known.key {
+				return principal(state, key, known.scope)
+			}
+		}
+	}
+	p, err := r.prove(ctx, token, hash)
+	if err != nil {
+		return Principal{}, err
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if len(r.proven) >= manyKeys {
+		clear(r.proven)
+	}
+	r.proven[hash] = proof{p.Project, p.Key, p.Scope}
+	return p, nil
+}
+
+// prove finds who is behind a text that was not seen before.
+func (r *Resolver) prove(ctx context.Context, token string, hash [32]byte) (Principal, error) {
 	parsed, err := Parse(token)
 	if err != nil {
 		return Principal{}, err
@@ -107,12 +146,11 @@ func (r *Resolver) Resolve(ctx context.Context, token string) (Principal, error)
 	if err != nil {
 		return Principal{}, err
 	}
-	hash := Hash(token)
 	key, ok := state.KeyByHash(hash)
 	if !ok || key.Kind != parsed.Kind || subtle.ConstantTimeCompare([]byte(key.Hash), []byte(hex.EncodeToString(hash[:]))) != 1 {
 		return Principal{}, ErrUnknownKey
 	}
-	return principal(state, key)
+	return principal(state, key, key.Scope())
 }
 
 // Holder finds who a key lets in, given the key's id: for callers that prove by
@@ -126,17 +164,18 @@ func (r *Resolver) Holder(ctx context.Context, project, keyID string) (Principal
 	if !ok {
 		return Principal{}, ErrUnknownKey
 	}
-	return principal(state, e.Doc.(*flags.Key))
+	key := e.Doc.(*flags.Key)
+	return principal(state, key, key.Scope())
 }
 
-func principal(state *flags.State, key *flags.Key) (Principal, error) {
+func principal(state *flags.State, key *flags.Key, scope flags.Scope) (Principal, error) {
 	switch {
 	case key.Revoked:
 		return Principal{}, ErrRevoked
 	case !key.Active(time.Now()):
 		return Principal{}, ErrExpired
 	}
-	return Principal{Project: state.Project(), Key: key, State: state, Scope: key.Scope()}, nil
+	return Principal{Project: state.Project(), Key: key, State: state, Scope: scope}, nil
 }
 
 // state is the state of a project that a stranger named: [ErrUnknownKey] if there
@@ -186,10 +225,11 @@ func (r *Resolver) Request(req *http.Request, token string) (Principal, error) {
 	if token == "" {
 		return Principal{}, web.Errorf(web.CodeUnauthenticated, "send a key: Authorization: Bearer <key>")
 	}
-	from, now := peer(req), time.Now()
+	origin := req.Header.Get("Origin")
 	p, err := r.Resolve(req.Context(), token)
 	switch {
 	case errors.Is(err, ErrMalformed), errors.Is(err, ErrUnknownKey), errors.Is(err, ErrExpired), errors.Is(err, ErrRevoked):
+		from, now := peer(req), time.Now()
 		if r.guesses.spent(from, now) {
 			r.refused.WithLabelValues(refusedFlood).Inc()
 			return Principal{}, &web.Error{Code: web.CodeRateLimited, Message: "too many unknown keys from this address", RetryAfter: guessRefill}
@@ -199,10 +239,10 @@ func (r *Resolver) Request(req *http.Request, token string) (Principal, error) {
 		return Principal{}, &web.Error{Code: web.CodeUnauthenticated, Message: "the key is not known, or no longer valid", Err: err}
 	case err != nil:
 		return Principal{}, &web.Error{Code: web.CodeUnavailable, Message: "keys cannot be checked now", Err: err, RetryAfter: time.Second}
-	case p.Key.Kind == flags.KeyServer && req.Header.Get("Origin") != "":
+	case p.Key.Kind == flags.KeyServer && origin != "":
 		r.refused.WithLabelValues(refusedServer).Inc()
 		return Principal{}, web.Errorf(web.CodeServerKeyInBrowser, "a server key must not be used from a browser: make a client key, and revoke this one")
-	case !p.Key.AllowsOrigin(req.Header.Get("Origin")):
+	case !p.Key.AllowsOrigin(origin):
 		r.refused.WithLabelValues(refusedOrigin).Inc()
 		return Principal{}, web.Errorf(web.CodeOriginNotAllowed, "the key is not for pages of this origin: add it to the key's origins, or use another key")
 	}
