@@ -43,7 +43,7 @@ func (v *visit) evaluate(f *flag, parameter, key string) (e protocol.Evaluation,
 	}
 	e.Metadata = &protocol.Metadata{
 		Kind: string(f.kind), RuleID: res.RuleID, GroupName: res.GroupName, IDType: res.IDType, Version: f.version,
-		Deferred: f.deferred,
+		Deferred: f.deferred, Experiment: res.AllocatedExperiment,
 	}
 	e.Reason, e.Variant = v.catalog.outcome(v.Version.Rules, f, &res, e.Metadata)
 	if !f.deferred && !bytes.Equal(value, []byte("null")) { // a null is no value to the protocol
@@ -80,14 +80,13 @@ func (c *catalog) outcome(rules *eval.Ruleset, f *flag, res *eval.Result, m *pro
 		return protocol.Default, variant
 	case flags.RuleOverride:
 		m.Override = true
-		c.experiment(f, res, m)
 		return protocol.TargetingMatch, variant
 	}
 	if e, ok := c.state.Get(flags.Ref{Kind: flags.KindHoldout, ID: res.RuleID}); ok {
 		m.Holdout = e.Name
 		return protocol.Split, variant
 	}
-	if x := c.experiment(f, res, m); x != nil {
+	if x := c.experiment(f, res); x != nil {
 		if x.Status == flags.ExperimentDecided {
 			return protocol.Static, variant
 		}
@@ -104,10 +103,10 @@ func (c *catalog) outcome(rules *eval.Ruleset, f *flag, res *eval.Result, m *pro
 }
 
 // experiment returns the experiment whose group a result is.
-func (c *catalog) experiment(f *flag, res *eval.Result, m *protocol.Metadata) *flags.Experiment {
+func (c *catalog) experiment(f *flag, res *eval.Result) *flags.Experiment {
 	name := f.name
 	if f.kind == flags.KindLayer {
-		name, m.Experiment = res.AllocatedExperiment, res.AllocatedExperiment
+		name = res.AllocatedExperiment
 	}
 	if f.kind != flags.KindExperiment && f.kind != flags.KindLayer {
 		return nil
