@@ -3,18 +3,28 @@ package flags
 import (
 	"encoding/json"
 	"math"
-	"regexp"
 	"slices"
 	"strings"
 )
 
-// namePattern is the rule for names. They are ASCII, so that every SDK folds and
-// hashes them alike, and have no '/', '*' or '>', which paths and subjects give a
-// meaning.
-var namePattern = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9_.:\- ]{0,99}$`)
-
-// ValidName reports whether name can be the name of an entity.
-func ValidName(name string) bool { return namePattern.MatchString(name) }
+// ValidName reports whether name can be the name of an entity: up to 100 letters,
+// digits, spaces and _ . : -, the first a letter or digit. Names are ASCII, so that
+// every SDK folds and hashes them alike, and have no '/', '*' or '>', which paths
+// and subjects give a meaning.
+func ValidName(name string) bool {
+	if len(name) == 0 || len(name) > 100 {
+		return false
+	}
+	for i := range len(name) {
+		switch c := name[i]; {
+		case 'a' <= c && c <= 'z', 'A' <= c && c <= 'Z', '0' <= c && c <= '9':
+		case i > 0 && (c == '_' || c == '.' || c == ':' || c == '-' || c == ' '):
+		default:
+			return false
+		}
+	}
+	return true
+}
 
 // Validate reports everything that keeps d from becoming part of s: what is wrong
 // with the document on its own, with its name, with what it refers to, and with
