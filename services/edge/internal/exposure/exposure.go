@@ -55,10 +55,7 @@ type Recorder struct {
 	queue     chan fact
 	dropped   prometheus.Counter
 	recorded  prometheus.Counter
-
-	// Of the goroutine of Run alone.
-	hour int64
-	seen map[events.FactID]struct{}
+	recent    *recent
 }
 
 type fact struct {
@@ -79,7 +76,7 @@ func New(p Publisher, o Options) *Recorder {
 		queue:    make(chan fact, o.Queue),
 		dropped:  prometheus.NewCounter(prometheus.CounterOpts{Name: "edge_exposures_dropped_total", Help: "Exposures of remote evaluations that could not be stored."}),
 		recorded: prometheus.NewCounter(prometheus.CounterOpts{Name: "edge_exposures_recorded_total", Help: "Exposures of remote evaluations that were stored."}),
-		seen:     make(map[events.FactID]struct{}),
+		recent:   newRecent(o.Remember),
 	}
 	if o.Registerer != nil {
 		o.Registerer.MustRegister(r.dropped, r.recorded)
@@ -87,16 +84,17 @@ func New(p Publisher, o Options) *Recorder {
 	return r
 }
 
-// Record notes a decision. It does not wait; when too many are waiting already,
-// the decision is counted as dropped.
+// Record notes a decision, unless this hour has it already. It does not wait; when
+// too many are waiting already, the decision is counted as dropped.
 func (r *Recorder) Record(d Decision) {
 	e, ok := describe(d, time.Now())
-	if !ok {
+	if !ok || !r.recent.add(e.ID, e.Time/time.Hour.Milliseconds()) {
 		return
 	}
 	select {
 	case r.queue <- fact{d.Project, e}:
 	default:
+		r.recent.forget(e.ID)
 		r.dropped.Inc()
 	}
 }
@@ -121,15 +119,12 @@ func (r *Recorder) Run(ctx context.Context) error {
 	}
 }
 
-// gather takes what waits, leaves out what was recorded this hour, and sorts the
-// rest by project.
+// gather takes what waits, by project.
 func (r *Recorder) gather(first fact) map[string][]events.Exposure {
 	out := make(map[string][]events.Exposure)
 	n := 0
 	for f, more := first, true; more; {
-		if r.fresh(f.exposure) {
-			out[f.project] = append(out[f.project], f.exposure)
-		}
+		out[f.project] = append(out[f.project], f.exposure)
 		if n++; n == maxBatch {
 			return out
 		}
@@ -140,20 +135,6 @@ func (r *Recorder) gather(first fact) map[string][]events.Exposure {
 		}
 	}
 	return out
-}
-
-// fresh reports whether an exposure is the first of its hour. Memory is bounded
-// by forgetting all: then a fact may be sent again, and still counts once.
-func (r *Recorder) fresh(e events.Exposure) bool {
-	if hour := e.Time / time.Hour.Milliseconds(); hour != r.hour || len(r.seen) >= r.options.Remember {
-		r.hour = hour
-		clear(r.seen)
-	}
-	if _, ok := r.seen[e.ID]; ok {
-		return false
-	}
-	r.seen[e.ID] = struct{}{}
-	return true
 }
 
 func (r *Recorder) store(ctx context.Context, batches map[string][]events.Exposure) {
@@ -167,7 +148,7 @@ func (r *Recorder) store(ctx context.Context, batches map[string][]events.Exposu
 		}
 		// The next request of each of these units tries again.
 		for _, e := range exposures {
-			delete(r.seen, e.ID)
+			r.recent.forget(e.ID)
 		}
 		r.dropped.Add(float64(len(exposures)))
 		r.options.Logger.WarnContext(ctx, "exposures dropped", slog.Int("count", len(exposures)), slog.Any("error", err))
@@ -232,15 +213,11 @@ func environment(d Decision) string {
 // identify derives the fact's id: equal for one unit, entity, rule and hour,
 // whichever edge decided.
 func identify(project string, e *events.Exposure) events.FactID {
-	h := sha256.New()
-	var hour [8]byte
-	binary.BigEndian.PutUint64(hour[:], uint64(e.Time/time.Hour.Milliseconds()))
-	h.Write(hour[:])
-	for _, text := range []string{project, e.Environment, e.Kind, e.Name, e.Layer, e.RuleID, e.UnitType, e.UnitID} {
-		var n [4]byte
-		binary.BigEndian.PutUint32(n[:], uint32(len(text)))
-		h.Write(n[:])
-		h.Write([]byte(text))
+	said := make([]byte, 0, 512)
+	said = binary.BigEndian.AppendUint64(said, uint64(e.Time/time.Hour.Milliseconds()))
+	for _, text := range [...]string{project, e.Environment, e.Kind, e.Name, e.Layer, e.RuleID, e.UnitType, e.UnitID} {
+		said = append(binary.BigEndian.AppendUint32(said, uint32(len(text))), text...)
 	}
-	return events.FactID(h.Sum(nil)[:16])
+	sum := sha256.Sum256(said)
+	return events.FactID(sum[:16])
 }
