@@ -42,7 +42,7 @@ type Gatekeeper struct {
 type Visit struct {
 	auth.Principal
 	Version *follower.Version
-	Origin  caller.Origin
+	Origin  caller.Origin // of a client; servers ask on behalf of others
 }
 
 // Enter lets a request in that shows token, for evaluation: server and client
@@ -58,9 +58,11 @@ func (g *Gatekeeper) Enter(w http.ResponseWriter, r *http.Request, token string)
 	v := &Visit{
 		Principal: p,
 		Version:   g.Scope(p.State, p.Scope).Current(),
-		Origin:    caller.Of(r),
 	}
-	w.Header().Set(HeaderSequence, strconv.FormatUint(v.Version.Seq, 10))
+	if p.Key.Kind == flags.KeyClient {
+		v.Origin = caller.Of(r)
+	}
+	w.Header()[HeaderSequence] = []string{strconv.FormatUint(v.Version.Seq, 10)}
 	if g.Stale != nil && g.Stale(p.Project) {
 		w.Header().Set(HeaderState, "stale")
 	}

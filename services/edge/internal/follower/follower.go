@@ -34,16 +34,18 @@ type Rulesets struct {
 	options eval.Options
 	logger  *slog.Logger
 
-	mu       sync.Mutex
-	projects map[string]*project
-	closed   bool
+	projects sync.Map // name → *project
+
+	mu     sync.Mutex
+	closed bool
 }
 
 // project is the scopes of one project.
 type project struct {
-	mu     sync.Mutex // held while scopes are made or moved on
-	state  *flags.State
-	scopes map[string]*Scope
+	scopes sync.Map // id → *Scope
+
+	mu    sync.Mutex // held while scopes are made or moved on
+	state *flags.State
 }
 
 // New returns rulesets without any scope.
@@ -53,9 +55,8 @@ func New(o Options) *Rulesets {
 		logger = slog.New(slog.DiscardHandler)
 	}
 	return &Rulesets{
-		options:  eval.Options{Country: o.Country, UserAgent: o.UserAgent},
-		logger:   logger,
-		projects: make(map[string]*project),
+		options: eval.Options{Country: o.Country, UserAgent: o.UserAgent},
+		logger:  logger,
 	}
 }
 
@@ -63,31 +64,39 @@ func New(o Options) *Rulesets {
 // rules are compiled from state; [Rulesets.Changed] keeps them current from
 // there on.
 func (r *Rulesets) Scope(state *flags.State, scope flags.Scope) *Scope {
-	p, closed := r.project(state.Project())
+	p := r.project(state.Project())
+	id := scopeID(scope)
+	if s, ok := p.scopes.Load(id); ok {
+		return s.(*Scope)
+	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	id := scopeID(scope)
-	if s, ok := p.scopes[id]; ok {
-		return s
+	if s, ok := p.scopes.Load(id); ok {
+		return s.(*Scope)
 	}
 	if p.state != nil {
 		state = p.state // changes arrive in order: begin where they are
 	}
-	s := &Scope{id: id, scope: scope, options: r.options, logger: r.logger, stopped: closed}
+	s := &Scope{id: id, scope: scope, options: r.options, logger: r.logger}
 	s.restart(state)
-	p.scopes[id] = s
+	p.scopes.Store(id, s)
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.closed {
+		s.stop()
+	}
 	return s
 }
 
 // Changed moves the project's scopes on from one state to the next. Calls for
 // one project must come in order, as a log's follower makes them.
 func (r *Rulesets) Changed(before, after *flags.State, changed []flags.Ref) {
-	p, _ := r.project(after.Project())
+	p := r.project(after.Project())
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.state = after
-	for _, s := range p.scopes {
-		s.advance(before, after, changed)
+	for _, s := range p.scopes.Range {
+		s.(*Scope).advance(before, after, changed)
 	}
 }
 
@@ -96,31 +105,28 @@ func (r *Rulesets) Close() {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.closed = true
-	for _, p := range r.projects {
-		p.mu.Lock()
-		for _, s := range p.scopes {
-			s.stop()
+	for _, p := range r.projects.Range {
+		for _, s := range p.(*project).scopes.Range {
+			s.(*Scope).stop()
 		}
-		p.mu.Unlock()
 	}
 }
 
-func (r *Rulesets) project(name string) (p *project, closed bool) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	p, ok := r.projects[name]
+func (r *Rulesets) project(name string) *project {
+	p, ok := r.projects.Load(name)
 	if !ok {
-		p = &project{scopes: make(map[string]*Scope)}
-		r.projects[name] = p
+		p, _ = r.projects.LoadOrStore(name, new(project))
 	}
-	return p, r.closed
+	return p.(*project)
 }
 
 // scopeID is equal for scopes that see the same.
 func scopeID(s flags.Scope) string {
 	sorted := func(in []string) string {
-		out := slices.Sorted(slices.Values(in))
-		return strings.Join(slices.Compact(out), "\x00")
+		if len(in) > 1 { // most keys are for one environment, and for one app or none
+			in = slices.Compact(slices.Sorted(slices.Values(in)))
+		}
+		return strings.Join(in, "\x00")
 	}
 	return string(s.Kind) + "\x01" + sorted(s.Environments) + "\x01" + sorted(s.TargetApps)
 }
