@@ -29,11 +29,10 @@ func ReadBody(r *http.Request, limits web.Limits) ([]byte, error) {
 // Unwrap is the second half of [ReadBody], for callers that have read the body
 // of r themselves.
 func Unwrap(r *http.Request, body []byte, limits web.Limits) (_ []byte, err error) {
-	query := r.URL.Query()
 	encoding := strings.ToLower(strings.TrimSpace(r.Header.Get("Content-Encoding")))
 	switch {
 	case encoding != "" && encoding != "identity":
-	case query.Get("gz") == "1":
+	case parameter(r, "gz") == "1":
 		encoding = "gzip"
 	default:
 		encoding = sniff(body)
@@ -41,7 +40,7 @@ func Unwrap(r *http.Request, body []byte, limits web.Limits) (_ []byte, err erro
 	if body, err = web.Inflate(encoding, body, limits); err != nil {
 		return nil, err
 	}
-	if query.Get("se") == "1" || r.Header.Get("Statsig-Encoded") == "1" {
+	if parameter(r, "se") == "1" || r.Header.Get("Statsig-Encoded") == "1" {
 		return unreverse(body)
 	}
 	return body, nil

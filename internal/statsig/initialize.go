@@ -40,9 +40,8 @@ func (f *Flag) UnmarshalJSON(text []byte) error {
 // SDK is what the request says of the SDK that sent it: in its body, or as older
 // and newer ones do in headers and the query.
 func (m *Metadata) SDK(r *http.Request) (kind, version string) {
-	query := r.URL.Query()
-	kind = cmp.Or(m.SDKType, r.Header.Get("Statsig-Sdk-Type"), query.Get("st"))
-	version = cmp.Or(m.SDKVersion, r.Header.Get("Statsig-Sdk-Version"), query.Get("sv"))
+	kind = cmp.Or(m.SDKType, r.Header.Get("Statsig-Sdk-Type"), parameter(r, "st"))
+	version = cmp.Or(m.SDKVersion, r.Header.Get("Statsig-Sdk-Version"), parameter(r, "sv"))
 	return cut(kind), cut(version)
 }
 

@@ -14,17 +14,18 @@ import (
 	"github.com/sluice-flags/sluice/services/edge/internal/exposure"
 )
 
-// limits of a request: a user is small, and its members are its own business.
-var limits = web.Limits{Raw: 256 << 10, Inflated: 1 << 20, CaseVariants: true, Unknown: true}
-
 // initialize serves a client everything that it may see, for its user.
 func (a *API) initialize(w http.ResponseWriter, r *http.Request) error {
 	visit, err := a.gate.Enter(w, r, protocol.Token(r))
 	if err != nil {
 		return err
 	}
+	body, err := protocol.ReadBody(r, protocol.UserLimits)
+	if err != nil {
+		return err
+	}
 	var in protocol.InitializeRequest
-	if err := decode(r, &in); err != nil {
+	if err := web.DecodeJSON(body, &in, protocol.UserLimits); err != nil {
 		return err
 	}
 	u := in.Metadata.Subject(in.User)
@@ -125,8 +126,13 @@ func (a *API) check(w http.ResponseWriter, r *http.Request) (*check, error) {
 	if err != nil {
 		return nil, err
 	}
+	// Content-Type is not looked at: browsers send JSON as text/plain.
+	body, err := protocol.ReadBody(r, protocol.UserLimits)
+	if err != nil {
+		return nil, err
+	}
 	c := &check{visit: visit}
-	if err := decode(r, &c.CheckRequest); err != nil {
+	if err := protocol.ReadCheck(body, &c.CheckRequest); err != nil {
 		return nil, err
 	}
 	if c.User == nil {
@@ -136,16 +142,6 @@ func (a *API) check(w http.ResponseWriter, r *http.Request) (*check, error) {
 	c.sdk, c.sdkVersion = c.Metadata.SDK(r)
 	visit.Complete(&c.user)
 	return c, nil
-}
-
-// decode reads a body in any of the encodings that SDKs use. Content-Type is not
-// looked at: browsers send JSON as text/plain.
-func decode(r *http.Request, dst any) error {
-	body, err := protocol.ReadBody(r, limits)
-	if err != nil {
-		return err
-	}
-	return web.DecodeJSON(body, dst, limits)
 }
 
 // note records the exposure of a single check, unless the caller records its own.

@@ -57,6 +57,9 @@ func (a *API) specs(body bodyOf) web.HandlerFunc {
 // nothing, or something that is no time, and must get them: for all these it is
 // before any other.
 func since(r *http.Request) int64 {
+	if r.URL.RawQuery == "" {
+		return -1
+	}
 	ms, err := strconv.ParseInt(r.URL.Query().Get("sinceTime"), 10, 64)
 	if err != nil || ms <= 0 {
 		return -1
