@@ -24,7 +24,7 @@ type Line struct {
 	Comparison        Comparison  `json:"comparison"`
 	Unadjusted        Comparison  `json:"unadjusted"`
 	Adjusted          bool        `json:"adjusted"`
-	WhyNotAdjusted    CUPEDReason `json:"whyNotAdjusted,omitempty"`
+	WhyNotAdjusted    CUPEDReason `json:"cupedReason,omitempty"`
 	VarianceReduction Optional    `json:"varianceReduction"`
 
 	Sequence  Sequence  `json:"sequence"`  // valid at any look, once BurnedIn
@@ -32,9 +32,11 @@ type Line struct {
 	Posterior Posterior `json:"posterior"` // of the lift
 
 	// What [Correct] adds: the p-value corrected for the family, whether it is
-	// significant, and the interval of the difference that goes with it.
+	// significant, and the intervals of the difference and of the lift that go
+	// with it.
 	CorrectedPValue   Optional `json:"correctedPValue"`
 	CorrectedInterval Interval `json:"correctedInterval"`
+	CorrectedLift     Interval `json:"correctedLift"`
 	Significant       bool     `json:"significant"`
 
 	method Method
@@ -119,17 +121,20 @@ func Correct(family []Line, c Correction, alpha float64) {
 	for i := range family {
 		l := &family[i]
 		l.CorrectedPValue, l.Significant = f.Adjusted[i], f.Rejected[i]
-		l.CorrectedInterval = Interval{}
+		l.CorrectedInterval, l.CorrectedLift = Interval{}, Interval{}
 		if !pValues[i].defined || !f.IntervalAlpha.defined {
 			continue
 		}
 		if !l.method.Peeking {
-			l.CorrectedInterval = l.Comparison.At(f.IntervalAlpha.value).Interval
+			at := l.Comparison.At(f.IntervalAlpha.value)
+			l.CorrectedInterval, l.CorrectedLift = at.Interval, at.Lift.Interval
 			continue
 		}
 		o := l.sequenceOptions()
 		o.TuningAlpha = cmp.Or(o.TuningAlpha, o.Alpha, DefaultAlpha)
 		o.Alpha = f.IntervalAlpha.value
 		l.CorrectedInterval = ConfidenceSequence(l.Comparison, o).Interval
+		o.Scale = Relative
+		l.CorrectedLift = ConfidenceSequence(l.Comparison, o).Interval
 	}
 }

@@ -57,7 +57,7 @@ func resultsByAPI(t *testing.T, shop *harness.Project) map[string]scorecard {
 			} `json:"groups"`
 		} `json:"metrics"`
 	}
-	shop.Must(http.StatusOK, &report, shop.Console, "GET", shop.Path("experiments", experiment, "results"), nil)
+	shop.Must(http.StatusOK, &report, shop.Console, "GET", shop.Path("experiments", experiment, "results?wait=30"), nil)
 	if report.SRM.PValue == nil {
 		t.Error("the results have no sample-ratio check")
 	}

@@ -301,7 +301,7 @@ func checkResults(t *testing.T, shop *harness.Project, receipts []receipt) {
 			} `json:"groups"`
 		} `json:"metrics"`
 	}
-	shop.Must(http.StatusOK, &report, shop.Console, http.MethodGet, shop.Path("experiments", experiment, "results"), nil)
+	shop.Must(http.StatusOK, &report, shop.Console, http.MethodGet, shop.Path("experiments", experiment, "results?wait=30"), nil)
 	if len(report.Metrics) != 1 {
 		t.Fatalf("the results have %d metrics; want %s alone", len(report.Metrics), metric)
 	}

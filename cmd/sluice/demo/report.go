@@ -112,7 +112,7 @@ func Run(ctx context.Context, f Facts, data string, out io.Writer, logger *slog.
 func (f Facts) printLift(ctx context.Context, out io.Writer, data string) error {
 	api := client{base: f.Addresses.HTTP, key: f.Keys.Console}
 	var r report
-	if _, err := api.call(ctx, http.MethodGet, projectPath+"/experiments/"+f.Experiment+"/results", "", nil, &r); err != nil {
+	if _, err := api.call(ctx, http.MethodGet, projectPath+"/experiments/"+f.Experiment+"/results?wait=20", "", nil, &r); err != nil {
 		return err
 	}
 	fmt.Fprintf(out, "\nExperiment %s so far:", f.Experiment)

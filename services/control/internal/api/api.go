@@ -26,16 +26,12 @@ import (
 // Prefix is where the interface lives.
 const Prefix = "/api/v1/"
 
-// Results answers what an experiment has shown so far; [results.Service] does.
-type Results interface {
-	Experiment(ctx context.Context, s *flags.State, name string) (results.Report, error)
-}
-
 // An API is the management interface.
 type API struct {
 	projects *project.Projects
 	resolver *auth.Resolver
 	results  Results
+	jobs     results.Jobs
 	mux      *http.ServeMux
 	routes   []route
 }
@@ -106,8 +102,8 @@ func (a *API) table() []route {
 		{"PATCH", one, edit, written, a.patchProject},
 		{"GET", one + "/changes", read, []string{"since", "until", "limit", "kind"}, a.listChanges},
 		{"GET", one + "/changes/{sequence}", read, nil, a.getChange},
-		{"GET", one + "/experiments/{name}/results", read, []string{"asOf"}, a.experimentResults},
 	}
+	routes = append(routes, a.resultRoutes(one)...)
 	for _, n := range nouns {
 		all, each := one+"/"+n.path, one+"/"+n.path+"/{name}"
 		create, look := a.create(n.kind), read

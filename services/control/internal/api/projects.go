@@ -1,17 +1,13 @@
 package api
 
 import (
-	"errors"
 	"fmt"
-	"net/http"
-	"time"
 
 	"github.com/sluice-flags/sluice/internal/bus"
 	"github.com/sluice-flags/sluice/internal/web"
 	"github.com/sluice-flags/sluice/pkg/flags"
 	"github.com/sluice-flags/sluice/services/control/internal/command"
 	"github.com/sluice-flags/sluice/services/control/internal/project"
-	"github.com/sluice-flags/sluice/services/control/internal/results"
 )
 
 // listProjects serves the organisation's list; a project's own key sees itself.
@@ -114,25 +110,3 @@ func (a *API) patchProject(c *call) error {
 
 // settings is the id of a project's settings.
 func settings(p *project.Project) string { return command.ProjectRef(p.ID()).ID }
-
-// experimentResults serves what an experiment has shown so far.
-func (a *API) experimentResults(c *call) error {
-	name, err := c.name()
-	if err != nil {
-		return err
-	}
-	s, err := c.state()
-	if err != nil {
-		return err
-	}
-	report, err := a.results.Experiment(c.ctx, s, name)
-	switch {
-	case errors.Is(err, results.ErrUnknownExperiment):
-		return web.Errorf(web.CodeNotFound, "there is no experiment %q", name)
-	case errors.Is(err, results.ErrUnavailable):
-		return &web.Error{Code: web.CodeUnavailable, Message: "the warehouse does not answer just now", Err: err, RetryAfter: time.Second}
-	case err != nil:
-		return err
-	}
-	return web.Respond(c.w, http.StatusOK, report)
-}

@@ -19,10 +19,16 @@ type Report struct {
 	Start        *time.Time `json:"start"` // facts count from here; null if it has not started
 	End          *time.Time `json:"end"`   // to here; null while it runs
 
+	// How the corrected numbers and the decisions below were made.
+	Method     Method           `json:"method"`
+	Alpha      float64          `json:"alpha"`
+	Tail       stats.Tail       `json:"tail"`
+	Correction stats.Correction `json:"correction"`
+
 	Groups   []Group           `json:"groups"`
 	Excluded map[string]uint64 `json:"excluded"` // units seen but not analysed, by reason
-	SRM      stats.SRMResult   `json:"srm"`
-	Metrics  []Metric          `json:"metrics"`
+	Checks
+	Metrics []Metric `json:"metrics"`
 
 	Sequence SequenceRange `json:"sequence"`
 	SQL      []string      `json:"sql"` // the statements behind the numbers, to be run by anyone
@@ -66,20 +72,38 @@ type Metric struct {
 // A MetricGroup is one metric in one group.
 type MetricGroup struct {
 	Group string `json:"group"`
-	// N counts the units behind Mean: those of the group, or for a mean per event
-	// those with an event.
-	N           uint64         `json:"n"`
-	Conversions *uint64        `json:"conversions,omitempty"` // units that did it, for type event_user
-	Total       stats.Optional `json:"total"`                 // over all units; undefined for a mean
-	Mean        stats.Optional `json:"mean"`                  // per unit, a share for event_user, per event for mean
-	Variance    stats.Optional `json:"variance"`              // of one unit
-	// Comparison is with the control group, and absent in it. Its codes say why a
-	// number is missing.
-	Comparison *stats.Comparison `json:"comparison,omitempty"`
+	// N counts the units behind Mean: those of the group, or for a ratio those with
+	// a denominator, or for a percentile of events the events.
+	N           uint64          `json:"n"`
+	Immature    uint64          `json:"immature,omitempty"`    // units whose window has not passed, and who are not in N
+	Conversions *uint64         `json:"conversions,omitempty"` // units that did it, where Mean is a share
+	Wilson      *stats.Interval `json:"wilson,omitempty"`      // of that share: the one to show for a few conversions
+	Steps       []uint64        `json:"steps,omitempty"`       // units, or sessions, that reached each step of a funnel
+	Caps        []Cap           `json:"caps,omitempty"`        // what values were limited to
+	Total       stats.Optional  `json:"total"`                 // over all units; undefined for ratios and percentiles
+	Mean        stats.Optional  `json:"mean"`                  // per unit; a share, a ratio or a percentile by the metric's type
+	Variance    stats.Optional  `json:"variance"`              // of one unit
+	// Line is the comparison with the control group, read in every way, and absent
+	// in it. Its codes say why a number is missing.
+	*stats.Line
+	// Newcombe is the interval of the difference of two shares to show where few
+	// units did, or did not.
+	Newcombe *stats.Interval `json:"newcombe,omitempty"`
+	// PreExperiment compares what the units did before their first exposure, which
+	// no treatment can have changed; absent without a covariate.
+	PreExperiment *stats.Bias `json:"preExperiment,omitempty"`
+}
+
+// A Cap is a limit on the values of units, taken over all groups.
+type Cap struct {
+	Of    string         `json:"of"` // value, denominator, covariate or covariateDenominator
+	At    stats.Optional `json:"at"`
+	Units uint64         `json:"units"` // of this group that were above
 }
 
 // newReport does the arithmetic: it is a function of its arguments alone.
-func newReport(state *flags.State, entity flags.Entity, f facts) Report {
+func newReport(state *flags.State, entity flags.Entity, f facts, entered []periodUnits, o Options) Report {
+	o = o.withDefaults()
 	doc, _ := entity.Doc.(*flags.Experiment)
 	r := Report{
 		Project:      state.Project(),
@@ -90,6 +114,10 @@ func newReport(state *flags.State, entity flags.Entity, f facts) Report {
 		UnitType:     doc.UnitType,
 		Start:        doc.StartedAt,
 		End:          doc.EndedAt,
+		Method:       o.Method,
+		Alpha:        o.Alpha,
+		Tail:         o.Tail,
+		Correction:   o.Correction,
 		Excluded:     map[string]uint64{},
 		Metrics:      []Metric{},
 		Sequence:     f.sequences,
@@ -112,12 +140,14 @@ func newReport(state *flags.State, entity flags.Entity, f facts) Report {
 			g.Excluded[u.excluded] += u.units
 		}
 	}
-	r.SRM = ratioCheck(r.Groups)
-	for _, m := range metricsOf(state, doc) {
+	r.Checks = newChecks(r.Groups, r.Excluded, o.Periods, entered)
+	measured := metricsOf(state, doc)
+	for _, m := range measured {
 		if metric, ok := m.Doc.(*flags.Metric); ok {
-			r.Metrics = append(r.Metrics, newMetric(m, metric, r.Groups, f.moments))
+			r.Metrics = append(r.Metrics, newMetric(m, metric, r.Groups, f.moments, o, len(measured)*(len(r.Groups)-1)))
 		}
 	}
+	decide(r.Metrics, o)
 	return r
 }
 
@@ -140,75 +170,38 @@ func controlOf(doc *flags.Experiment) int {
 	return 0
 }
 
-func ratioCheck(groups []Group) stats.SRMResult {
-	units, shares := make([]uint64, len(groups)), make([]float64, len(groups))
-	for i, g := range groups {
-		units[i], shares[i] = g.Units, g.Share
-	}
-	return stats.SRM(units, shares)
-}
-
-func newMetric(entity flags.Entity, doc *flags.Metric, groups []Group, all []moments) Metric {
-	m := Metric{Name: entity.Name, ID: entity.Ref.ID, Type: string(doc.Type), Direction: string(doc.Direction)}
-	of := make([]moments, len(groups)) // zero for a group where nobody did anything
-	for _, x := range all {
-		if x.metric == entity.Name && int(x.group) < len(groups) {
-			of[x.group] = x
+// decide corrects the lines of a scorecard for each other, and says by the
+// method asked for which of them are significant.
+func decide(metrics []Metric, o Options) {
+	var family []*stats.Line
+	for i := range metrics {
+		for _, g := range metrics[i].Groups {
+			if g.Line != nil {
+				family = append(family, g.Line)
+			}
 		}
 	}
-	switch doc.Type {
-	case flags.MetricEventUser:
-		m.Groups = compare(groups, of, proportion)
-		for i := range m.Groups {
-			m.Groups[i].Conversions = new(of[i].units)
+	if o.Method == Bayesian {
+		for _, l := range family {
+			believe(l, o)
 		}
-	case flags.MetricMean:
-		m.Groups = compare(groups, of, ratio)
-	default:
-		m.Groups = compare(groups, of, perUnit)
+		return
 	}
-	if doc.Type != flags.MetricMean {
-		for i := range m.Groups {
-			m.Groups[i].Total = stats.Defined(of[i].mean * float64(of[i].units))
-		}
+	lines := make([]stats.Line, len(family))
+	for i, l := range family {
+		lines[i] = *l
 	}
-	return m
+	stats.Correct(lines, o.Correction, o.Alpha)
+	for i, l := range family {
+		*l = lines[i]
+	}
 }
 
-func proportion(g Group, m moments) stats.Proportion {
-	return stats.Proportion{N: max(g.Units, m.units), Successes: m.units}
-}
-
-// perUnit adds the units that did nothing, which the warehouse does not list.
-// A unit that came between two questions may be in the later answer alone.
-func perUnit(g Group, m moments) stats.Moments {
-	idle := max(g.Units, m.units) - m.units
-	return stats.Moments{N: m.units, Mean: m.mean, M2: m.m2}.Merge(stats.Moments{N: idle})
-}
-
-func ratio(_ Group, m moments) stats.Ratio {
-	return stats.Ratio{Pair: stats.Pair{N: m.units, MeanY: m.mean, MeanX: m.weightMean, M2Y: m.m2, M2X: m.weightM2, CXY: m.common}}
-}
-
-// compare brings each group's moments into the form that its metric type is
-// tested in, and tests it against the control group.
-func compare[A stats.Arm](groups []Group, of []moments, arm func(Group, moments) A) []MetricGroup {
-	arms := make([]A, len(groups))
-	var control A
-	for i, g := range groups {
-		arms[i] = arm(g, of[i])
-		if g.Control {
-			control = arms[i]
-		}
-	}
-	out := make([]MetricGroup, len(groups))
-	for i, g := range groups {
-		// The comparison with itself boils the control down as the others are.
-		c := stats.Compare(control, arms[i], stats.Options{})
-		out[i] = MetricGroup{Group: g.Name, N: c.Treatment.N, Mean: c.Treatment.Value, Variance: c.Treatment.Variance}
-		if !g.Control {
-			out[i].Comparison = &c
-		}
-	}
-	return out
+// believe puts the posterior where decisions are read from: no p-value, the
+// credible intervals, and a decision where one of them leaves out zero.
+func believe(l *stats.Line, o Options) {
+	l.CorrectedLift = l.Posterior.Credible
+	l.CorrectedInterval = stats.NormalPosterior(l.Comparison, stats.BayesOptions{Alpha: o.Alpha, Prior: o.Prior}).Credible
+	_, known := l.CorrectedInterval.Lower.Get()
+	l.Significant = known && !l.CorrectedInterval.Contains(0)
 }

@@ -13,6 +13,7 @@ import (
 	"fmt"
 	"net"
 	"sync"
+	"time"
 
 	"github.com/ClickHouse/clickhouse-go/v2"
 
@@ -23,6 +24,8 @@ import (
 var (
 	// ErrUnknownExperiment is returned for a name that the project does not have.
 	ErrUnknownExperiment = errors.New("no such experiment")
+	// ErrUnknownMetric is returned for a metric that the experiment does not have.
+	ErrUnknownMetric = errors.New("no such metric of the experiment")
 	// ErrUnavailable is returned while the warehouse does not answer. Trying again later helps.
 	ErrUnavailable = errors.New("the warehouse does not answer")
 )
@@ -31,35 +34,83 @@ var (
 type Service struct {
 	db func() *warehouse.DB // nil until there is one; another after the engine was started anew
 
+	now func() time.Time
+
+	measured flights[facts] // by the key of the study
+	healths  flights[Health]
+	series   flights[[]seriesRow]
+
 	mu       sync.Mutex
 	mirrored map[string]mirror // by project
 }
 
 // New makes a service over the warehouse that db returns at the time.
 func New(db func() *warehouse.DB) *Service {
-	return &Service{db: db, mirrored: map[string]mirror{}}
+	return &Service{db: db, now: time.Now, mirrored: map[string]mirror{}}
 }
 
 // Experiment reports on one experiment, by its name or id, as state defines it
 // and as the facts loaded so far tell. Besides [ErrUnknownExperiment] and
 // [ErrUnavailable] it returns what ClickHouse refused, and ctx's error.
-func (s *Service) Experiment(ctx context.Context, state *flags.State, experiment string) (Report, error) {
-	entity, ok := state.Find(flags.KindExperiment, experiment)
-	if !ok {
-		return Report{}, fmt.Errorf("%w: %q", ErrUnknownExperiment, experiment)
-	}
-	if err := s.Mirror(ctx, state); err != nil {
-		return Report{}, err
-	}
-	db, err := s.warehouse()
+func (s *Service) Experiment(ctx context.Context, state *flags.State, experiment string, o Options) (Report, error) {
+	study, err := s.open(ctx, state, experiment)
 	if err != nil {
 		return Report{}, err
 	}
-	found, err := query(ctx, db, state.Project(), entity.Name)
+	found, err := s.measured.do(ctx, study.key, func(ctx context.Context) (facts, error) {
+		return query(ctx, study.db, state.Project(), study.entity.Name)
+	})
 	if err != nil {
 		return Report{}, classify(ctx, err)
 	}
-	return newReport(state, entity, found), nil
+	var entered []periodUnits
+	if len(o.Periods) > 1 {
+		if entered, err = queryPeriods(ctx, study.db, state.Project(), study.entity.Name, o.Periods); err != nil {
+			return Report{}, classify(ctx, err)
+		}
+	}
+	return newReport(state, study.entity, found, entered, o), nil
+}
+
+// A study is an experiment that is about to be looked into.
+type study struct {
+	db     *warehouse.DB
+	state  *flags.State
+	entity flags.Entity
+	doc    *flags.Experiment
+	key    string // of everything that an answer depends on: definitions, facts, and the minute while it runs
+}
+
+// open finds an experiment, mirrors its definition, and looks how far the facts
+// have come.
+func (s *Service) open(ctx context.Context, state *flags.State, experiment string) (study, error) {
+	entity, ok := state.Find(flags.KindExperiment, experiment)
+	if !ok {
+		return study{}, fmt.Errorf("%w: %q", ErrUnknownExperiment, experiment)
+	}
+	doc, ok := entity.Doc.(*flags.Experiment)
+	if !ok {
+		return study{}, fmt.Errorf("%w: %q is beyond this version", ErrUnknownExperiment, experiment)
+	}
+	if err := s.Mirror(ctx, state); err != nil {
+		return study{}, err
+	}
+	db, err := s.warehouse()
+	if err != nil {
+		return study{}, err
+	}
+	mark, err := watermark(ctx, db)
+	if err != nil {
+		return study{}, classify(ctx, err)
+	}
+	key := fmt.Sprintf("%p %s %s %s@%d %s", db, state.Project(), state.LogID(), entity.Ref.ID, entity.Seq, mark)
+	for _, m := range metricsOf(state, doc) {
+		key += fmt.Sprintf(" %s@%d", m.Ref.ID, m.Seq)
+	}
+	if doc.EndedAt == nil {
+		key += fmt.Sprint(" ", s.now().Unix()/60) // windows close while time goes by
+	}
+	return study{db, state, entity, doc, key}, nil
 }
 
 func (s *Service) warehouse() (*warehouse.DB, error) {

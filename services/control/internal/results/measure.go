@@ -1,0 +1,130 @@
+package results
+
+import (
+	"fmt"
+	"strconv"
+	"strings"
+
+	"github.com/ClickHouse/clickhouse-go/v2"
+
+	"github.com/sluice-flags/sluice/pkg/flags"
+)
+
+// A statement is SQL that is made of fixed pieces: whatever somebody chose, a
+// name, a key, a value to look for, is a bound parameter and never text.
+type statement struct {
+	parameters clickhouse.Parameters
+}
+
+func newStatement(project string) *statement {
+	return &statement{parameters: clickhouse.Parameters{"project": project}}
+}
+
+// bind returns the placeholder of a text.
+func (s *statement) bind(value string) string { return s.bound("String", value) }
+
+func (s *statement) number(value float64) string {
+	return s.bound("Float64", strconv.FormatFloat(value, 'g', -1, 64))
+}
+
+func (s *statement) integer(value int64) string {
+	return s.bound("Int64", strconv.FormatInt(value, 10))
+}
+
+func (s *statement) list(values []string) string { return s.bound("Array(String)", array(values)) }
+
+// array writes texts as the value of a parameter.
+func array(texts []string) string {
+	quoted := make([]string, len(texts))
+	for i, t := range texts {
+		quoted[i] = quote(t)
+	}
+	return "[" + strings.Join(quoted, ",") + "]"
+}
+
+func (s *statement) bound(kind, value string) string {
+	name := fmt.Sprintf("p%d", len(s.parameters))
+	s.parameters[name] = value
+	return "{" + name + ":" + kind + "}"
+}
+
+// spell writes the parameters out, for people to run the statement.
+func (s *statement) spell(text string) string {
+	var pairs []string
+	for name, value := range s.parameters {
+		for _, kind := range [...]string{"Array(String)", "Array(Int64)", "Float64", "Int64", "String"} {
+			written := value
+			if kind == "String" {
+				written = quote(value)
+			}
+			pairs = append(pairs, "{"+name+":"+kind+"}", written)
+		}
+	}
+	return strings.NewReplacer(pairs...).Replace(text)
+}
+
+func quote(s string) string {
+	return "'" + strings.NewReplacer(`\`, `\\`, `'`, `\'`).Replace(s) + "'"
+}
+
+// valueOf is the number that an event carries for a measure, NULL without one.
+func (s *statement) valueOf(m *flags.Measure) string {
+	if key := m.ValueKey(); key != "" {
+		return "toFloat64OrNull(e.metadata[" + s.bind(key) + "])"
+	}
+	return "e.value"
+}
+
+// filters is the condition that all filters of a measure hold for an event. One
+// that lacks what a filter looks at does not pass it, but for none and is_null.
+func (s *statement) filters(filters []flags.MetricFilter) string {
+	all := []string{"1"}
+	for _, f := range filters {
+		text, number := "e.value_text", "e.value"
+		absent := "(e.value IS NULL AND e.value_text = '')"
+		if f.Metadata != "" {
+			text = "e.metadata[" + s.bind(f.Metadata) + "]"
+			number, absent = "toFloat64OrNull("+text+")", "("+text+" = '')"
+		} else {
+			text = "if(e.value_text = '', ifNull(toString(e.value), ''), e.value_text)"
+		}
+		compare := func(sign string) string {
+			bound, _ := strconv.ParseFloat(first(f.Values), 64) // validated with the definition
+			return fmt.Sprintf("ifNull(%s %s %s, 0)", number, sign, s.number(bound))
+		}
+		var one string
+		switch f.Operator {
+		case flags.FilterAny:
+			one = fmt.Sprintf("(NOT %s AND has(%s, %s))", absent, s.list(f.Values), text)
+		case flags.FilterNone:
+			one = fmt.Sprintf("NOT has(%s, %s)", s.list(f.Values), text)
+		case flags.FilterContains:
+			one = fmt.Sprintf("(NOT %s AND arrayExists(x -> position(%s, x) > 0, %s))", absent, text, s.list(f.Values))
+		case flags.FilterStartsWith:
+			one = fmt.Sprintf("(NOT %s AND arrayExists(x -> startsWith(%s, x), %s))", absent, text, s.list(f.Values))
+		case flags.FilterGreater:
+			one = compare(">")
+		case flags.FilterAtLeast:
+			one = compare(">=")
+		case flags.FilterLess:
+			one = compare("<")
+		case flags.FilterAtMost:
+			one = compare("<=")
+		case flags.FilterIsNull:
+			one = absent
+		case flags.FilterNonNull:
+			one = "NOT " + absent
+		default:
+			one = "0" // an operator beyond this version lets nothing pass
+		}
+		all = append(all, one)
+	}
+	return strings.Join(all, " AND ")
+}
+
+func first(values []string) string {
+	if len(values) == 0 {
+		return ""
+	}
+	return values[0]
+}

@@ -1,0 +1,404 @@
+package results
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/ClickHouse/clickhouse-go/v2"
+
+	"github.com/sluice-flags/sluice/internal/warehouse"
+	"github.com/sluice-flags/sluice/pkg/flags"
+	"github.com/sluice-flags/sluice/pkg/stats"
+)
+
+// A Timeseries shows how an experiment's metrics came to be what they are.
+type Timeseries struct {
+	Project    string   `json:"project"`
+	Experiment string   `json:"experiment"`
+	Groups     []string `json:"groups"`
+	// Corrected is false: a point is for looking at, and no point is corrected
+	// for there being many. Decide by the report.
+	Corrected bool          `json:"corrected"`
+	Alpha     float64       `json:"alpha"`
+	Tail      stats.Tail    `json:"tail"`
+	Units     []UnitDay     `json:"units"`
+	Metrics   []Series      `json:"metrics"`
+	Sequence  SequenceRange `json:"sequence"`
+	SQL       []string      `json:"sql"`
+}
+
+// A UnitDay is who entered on a day.
+type UnitDay struct {
+	Day   string   `json:"day"`
+	New   []uint64 `json:"new"`   // by group
+	Total []uint64 `json:"total"` // by group, up to the end of the day
+}
+
+// A Series is one metric, day by day (UTC).
+type Series struct {
+	Metric string `json:"metric"`
+	Type   string `json:"type"`
+	// Code is NOT_APPLICABLE for a metric that has no value of a day: funnels,
+	// retention, percentiles and the like. Caps at a percentile are not applied.
+	Code   stats.Code    `json:"code"`
+	Points []SeriesPoint `json:"points"`
+	// Running is, for each treatment group, what all looks at the cumulative
+	// values so far say together: its p-value holds however often one looked.
+	Running []RunningLook `json:"running"`
+}
+
+// A RunningLook is a group's confidence sequence over all days.
+type RunningLook struct {
+	Group string `json:"group"`
+	stats.Running
+}
+
+// A SeriesPoint is one group on one day. Units are those that had entered by its
+// end; a daily value is of the day alone, a cumulative one of all days up to it.
+type SeriesPoint struct {
+	Day        string      `json:"day"`
+	Group      string      `json:"group"`
+	Daily      SeriesValue `json:"daily"`
+	Cumulative SeriesValue `json:"cumulative"`
+}
+
+// A SeriesValue is a group's mean, and unless it is control's, its comparison.
+type SeriesValue struct {
+	N          uint64            `json:"n"`
+	Mean       stats.Optional    `json:"mean"`
+	Comparison *stats.Comparison `json:"comparison,omitempty"`
+}
+
+// seriesRow is what a day adds to the sums of a metric in a group: once to those
+// of the day alone, once to those of all days so far.
+type seriesRow struct {
+	day               string
+	group             uint8
+	daily, cumulative stats.PairSums
+}
+
+// accumulates says how a unit's value of several days comes from those of each,
+// as a window function over the days up to one; empty for a metric of another kind.
+func accumulates(t flags.MetricType) (over string, zeros bool) {
+	switch t {
+	case flags.MetricEventCount, flags.MetricSum, flags.MetricMean, flags.MetricRatio:
+		return "sum", true
+	case flags.MetricEventUser, flags.MetricMax:
+		return "max", t == flags.MetricEventUser
+	case flags.MetricMin:
+		return "min", false
+	case flags.MetricLatest:
+		return "last_value", false
+	}
+	return "", false
+}
+
+// Timeseries returns the days of an experiment, with the errors of
+// [Service.Experiment].
+func (s *Service) Timeseries(ctx context.Context, state *flags.State, experiment string, o Options) (Timeseries, error) {
+	o = o.withDefaults()
+	of, err := s.open(ctx, state, experiment)
+	if err != nil {
+		return Timeseries{}, err
+	}
+	t := Timeseries{
+		Project: state.Project(), Experiment: of.entity.Name, Alpha: o.Alpha, Tail: o.Tail,
+		Units: []UnitDay{}, Metrics: []Series{}, Sequence: SequenceRange{Definition: of.entity.Seq}, SQL: []string{},
+	}
+	all := groups(of.doc)
+	for _, g := range all {
+		t.Groups = append(t.Groups, g.Name)
+	}
+	entered, err := s.series.do(ctx, "units "+of.key, func(ctx context.Context) ([]seriesRow, error) { return queryEntered(ctx, of) })
+	if err != nil {
+		return Timeseries{}, classify(ctx, err)
+	}
+	t.Units = unitDays(entered, len(all), s.now())
+	for _, e := range metricsOf(state, of.doc) {
+		doc, ok := e.Doc.(*flags.Metric)
+		if !ok {
+			continue
+		}
+		series := Series{Metric: e.Name, Type: string(doc.Type), Code: stats.OK, Points: []SeriesPoint{}, Running: []RunningLook{}}
+		text, bound := seriesSQL(of, doc)
+		if text == "" {
+			series.Code = stats.NotApplicable
+			t.Metrics = append(t.Metrics, series)
+			continue
+		}
+		t.SQL = append(t.SQL, bound.spell(text))
+		rows, err := s.series.do(ctx, e.Ref.ID+" "+of.key, func(ctx context.Context) ([]seriesRow, error) {
+			return querySeries(ctx, of, text, bound)
+		})
+		if err != nil {
+			return Timeseries{}, classify(ctx, fmt.Errorf("measuring %q of experiment %q by day: %w", e.Name, of.entity.Name, err))
+		}
+		series.fill(doc, rows, t.Units, all, o)
+		t.Metrics = append(t.Metrics, series)
+	}
+	return t, nil
+}
+
+const enteredSQL = `SELECT toString(toDate(first_exposure)) AS day, group_index, count() AS units
+FROM experiment_units(project = {project:String}, experiment = {experiment:String})
+WHERE excluded = ''
+GROUP BY day, group_index
+ORDER BY day`
+
+func queryEntered(ctx context.Context, of study) ([]seriesRow, error) {
+	s := newStatement(of.state.Project())
+	s.parameters["experiment"] = of.entity.Name
+	rows, err := of.db.Conn().Query(clickhouse.Context(ctx, clickhouse.WithParameters(s.parameters)), enteredSQL)
+	if err != nil {
+		return nil, fmt.Errorf("counting the units of experiment %q by day: %w", of.entity.Name, err)
+	}
+	defer rows.Close()
+	var found []seriesRow
+	for rows.Next() {
+		var r seriesRow
+		if err := rows.Scan(&r.day, &r.group, &r.daily.N); err != nil {
+			return nil, err
+		}
+		found = append(found, r)
+	}
+	return found, rows.Err()
+}
+
+// unitDays lists every day from the first on which a unit entered to the last:
+// today at most, and not those behind a gap of facts.
+func unitDays(entered []seriesRow, groups int, now time.Time) []UnitDay {
+	days := []UnitDay{}
+	if len(entered) == 0 {
+		return days
+	}
+	byDay := map[string][]uint64{}
+	for _, r := range entered {
+		if byDay[r.day] == nil {
+			byDay[r.day] = make([]uint64, groups)
+		}
+		if int(r.group) < groups {
+			byDay[r.day][r.group] += r.daily.N
+		}
+	}
+	first, err := time.Parse(time.DateOnly, entered[0].day)
+	if err != nil {
+		return days
+	}
+	total := make([]uint64, groups)
+	for day := first; !day.After(now) && len(days) < maxSeriesDays; day = day.AddDate(0, 0, 1) {
+		name := day.Format(time.DateOnly)
+		one := UnitDay{Day: name, New: make([]uint64, groups)}
+		copy(one.New, byDay[name])
+		for i, n := range one.New {
+			total[i] += n
+		}
+		one.Total = slices.Clone(total)
+		days = append(days, one)
+	}
+	return days
+}
+
+// maxSeriesDays is the longest experiment that is shown by day.
+const maxSeriesDays = 366
+
+// seriesSQL is the question for one metric. Each unit's days are put in order;
+// what a day adds to the sums over all units is what the unit's value is after
+// it less what it was before, so that one pass gives every day's sums.
+func seriesSQL(of study, doc *flags.Metric) (string, *statement) {
+	over, _ := accumulates(doc.Type)
+	if over == "" {
+		return "", nil
+	}
+	s := newStatement(of.state.Project())
+	s.parameters["experiment"] = of.entity.Name
+	unit := s.bind(of.doc.UnitType)
+	end := "1"
+	if of.doc.EndedAt != nil {
+		end = "e.ts < fromUnixTimestamp64Milli(" + s.integer(of.doc.EndedAt.UnixMilli()) + ", 'UTC')"
+	}
+	window := "1"
+	if doc.WindowHours > 0 {
+		window = "h.ts < u.first_exposure + toIntervalHour(" + s.integer(int64(doc.WindowHours)) + ")"
+	}
+	// One row per event: what it is worth to the numerator and the denominator.
+	events := func(m *flags.Measure, y, d string) string {
+		return strings.Join([]string{
+			"SELECT if(e.unit_type = " + unit + ", e.unit_key, xxHash64(concat(" + unit + ", '\\x1f', e.unit_ids[" + unit + "]))) AS unit_key, e.ts AS ts, " + y + " AS y, " + d + " AS d",
+			"        FROM events AS e FINAL",
+			"        WHERE e.project = {project:String} AND e.event = " + s.bind(m.Event) + " AND e.environment = " + s.bind(warehouse.DefaultEnvironment),
+			"          AND (e.unit_type = " + unit + " OR e.unit_ids[" + unit + "] != '') AND " + end + " AND " + s.filters(m.Filters),
+		}, "\n")
+	}
+	worth := func(t flags.MetricType, m *flags.Measure) string {
+		switch t {
+		case flags.MetricEventCount, flags.MetricEventUser:
+			return "toNullable(1.)"
+		}
+		return s.valueOf(m)
+	}
+	var facts string
+	switch doc.Type {
+	case flags.MetricRatio:
+		for _, p := range []*flags.MetricPart{doc.Numerator, doc.Denominator} {
+			if p == nil || p.Type != flags.MetricEventCount && p.Type != flags.MetricSum {
+				return "", nil // its days do not add up
+			}
+		}
+		facts = events(&doc.Numerator.Measure, worth(doc.Numerator.Type, &doc.Numerator.Measure), "0.") + "\n        UNION ALL\n        " +
+			events(&doc.Denominator.Measure, "toNullable(0.)", "ifNull("+worth(doc.Denominator.Type, &doc.Denominator.Measure)+", 0.)")
+	case flags.MetricMean:
+		facts = events(&doc.Measure, worth(doc.Type, &doc.Measure), "toFloat64(isNotNull(y))")
+	default:
+		facts = events(&doc.Measure, worth(doc.Type, &doc.Measure), "1.")
+	}
+	perDay := map[string]string{"sum": "sum(y)", "max": "max(y)", "min": "min(y)", "last_value": "argMax(y, ts)"}[over]
+	if doc.Cap != nil && doc.Cap.PerDay > 0 {
+		perDay = "least(" + perDay + ", " + s.number(doc.Cap.PerDay) + ")"
+	}
+	text := `WITH units AS (
+    SELECT unit_key, group_index, first_exposure
+    FROM experiment_units(project = {project:String}, experiment = {experiment:String})
+    WHERE excluded = ''
+), days AS (
+    SELECT u.unit_key AS unit_key, any(u.group_index) AS group_index, toDate(h.ts) AS day, ` + perDay + ` AS y_day, sum(d) AS d_day
+    FROM (
+        ` + facts + `
+    ) AS h
+    INNER JOIN units AS u ON h.unit_key = u.unit_key
+    WHERE h.ts >= u.first_exposure AND ` + window + ` AND isNotNull(h.y)
+    GROUP BY unit_key, day
+), so_far AS (
+    SELECT unit_key, group_index, day, y_day, d_day,
+        ` + over + `(y_day) OVER before_and_now AS y, sum(d_day) OVER before_and_now AS d,
+        row_number() OVER before_and_now AS place
+    FROM days
+    WINDOW before_and_now AS (PARTITION BY unit_key ORDER BY day ASC ROWS BETWEEN UNBOUNDED PRECEDING AND CURRENT ROW)
+), steps AS (
+    SELECT *, lagInFrame(y, 1, 0.) OVER one_before AS y0, lagInFrame(d, 1, 0.) OVER one_before AS d0
+    FROM so_far
+    WINDOW one_before AS (PARTITION BY unit_key ORDER BY day ASC ROWS BETWEEN 1 PRECEDING AND CURRENT ROW)
+)
+SELECT toString(day) AS date, group_index,
+    countIf(d_day > 0) AS n1, sumIf(y_day, d_day > 0) AS y1, sumIf(d_day, d_day > 0) AS d1,
+    sumIf(y_day * y_day, d_day > 0) AS yy1, sumIf(d_day * d_day, d_day > 0) AS dd1, sumIf(y_day * d_day, d_day > 0) AS yd1,
+    countIf(d > 0 AND NOT (d0 > 0)) AS n2,
+    sum(if(d > 0, y, 0.) - if(d0 > 0, y0, 0.)) AS y2, sum(d - d0) AS d2,
+    sum(if(d > 0, y * y, 0.) - if(d0 > 0, y0 * y0, 0.)) AS yy2, sum(d * d - d0 * d0) AS dd2, sum(y * d - y0 * d0) AS yd2
+FROM steps
+GROUP BY date, group_index
+ORDER BY date`
+	return text, s
+}
+
+func querySeries(ctx context.Context, of study, text string, bound *statement) ([]seriesRow, error) {
+	rows, err := of.db.Conn().Query(clickhouse.Context(ctx, clickhouse.WithParameters(bound.parameters)), text)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var found []seriesRow
+	for rows.Next() {
+		var r seriesRow
+		into := []any{&r.day, &r.group}
+		var numbers [2][5]*float64
+		for i, sums := range []*stats.PairSums{&r.daily, &r.cumulative} {
+			into = append(into, &sums.N)
+			for k := range numbers[i] {
+				into = append(into, &numbers[i][k])
+			}
+		}
+		if err := rows.Scan(into...); err != nil {
+			return nil, err
+		}
+		for i, sums := range []*stats.PairSums{&r.daily, &r.cumulative} {
+			for k, to := range []*float64{&sums.SumY, &sums.SumX, &sums.SumSquaresY, &sums.SumSquaresX, &sums.SumProducts} {
+				if v := numbers[i][k]; v != nil {
+					*to = *v
+				}
+			}
+		}
+		found = append(found, r)
+	}
+	return found, rows.Err()
+}
+
+func add(a, b stats.PairSums) stats.PairSums {
+	return stats.PairSums{
+		N: a.N + b.N, SumY: a.SumY + b.SumY, SumX: a.SumX + b.SumX,
+		SumSquaresY: a.SumSquaresY + b.SumSquaresY, SumSquaresX: a.SumSquaresX + b.SumSquaresX, SumProducts: a.SumProducts + b.SumProducts,
+	}
+}
+
+// fill makes the points of a series of what each day added.
+func (s *Series) fill(doc *flags.Metric, rows []seriesRow, days []UnitDay, groups []Group, o Options) {
+	type place struct {
+		day   string
+		group uint8
+	}
+	byPlace := map[place]seriesRow{}
+	for _, r := range rows {
+		byPlace[place{r.day, r.group}] = r
+	}
+	_, zeros := accumulates(doc.Type)
+	zeros = zeros && doc.Type != flags.MetricMean && doc.Type != flags.MetricRatio || doc.MissingAsZero
+	so := make([]stats.PairSums, len(groups))
+	running := map[string]stats.Running{}
+	for _, day := range days {
+		daily := make([]stats.PairSums, len(groups))
+		for i := range groups {
+			r := byPlace[place{day.Day, uint8(i)}]
+			daily[i], so[i] = r.daily, add(so[i], r.cumulative)
+		}
+		one, all := s.values(doc, daily, day.Total, groups, zeros, o), s.values(doc, so, day.Total, groups, zeros, o)
+		for i, g := range groups {
+			s.Points = append(s.Points, SeriesPoint{Day: day.Day, Group: g.Name, Daily: one[i], Cumulative: all[i]})
+			if c := all[i].Comparison; c != nil {
+				look := stats.ConfidenceSequence(*c, stats.SequenceOptions{Alpha: o.Alpha, Tail: o.Tail, TuningUnits: o.TuningUnits})
+				if min(c.Control.N, c.Treatment.N) >= burnIn {
+					running[g.Name] = running[g.Name].Update(look)
+				}
+			}
+		}
+	}
+	for _, name := range slices.Sorted(maps.Keys(running)) {
+		s.Running = append(s.Running, RunningLook{name, running[name]})
+	}
+}
+
+// burnIn is the number of units in a group below which nobody should look.
+const burnIn = 250
+
+func (s *Series) values(doc *flags.Metric, sums []stats.PairSums, units []uint64, groups []Group, zeros bool, o Options) []SeriesValue {
+	if doc.Type == flags.MetricMean || doc.Type == flags.MetricRatio {
+		return seriesValues(groups, o, func(i int) stats.RatioSums { return stats.RatioSums{PairSums: sums[i]} })
+	}
+	return seriesValues(groups, o, func(i int) stats.Sums {
+		n := sums[i].N
+		if zeros {
+			n = max(units[i], n)
+		}
+		return stats.Sums{N: n, Sum: sums[i].SumY, SumSquares: sums[i].SumSquaresY}
+	})
+}
+
+func seriesValues[A stats.Arm](groups []Group, o Options, arm func(int) A) []SeriesValue {
+	control := 0
+	for i, g := range groups {
+		if g.Control {
+			control = i
+		}
+	}
+	out := make([]SeriesValue, len(groups))
+	for i, g := range groups {
+		c := stats.Compare(arm(control), arm(i), stats.Options{Alpha: o.Alpha, Tail: o.Tail})
+		out[i] = SeriesValue{N: c.Treatment.N, Mean: c.Treatment.Value}
+		if !g.Control {
+			out[i].Comparison = &c
+		}
+	}
+	return out
+}
