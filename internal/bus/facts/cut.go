@@ -29,6 +29,7 @@ func (p *Publisher) cut(requests []*request) (messages []*message, needs [][]*me
 	needs = make([][]*message, len(requests))
 
 	for i, r := range requests {
+		scope := scopeOf(r.batch.Project)
 		need := func(m *message) {
 			for _, have := range needs[i] {
 				if have == m {
@@ -39,6 +40,7 @@ func (p *Publisher) cut(requests []*request) (messages []*message, needs [][]*me
 		}
 		// put finds the message for a fact, or nil if the fact is stored.
 		put := func(id events.FactID, unit string, bytes int) *message {
+			id = scope.of(id)
 			if m, twice := within[id]; twice {
 				r.duplicates++
 				need(m)

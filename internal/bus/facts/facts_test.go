@@ -245,6 +245,22 @@ func TestARetryCountsOnce(t *testing.T) {
 	}
 }
 
+func TestNobodysIDsStandInTheWayOfAnothersProject(t *testing.T) {
+	b, conn := stream(t, bus.Limits{})
+	p := run(t, conn, facts.Options{Window: facts.NewWindow(0, 0)})
+	for _, project := range []string{"shop", "news"} {
+		if dup, err := p.Publish(t.Context(), batch(project, 1, 5)); err != nil || dup != 0 {
+			t.Errorf("Publish(ids of %s) = %d, %v; want no duplicates", project, dup, err)
+		}
+	}
+	again := run(t, b.connect(t), facts.Options{Window: facts.NewWindow(0, 0)})
+	for project, want := range map[string]int{"shop": 5, "news": 5, "third": 0} {
+		if dup, err := again.Publish(t.Context(), batch(project, 1, 5)); err != nil || dup != want {
+			t.Errorf("Publish(ids of %s) after a restart = %d, %v; want %d duplicates", project, dup, err, want)
+		}
+	}
+}
+
 func TestARetryCountsOnceAcrossARestart(t *testing.T) {
 	b, conn := stream(t, bus.Limits{})
 	first := facts.NewPublisher(conn, facts.Options{Window: facts.NewWindow(0, 0)})

@@ -286,7 +286,7 @@ func (p *Publisher) flush(ctx context.Context, requests []*request) {
 	now := time.Now()
 	for _, m := range messages {
 		if m.err == nil && p.o.Window != nil {
-			p.o.Window.Add(now, m.batch.IDs()...)
+			p.o.Window.Add(now, scopeOf(m.batch.Project).all(&m.batch)...)
 		}
 	}
 	for i, r := range requests {

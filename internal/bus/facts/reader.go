@@ -153,7 +153,7 @@ func fill(ctx context.Context, conn *bus.Conn, w *Window) error {
 		}
 		// What does not decode has no ids; the loader sets it aside.
 		if b, err := events.DecodeBatch(msg.Data()); err == nil {
-			w.Add(meta.Timestamp, b.IDs()...)
+			w.Add(meta.Timestamp, scopeOf(b.Project).all(&b)...)
 		}
 		if meta.Sequence.Stream >= state.LastSeq {
 			return nil

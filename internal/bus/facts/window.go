@@ -1,6 +1,7 @@
 package facts
 
 import (
+	"crypto/sha256"
 	"sync/atomic"
 	"time"
 
@@ -47,6 +48,32 @@ func NewWindow(span time.Duration, limit int) *Window {
 		w.ages[i].ids = make(map[events.FactID]struct{})
 	}
 	return w
+}
+
+// scope tells the ids of one project from those of others: senders choose ids, and
+// nobody's may stand in the way of another's.
+type scope events.FactID
+
+func scopeOf(project string) scope {
+	sum := sha256.Sum256([]byte(project))
+	return scope(sum[:16])
+}
+
+// of returns what stands for a project's id in a window.
+func (s scope) of(id events.FactID) events.FactID {
+	for i := range id {
+		id[i] ^= s[i]
+	}
+	return id
+}
+
+// all returns what stands for the ids of a batch in a window.
+func (s scope) all(b *events.Batch) []events.FactID {
+	ids := b.IDs()
+	for i := range ids {
+		ids[i] = s.of(ids[i])
+	}
+	return ids
 }
 
 // Has tells whether id was stored lately.

@@ -11,11 +11,13 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/binary"
+	"encoding/json"
 	"log/slog"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"github.com/sluice-flags/sluice/internal/bus/pseudonym"
 	"github.com/sluice-flags/sluice/pkg/eval"
 	"github.com/sluice-flags/sluice/pkg/events"
 	"github.com/sluice-flags/sluice/pkg/flags"
@@ -24,6 +26,12 @@ import (
 // A Publisher stores facts durably.
 type Publisher interface {
 	Publish(ctx context.Context, b events.Batch) (duplicates int, err error)
+}
+
+// Keys are the secrets by which ids of units are hashed, for projects that do not
+// want them stored.
+type Keys interface {
+	Of(ctx context.Context, project string) (pseudonym.Key, error)
 }
 
 // A Decision is what the edge decided, and for whom.
@@ -51,6 +59,7 @@ type Options struct {
 // A Recorder turns decisions into facts. Run it with [Recorder.Run].
 type Recorder struct {
 	publisher Publisher
+	keys      Keys
 	options   Options
 	queue     chan fact
 	dropped   prometheus.Counter
@@ -61,10 +70,11 @@ type Recorder struct {
 type fact struct {
 	project  string
 	exposure events.Exposure
+	hashed   bool // a hash is to stand in for the unit's id
 }
 
 // New returns a recorder that stores what it is told through p.
-func New(p Publisher, o Options) *Recorder {
+func New(p Publisher, keys Keys, o Options) *Recorder {
 	o.Queue = cmp.Or(o.Queue, 10_000)
 	o.Remember = cmp.Or(o.Remember, 500_000)
 	o.Timeout = cmp.Or(o.Timeout, 10*time.Second)
@@ -72,7 +82,7 @@ func New(p Publisher, o Options) *Recorder {
 		o.Logger = slog.New(slog.DiscardHandler)
 	}
 	r := &Recorder{
-		publisher: p, options: o,
+		publisher: p, keys: keys, options: o,
 		queue:    make(chan fact, o.Queue),
 		dropped:  prometheus.NewCounter(prometheus.CounterOpts{Name: "edge_exposures_dropped_total", Help: "Exposures of remote evaluations that could not be stored."}),
 		recorded: prometheus.NewCounter(prometheus.CounterOpts{Name: "edge_exposures_recorded_total", Help: "Exposures of remote evaluations that were stored."}),
@@ -92,7 +102,7 @@ func (r *Recorder) Record(d Decision) {
 		return
 	}
 	select {
-	case r.queue <- fact{d.Project, e}:
+	case r.queue <- fact{d.Project, e, d.State.Settings().HashUnitIDs}:
 	default:
 		r.recent.forget(e.ID)
 		r.dropped.Inc()
@@ -120,11 +130,11 @@ func (r *Recorder) Run(ctx context.Context) error {
 }
 
 // gather takes what waits, by project.
-func (r *Recorder) gather(first fact) map[string][]events.Exposure {
-	out := make(map[string][]events.Exposure)
+func (r *Recorder) gather(first fact) map[string][]fact {
+	out := make(map[string][]fact)
 	n := 0
 	for f, more := first, true; more; {
-		out[f.project] = append(out[f.project], f.exposure)
+		out[f.project] = append(out[f.project], f)
 		if n++; n == maxBatch {
 			return out
 		}
@@ -137,22 +147,42 @@ func (r *Recorder) gather(first fact) map[string][]events.Exposure {
 	return out
 }
 
-func (r *Recorder) store(ctx context.Context, batches map[string][]events.Exposure) {
-	for project, exposures := range batches {
-		bounded, cancel := context.WithTimeout(ctx, r.options.Timeout)
-		_, err := r.publisher.Publish(bounded, events.Batch{Project: project, Exposures: exposures})
-		cancel()
+func (r *Recorder) store(ctx context.Context, batches map[string][]fact) {
+	for project, waiting := range batches {
+		err := r.publish(ctx, project, waiting)
 		if err == nil {
-			r.recorded.Add(float64(len(exposures)))
+			r.recorded.Add(float64(len(waiting)))
 			continue
 		}
 		// The next request of each of these units tries again.
-		for _, e := range exposures {
-			r.recent.forget(e.ID)
+		for i := range waiting {
+			r.recent.forget(waiting[i].exposure.ID)
 		}
-		r.dropped.Add(float64(len(exposures)))
-		r.options.Logger.WarnContext(ctx, "exposures dropped", slog.Int("count", len(exposures)), slog.Any("error", err))
+		r.dropped.Add(float64(len(waiting)))
+		r.options.Logger.WarnContext(ctx, "exposures dropped", slog.Int("count", len(waiting)), slog.Any("error", err))
 	}
+}
+
+// publish stores facts of one project, with hashes in place of ids of units where
+// it wants that. Without the key nothing is stored: an id that was promised to be
+// hashed never is, and no fact's id is made of it.
+func (r *Recorder) publish(ctx context.Context, project string, waiting []fact) error {
+	ctx, cancel := context.WithTimeout(ctx, r.options.Timeout)
+	defer cancel()
+	b := events.Batch{Project: project, Exposures: make([]events.Exposure, len(waiting))}
+	for i, f := range waiting {
+		if f.hashed {
+			key, err := r.keys.Of(ctx, project)
+			if err != nil {
+				return err
+			}
+			f.exposure.UnitID = key.Hash(f.exposure.UnitID)
+			f.exposure.ID = identify(project, &f.exposure)
+		}
+		b.Exposures[i] = f.exposure
+	}
+	_, err := r.publisher.Publish(ctx, b)
+	return err
 }
 
 // describe turns a decision into a fact, or says that there is nothing to
@@ -197,8 +227,43 @@ func describe(d Decision, now time.Time) (events.Exposure, bool) {
 	if e.UnitID = d.User.UnitID(e.UnitType); e.UnitID == "" {
 		return events.Exposure{}, false
 	}
+	e.Metadata = kept(d.State.Settings(), d.User)
 	e.ID = identify(d.Project, &e)
 	return e, true
+}
+
+// kept are the attributes of a user that the project wants stored, private ones
+// never.
+func kept(p *flags.Project, u *eval.User) (pairs []events.Pair) {
+	for _, name := range p.KeepAttributes {
+		if text := attribute(u, name); text != "" && len(text) <= maxAttribute && !p.Drops(name) {
+			pairs = append(pairs, events.Pair{Name: "user." + name, Value: text})
+		}
+	}
+	events.SortPairs(pairs)
+	return pairs
+}
+
+const maxAttribute = 1 << 10 // bytes
+
+// attribute is the text of a user's attribute, or "".
+func attribute(u *eval.User, name string) string {
+	own := map[string]string{"email": u.Email, "ip": u.IP, "userAgent": u.UserAgent, "country": u.Country, "locale": u.Locale, "appVersion": u.AppVersion}
+	if text := own[name]; text != "" {
+		return text
+	}
+	switch v := u.Custom[name].(type) {
+	case nil:
+		return ""
+	case string:
+		return v
+	default:
+		text, err := json.Marshal(v)
+		if err != nil {
+			return ""
+		}
+		return string(text)
+	}
 }
 
 // environment is where the decision counts.

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -14,6 +15,7 @@ import (
 	"github.com/google/go-cmp/cmp/cmpopts"
 	"github.com/prometheus/client_golang/prometheus"
 
+	"github.com/sluice-flags/sluice/internal/bus/pseudonym"
 	"github.com/sluice-flags/sluice/pkg/eval"
 	"github.com/sluice-flags/sluice/pkg/events"
 	"github.com/sluice-flags/sluice/pkg/flags"
@@ -44,6 +46,16 @@ func (s *shelf) set(full bool) {
 	s.full = full
 }
 
+// keys has one key for all projects but those it does not know.
+type keys struct{}
+
+func (keys) Of(_ context.Context, project string) (pseudonym.Key, error) {
+	if project == "away" {
+		return pseudonym.Key{}, errors.New("away")
+	}
+	return pseudonym.Key{1}, nil
+}
+
 func decision(p *edgetest.Project, unit, name string) exposure.Decision {
 	return exposure.Decision{
 		Project: "shop", State: p.State(), User: &eval.User{UserID: unit}, Kind: events.ExposureGate,
@@ -55,7 +67,7 @@ func decision(p *edgetest.Project, unit, name string) exposure.Decision {
 func record(t *testing.T, o exposure.Options, f func(r *exposure.Recorder, s *shelf)) []events.Exposure {
 	t.Helper()
 	s := &shelf{}
-	r := exposure.New(s, o)
+	r := exposure.New(s, keys{}, o)
 	ctx, cancel := context.WithCancel(t.Context())
 	var running sync.WaitGroup
 	running.Go(func() {
@@ -130,7 +142,7 @@ func TestADecisionThatCouldNotBeStoredIsTriedAgainNextTime(t *testing.T) {
 func TestRecordingNeverWaits(t *testing.T) {
 	p := edgetest.New(t, "shop")
 	reg := prometheus.NewRegistry()
-	r := exposure.New(&shelf{}, exposure.Options{Queue: 3, Registerer: reg}) // and nobody runs it
+	r := exposure.New(&shelf{}, keys{}, exposure.Options{Queue: 3, Registerer: reg}) // and nobody runs it
 	for i := range 10 {
 		r.Record(decision(p, fmt.Sprint(i), "a"))
 	}
@@ -224,4 +236,35 @@ func TestWhatAFactSays(t *testing.T) {
 			})
 		})
 	}
+}
+
+func TestAProjectSaysWhatExposuresKeepOfAUser(t *testing.T) {
+	p := edgetest.New(t, "shop")
+	p.Put(t, &flags.Project{ID: "proj_shop", Name: "shop", KeepAttributes: []string{"plan", "country", "secret", "age"}, HashUnitIDs: true})
+	user := &eval.User{UserID: "ada", Country: "NZ", Email: "ada@shop.example", Custom: map[string]any{"plan": "pro", "age": 36.0, "other": "x"},
+		PrivateAttributes: map[string]any{"secret": "marker"}}
+	synctest.Test(t, func(t *testing.T) {
+		got := record(t, exposure.Options{}, func(r *exposure.Recorder, _ *shelf) {
+			d := decision(p, "", "g")
+			d.User = user
+			r.Record(d)
+			r.Record(d)
+			d.Project = "away" // whose key cannot be read now
+			r.Record(d)
+		})
+		want := []events.Pair{{Name: "user.age", Value: "36"}, {Name: "user.country", Value: "NZ"}, {Name: "user.plan", Value: "pro"}}
+		if len(got) != 1 || got[0].UnitID != (pseudonym.Key{1}).Hash("ada") || !slices.Equal(got[0].Metadata, want) {
+			t.Fatalf("exposures of a project that hashes ids are %+v; want one, of a hash, with %v", got, want)
+		}
+		if got[0].ID == identifyPlain(t, p) {
+			t.Error("the exposure's id is made of the unit's plain id: who guesses the unit can prove it")
+		}
+	})
+}
+
+// identifyPlain is the id of the same exposure in a project that keeps ids.
+func identifyPlain(t *testing.T, p *edgetest.Project) events.FactID {
+	t.Helper()
+	p.Put(t, &flags.Project{ID: "proj_shop", Name: "shop"})
+	return record(t, exposure.Options{}, func(r *exposure.Recorder, _ *shelf) { r.Record(decision(p, "ada", "g")) })[0].ID
 }
