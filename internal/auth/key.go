@@ -9,6 +9,7 @@
 package auth
 
 import (
+	"cmp"
 	"crypto/rand"
 	"crypto/sha256"
 	"encoding/base32"
@@ -76,9 +77,13 @@ func Hint(token string) string { return token[max(0, len(token)-4):] }
 
 // Token returns the key that a request shows in its headers, or "". A key in a
 // URL is never looked at here: URLs end up in logs.
-func Token(r *http.Request) string {
-	if scheme, token, ok := strings.Cut(r.Header.Get("Authorization"), " "); ok && strings.EqualFold(scheme, "Bearer") {
-		return strings.TrimSpace(token)
+func Token(r *http.Request) string { return cmp.Or(Bearer(r), r.Header.Get("Statsig-Api-Key")) }
+
+// Bearer returns the token of a request's Authorization header, or "".
+func Bearer(r *http.Request) string {
+	scheme, token, _ := strings.Cut(r.Header.Get("Authorization"), " ")
+	if !strings.EqualFold(scheme, "Bearer") {
+		return ""
 	}
-	return r.Header.Get("Statsig-Api-Key")
+	return strings.TrimSpace(token)
 }

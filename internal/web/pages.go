@@ -38,9 +38,10 @@ func (p Pages) Allow(next http.Handler) http.Handler {
 
 var anyOrigin = []string{"*"} // shared: nobody appends to it
 
-// Preflight says what browsers may send, for a day without asking again.
-func (p Pages) Preflight(method string) http.Handler {
-	allowed := method + ", OPTIONS"
+// Preflight says what browsers may send, for a day without asking again. Methods
+// stand between commas.
+func (p Pages) Preflight(methods string) http.Handler {
+	allowed := methods + ", OPTIONS"
 	headers := strings.Join(p.Headers, ", ")
 	return http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 		h := w.Header()

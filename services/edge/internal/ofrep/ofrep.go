@@ -33,6 +33,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"github.com/sluice-flags/sluice/internal/auth"
 	protocol "github.com/sluice-flags/sluice/internal/ofrep"
 	"github.com/sluice-flags/sluice/internal/web"
 	"github.com/sluice-flags/sluice/pkg/eval"
@@ -96,13 +97,16 @@ func New(d Deps, o Options) (*API, error) {
 	return a, nil
 }
 
+// pages is what clients in browsers send.
+var pages = web.Pages{Headers: []string{"authorization", "content-type", "if-none-match", "x-api-key"}, Exposed: access.Exposed}
+
 // Register mounts the endpoints.
 func (a *API) Register(mux *http.ServeMux) {
-	mux.HandleFunc("POST "+protocol.PathFlags, a.handle(a.bulk, ""))
-	mux.HandleFunc("POST "+protocol.PathFlags+"/{key...}", a.handle(a.single, "key"))
-	mux.HandleFunc("GET "+protocol.PathStream, a.streams.serve)
+	mux.Handle("POST "+protocol.PathFlags, pages.Allow(a.handle(a.bulk, "")))
+	mux.Handle("POST "+protocol.PathFlags+"/{key...}", pages.Allow(a.handle(a.single, "key")))
+	mux.Handle("GET "+protocol.PathStream, pages.Allow(http.HandlerFunc(a.streams.serve)))
 	for _, path := range []string{protocol.PathFlags, protocol.PathFlags + "/{key...}", protocol.PathStream} {
-		mux.HandleFunc("OPTIONS "+path, preflight)
+		mux.Handle("OPTIONS "+path, pages.Preflight("POST, GET"))
 	}
 }
 
@@ -115,24 +119,11 @@ func (a *API) KeysChanged(state *flags.State, changed []flags.Ref) {
 	a.streams.keysChanged(state, changed)
 }
 
-// preflight says what pages may send, for a day without asking again. Which
-// pages a key lets in is answered to the request itself: only that shows the key.
-func preflight(w http.ResponseWriter, _ *http.Request) {
-	h := w.Header()
-	h.Set("Access-Control-Allow-Origin", "*")
-	h.Set("Access-Control-Allow-Methods", "POST, GET")
-	h.Set("Access-Control-Allow-Headers", "authorization, content-type, if-none-match, x-api-key")
-	h.Set("Access-Control-Max-Age", "86400")
-	w.WriteHeader(http.StatusNoContent)
-}
-
 // handle serves with f, whose errors become the protocol's. Key names the path's
 // value that is a flag's key, which failures have to repeat.
 func (a *API) handle(f web.HandlerFunc, key string) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		h := w.Header()
-		h.Set("Access-Control-Allow-Origin", "*") // keys, not cookies, let clients in
-		h.Set("Access-Control-Expose-Headers", "ETag, Retry-After, "+access.HeaderSequence+", "+access.HeaderState)
 		h.Set("Cache-Control", "private, no-store")
 		err := f(w, r)
 		if err == nil {
@@ -186,7 +177,7 @@ func (a *API) enter(w http.ResponseWriter, r *http.Request) (*visit, error) {
 	if err != nil {
 		return nil, err
 	}
-	if entered.Key.Kind == flags.KeyClient && serverKeysOnly(entered.State) {
+	if entered.Key.Kind == flags.KeyClient && entered.State.Settings().OFREPServerKeysOnly {
 		return nil, web.Errorf(web.CodeForbidden, "this project serves OpenFeature to server keys only")
 	}
 	return &visit{Visit: entered, scope: a.gate.Scope(entered.State, entered.Principal.Scope)}, nil
@@ -206,24 +197,12 @@ func (a *API) unlock(w http.ResponseWriter, r *http.Request) (*access.Visit, err
 
 // tokens are the keys that a request shows, at least one, which may be empty.
 func tokens(r *http.Request) []string {
-	out := []string{strings.TrimSpace(r.Header.Get("X-API-Key"))}
-	if scheme, token, ok := strings.Cut(r.Header.Get("Authorization"), " "); ok && strings.EqualFold(scheme, "Bearer") {
-		out = append([]string{strings.TrimSpace(token)}, out...)
-	}
+	out := []string{auth.Bearer(r), strings.TrimSpace(r.Header.Get("X-API-Key"))}
 	out = slices.DeleteFunc(slices.Compact(out), func(token string) bool { return token == "" })
 	if len(out) == 0 {
 		return []string{""}
 	}
 	return out
-}
-
-func serverKeysOnly(s *flags.State) bool {
-	for e := range s.All(flags.KindProject) {
-		if p, ok := e.Doc.(*flags.Project); ok && p.OFREPServerKeysOnly {
-			return true
-		}
-	}
-	return false
 }
 
 // read reads whom the request is about, and binds it to the version of the rules

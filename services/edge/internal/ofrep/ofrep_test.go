@@ -176,7 +176,7 @@ func TestPagesMayAsk(t *testing.T) {
 		res := w.ask("OPTIONS", path, "", "", "Origin", "https://shop.example", "Access-Control-Request-Method", "POST")
 		h := res.Header()
 		if res.Code != http.StatusNoContent || h.Get("Access-Control-Allow-Origin") != "*" ||
-			h.Get("Access-Control-Allow-Methods") != "POST, GET" ||
+			h.Get("Access-Control-Allow-Methods") != "POST, GET, OPTIONS" ||
 			h.Get("Access-Control-Allow-Headers") != "authorization, content-type, if-none-match, x-api-key" {
 			t.Errorf("preflight of %s = %d %v", path, res.Code, h)
 		}
@@ -290,7 +290,7 @@ func TestClientKeysSeeWhatIsForClients(t *testing.T) {
 		}
 	}
 
-	settings := &flags.Project{Name: "shop", OFREPServerKeysOnly: true}
+	settings := &flags.Project{ID: "proj_shop", Name: "shop", OFREPServerKeysOnly: true}
 	w.Put(t, settings)
 	if res := w.ask("POST", protocol.PathFlags, client, `{}`); res.Code != http.StatusForbidden {
 		t.Errorf("a client key, where OFREP is for servers, got %d; want 403", res.Code)

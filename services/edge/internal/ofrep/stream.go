@@ -85,7 +85,6 @@ func (s *stream) nudge() {
 // many is let go with a word on when to come back.
 func (h *hub) serve(w http.ResponseWriter, r *http.Request) {
 	header := w.Header()
-	header.Set("Access-Control-Allow-Origin", "*")
 	header.Set("Content-Type", "text/event-stream")
 	header.Set("Cache-Control", "no-store")
 	header.Set("X-Accel-Buffering", "no") // proxies that gather would delay every change
@@ -242,7 +241,7 @@ func (h *hub) holder(ctx context.Context, c claim) (auth.Principal, error) {
 	switch {
 	case err != nil:
 		return auth.Principal{}, err
-	case p.Key.Kind == flags.KeyConsole, p.Key.Kind == flags.KeyClient && serverKeysOnly(p.State):
+	case p.Key.Kind == flags.KeyConsole, p.Key.Kind == flags.KeyClient && p.State.Settings().OFREPServerKeysOnly:
 		return auth.Principal{}, errTicket
 	case !c.provenBy(p.Key):
 		return p, errTicket
