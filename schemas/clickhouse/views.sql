@@ -64,103 +64,42 @@ SELECT
 FROM seen
 COMMENT 'Units of an experiment: group and time of the first exposure, and why a unit is excluded (empty = it is not)';
 
--- What they did: one row per metric and unit with at least one event that counts.
+-- What they did: one row per metric and unit that has a value.
 --
--- Metrics that take every event of a name, to the end, share one pass over the
--- facts; each of the others has its own conditions looked at event by event. The
--- ids of an event are read only for experiments on other units than users, since
--- an event that names a user has the user as its primary unit.
+-- These are the units' values of the rollup that counts (see rollups): that of
+-- the last report, or of the last time that control looked for new facts. The
+-- definitions of metrics, their windows and filters, went into it; caps are
+-- applied here.
 CREATE OR REPLACE VIEW experiment_unit_values{{.OnCluster}} AS
-WITH
-    (
-        SELECT (
-            argMax(e.environment, e.version),
-            argMax(e.unit_type, e.version),
-            argMax(if(isNull(e.ended_at), 4398046511104, toUInt64(toUnixTimestamp64Milli(assumeNotNull(e.ended_at)))), e.version),
-            argMax(e.metrics, e.version)
-        )
-        FROM experiments AS e
-        WHERE e.project = {project:String} AND e.name = {experiment:String}
-    ) AS study,
-    measured AS (
-        SELECT
-            m.name AS metric, m.type AS type, m.event AS event, m.value_key AS value_key, m.filters AS filters, m.window_ms AS window_ms,
-            value_key = '' AND empty(filters) AND window_ms = 0 AS plain
-        FROM metrics AS m FINAL
-        WHERE m.project = {project:String} AND has(study.4, m.metric_id)
-    ),
-    units AS (
-        SELECT unit_key, group_index, first_exposure
-        FROM experiment_units(project = {project:String}, experiment = {experiment:String})
-        WHERE excluded = ''
-    ),
-    plain_values AS (
-        SELECT h.event AS event, h.unit_key AS unit_key, any(u.group_index) AS group_index, count() AS events, count(h.value) AS values, sum(h.value) AS total
-        FROM (
-            SELECT
-                e.event AS event,
-                if(study.2 = 'userID', e.unit_key, if(e.unit_type = study.2, e.unit_key, xxHash64(concat(study.2, '\x1f', e.unit_ids[study.2])))) AS unit_key,
-                e.ts AS ts,
-                e.value AS value
-            FROM events AS e FINAL
-            WHERE e.project = {project:String}
-              AND e.event IN (SELECT event FROM measured WHERE plain)
-              AND e.environment = study.1
-              AND if(study.2 = 'userID', e.unit_type = 'userID', e.unit_type = study.2 OR e.unit_ids[study.2] != '')
-              AND e.ts < fromUnixTimestamp64Milli(toInt64(study.3), 'UTC')
-        ) AS h
-        INNER JOIN units AS u ON h.unit_key = u.unit_key
-        WHERE h.ts >= u.first_exposure
-        GROUP BY event, unit_key
-    ),
-    picked_values AS (
-        SELECT
-            m.metric AS metric,
-            m.type AS type,
-            h.unit_key AS unit_key,
-            any(u.group_index) AS group_index,
-            count() AS events,
-            countIf(isNotNull(if(m.value_key = '', h.value, toFloat64OrNull(h.metadata[m.value_key])) AS v)) AS values,
-            sum(v) AS total
-        FROM (
-            SELECT
-                e.event AS event,
-                if(study.2 = 'userID', e.unit_key, if(e.unit_type = study.2, e.unit_key, xxHash64(concat(study.2, '\x1f', e.unit_ids[study.2])))) AS unit_key,
-                e.ts AS ts,
-                e.value AS value,
-                e.metadata AS metadata
-            FROM events AS e FINAL
-            WHERE e.project = {project:String}
-              AND e.event IN (SELECT event FROM measured WHERE NOT plain)
-              AND e.environment = study.1
-              AND if(study.2 = 'userID', e.unit_type = 'userID', e.unit_type = study.2 OR e.unit_ids[study.2] != '')
-              AND e.ts < fromUnixTimestamp64Milli(toInt64(study.3), 'UTC')
-        ) AS h
-        INNER JOIN units AS u ON h.unit_key = u.unit_key
-        INNER JOIN (SELECT * FROM measured WHERE NOT plain) AS m ON h.event = m.event
-        WHERE h.ts >= u.first_exposure
-          AND (m.window_ms = 0 OR h.ts < u.first_exposure + toIntervalMillisecond(m.window_ms))
-          AND arrayAll(f -> has(f.values, h.metadata[f.key]) != f.negate, m.filters)
-        GROUP BY metric, type, unit_key
-    ),
-    per_unit AS (
-        SELECT m.metric AS metric, m.type AS type, p.unit_key AS unit_key, p.group_index AS group_index, p.events AS events, p.values AS values, p.total AS total
-        FROM plain_values AS p
-        INNER JOIN (SELECT * FROM measured WHERE plain) AS m ON p.event = m.event
-        UNION ALL
-        SELECT metric, type, unit_key, group_index, events, values, total
-        FROM picked_values
+WITH (
+    SELECT (
+        argMax(r.revision, r.revision),
+        toUnixTimestamp64Milli(argMax(r.as_of, r.revision)),
+        argMax(r.metrics, r.revision)
     )
+    FROM rollups AS r
+    WHERE r.project = {project:String} AND r.experiment = {experiment:String}
+) AS rollup
 SELECT
-    metric,
-    type,
+    m.name AS metric,
+    m.type AS type,
     unit_key,
     group_index,
-    multiIf(type = 'event_user', 1., type = 'event_count', toFloat64(events), ifNull(total, 0.)) AS value,
-    if(type = 'mean', toFloat64(values), 1.) AS weight
-FROM per_unit
-WHERE type NOT IN ('sum', 'mean') OR values > 0
-COMMENT 'Value of each metric for each unit of an experiment that has one; units without a row count as 0, and not at all for a mean, which is sum(value) / sum(weight)';
+    least(values[m.y], m.caps[1]) AS value,
+    if(m.d = 0, 1., least(values[m.d], m.caps[2])) AS weight,
+    m.x > 0 AND NOT isNaN(values[m.x]) AS has_covariate,
+    if(has_covariate, least(values[m.x], m.caps[3]), 0.) AS covariate,
+    if(m.x_d = 0, 1., least(values[m.x_d], m.caps[4])) AS covariate_weight,
+    m.d > 0 AND m.sample = 0 AS is_ratio,
+    if(m.sample = 0, CAST([] AS Array(Float64)), samples[m.sample]) AS sample
+FROM (
+    SELECT unit_key, group_index, values, samples, first_exposure, arrayJoin(rollup.3) AS m
+    FROM unit_values
+    WHERE revision = rollup.1 AND project = {project:String} AND experiment = {experiment:String} AND excluded = ''
+)
+WHERE toUnixTimestamp64Milli(first_exposure) + toInt64(m.matures_ms) <= greatest(rollup.2, toUnixTimestamp64Milli(first_exposure) * (m.matures_ms = 0))
+  AND NOT isNaN(values[m.y])
+COMMENT 'Value of each metric for each unit of an experiment that has one, and of the covariate before its first exposure. A ratio (is_ratio) is sum(value) / sum(weight); of a percentile of events, sample holds the unit''s events';
 
 -- All that statistics needs: one row per metric and group with at least one value.
 CREATE OR REPLACE VIEW experiment_moments{{.OnCluster}} AS
@@ -173,7 +112,11 @@ SELECT
     varPopStable(value) * units AS m2,
     avg(weight) AS weight_mean,
     varPopStable(weight) * units AS weight_m2,
-    covarPopStable(value, weight) * units AS co_moment
+    covarPopStable(value, weight) * units AS co_moment,
+    countIf(has_covariate) AS units_with_covariate,
+    avg(covariate) AS covariate_mean,
+    varPopStable(covariate) * units AS covariate_m2,
+    covarPopStable(value, covariate) * units AS covariate_co_moment
 FROM experiment_unit_values(project = {project:String}, experiment = {experiment:String})
 GROUP BY metric, type, group_index
 COMMENT 'Moments of the units that have a value, per metric and group: mean, and sums of squared deviations';
@@ -181,29 +124,32 @@ COMMENT 'Moments of the units that have a value, per metric and group: mean, and
 -- The scorecard: one row per metric and group, the numbers of the results API.
 --
 -- Welch's test runs over unit values, zeros included, so a metric's values of
--- one experiment are in memory at once, eight bytes a unit. The units of a mean
--- enter as r + (value - r * weight) / mean weight, with r the mean of their
+-- one experiment are in memory at once, eight bytes a unit. The units of a ratio
+-- enter as r + (value - r * weight) / mean weight, with r the ratio of their
 -- group: their variance is that of the delta method for a ratio of two sums.
+-- Percentiles are shown and not compared: their variance is not one of units.
 CREATE OR REPLACE VIEW experiment_results{{.OnCluster}} AS
 WITH
     (
-        SELECT (argMax(e.groups, e.version), argMax(e.metrics, e.version))
+        SELECT tuple(argMax(e.groups, e.version))
         FROM experiments AS e
         WHERE e.project = {project:String} AND e.name = {experiment:String}
     ) AS study,
     greatest(indexOf(arrayMap(g -> g.control, study.1), true), 1) - 1 AS control,
     sizes AS (
-        SELECT group_index, count() AS units
-        FROM experiment_units(project = {project:String}, experiment = {experiment:String})
-        WHERE excluded = ''
+        SELECT v.group_index AS group_index, count() AS units
+        FROM unit_values AS v
+        WHERE v.project = {project:String} AND v.experiment = {experiment:String} AND v.excluded = ''
+          AND v.revision = (SELECT max(revision) FROM rollups WHERE project = {project:String} AND experiment = {experiment:String})
         GROUP BY group_index
     ),
     measured AS (
         SELECT
             metric,
             group_index,
-            groupArray(value) AS sample,
-            groupArray(weight) AS weights,
+            any(is_ratio) AS ratios,
+            if(any(type) = 'percentile', arraySort(arrayConcat(groupArrayArray(sample), groupArrayIf(value, weight = 1 AND empty(sample)))), groupArray(value)) AS sample,
+            groupArrayIf(weight, is_ratio) AS weights,
             sum(value) / sum(weight) AS ratio,
             avg(weight) AS mean_weight
         FROM experiment_unit_values(project = {project:String}, experiment = {experiment:String})
@@ -213,15 +159,18 @@ WITH
         SELECT
             g.metric AS metric,
             g.type AS type,
+            g.level AS level,
+            g.is_ratio AS is_ratio,
             g.group_index AS group_index,
             ifNull(s.units, 0) AS units,
-            if(g.type = 'mean',
-                arrayMap((y, d) -> v.ratio + (y - v.ratio * d) / v.mean_weight, v.sample, v.weights),
-                arrayConcat(v.sample, arrayWithConstant(greatest(toInt64(units) - toInt64(length(v.sample)), 0), 0.))) AS sample
+            if(v.ratios, arrayMap((y, d) -> v.ratio + (y - v.ratio * d) / v.mean_weight, v.sample, v.weights), v.sample) AS sample
         FROM (
-            SELECT name AS metric, type, toUInt8(arrayJoin(range(length(study.1)))) AS group_index
-            FROM metrics FINAL
-            WHERE project = {project:String} AND has(study.2, metric_id)
+            SELECT m.name AS metric, m.type AS type, m.level AS level, m.d > 0 AND m.sample = 0 AS is_ratio, toUInt8(arrayJoin(range(length(study.1)))) AS group_index
+            FROM (
+                SELECT arrayJoin(argMax(r.metrics, r.revision)) AS m
+                FROM rollups AS r
+                WHERE r.project = {project:String} AND r.experiment = {experiment:String}
+            )
         ) AS g
         LEFT JOIN sizes AS s ON g.group_index = s.group_index
         LEFT JOIN measured AS v ON g.metric = v.metric AND g.group_index = v.group_index
@@ -230,6 +179,8 @@ WITH
         SELECT
             metric,
             type,
+            level,
+            is_ratio,
             arm.1 AS group_index,
             arm.2 AS units,
             arm.3 AS sample,
@@ -238,6 +189,8 @@ WITH
             SELECT
                 metric,
                 type,
+                any(level) AS level,
+                any(is_ratio) AS is_ratio,
                 groupArray((group_index, units, sample)) AS arms,
                 arrayFirst(a -> a.1 = control, arms).3 AS base_sample
             FROM samples
@@ -247,15 +200,18 @@ WITH
     ),
     compared AS (
         SELECT
-            metric, type, group_index, units,
+            metric, type, is_ratio, group_index, units,
+            type = 'percentile' AS is_percentile,
             group_index = control AS is_control,
             length(sample) AS n,
             length(base_sample) AS base_n,
-            if(n > 0, arrayAvg(sample), NULL) AS mean,
-            if(n > 1, arrayReduce('varSampStable', sample), NULL) AS variance,
+            level * greatest(toInt64(n) - 1, 0) AS place,
+            toUInt64(floor(place)) AS rank,
+            multiIf(n = 0, NULL, is_percentile, sample[rank + 1] + (place - rank) * (sample[least(rank + 2, n)] - sample[rank + 1]), arrayAvg(sample)) AS mean,
+            if(n > 1 AND NOT is_percentile, arrayReduce('varSampStable', sample), NULL) AS variance,
             if(base_n > 0, arrayAvg(base_sample), NULL) AS base,
             if(base_n > 1, arrayReduce('varSampStable', base_sample), NULL) / base_n AS base_error,
-            if(is_control, NULL, mean - base) AS difference,
+            if(is_control OR is_percentile, NULL, mean - base) AS difference,
             if(is_control OR variance / n + base_error <= 0, NULL, variance / n + base_error) AS squared_error,
             arrayReduce('welchTTest(0.95)', arrayConcat(sample, base_sample), arrayConcat(arrayWithConstant(n, 0), arrayWithConstant(base_n, 1))) AS test,
             if(isNull(squared_error), NULL, test.2) AS p,
@@ -278,8 +234,8 @@ SELECT
     is_control,
     units,
     n,
-    if(type = 'event_user', toUInt64(round(ifNull(mean, 0) * n)), NULL) AS conversions,
-    if(type = 'mean', NULL, ifNull(mean, 0) * n) AS total,
+    if(type IN ('event_user', 'retention') OR type = 'funnel' AND NOT is_ratio, toUInt64(round(ifNull(mean, 0) * n)), NULL) AS conversions,
+    if(is_ratio OR is_percentile, NULL, ifNull(mean, 0) * n) AS total,
     mean,
     variance,
     difference,

@@ -42,12 +42,24 @@ func (s *Service) Mirror(ctx context.Context, state *flags.State) error {
 		}
 	}
 	var metrics []warehouse.MetricRow
+	var versions []warehouse.MetricVersionRow
 	for e := range state.All(flags.KindMetric) {
 		if doc, ok := e.Doc.(*flags.Metric); ok && e.Seq > last.seq {
 			metrics = append(metrics, metricRow(project, e, doc))
+			definition, err := flags.Encode(doc)
+			if err != nil {
+				return fmt.Errorf("mirroring metric %q of project %q: %w", e.Name, project, err)
+			}
+			versions = append(versions, warehouse.MetricVersionRow{
+				Project: project, MetricID: e.Ref.ID, Version: e.Seq, At: time.UnixMilli(e.Time).UTC(),
+				Name: e.Name, Type: string(doc.Type), Direction: string(doc.Direction), Definition: string(definition),
+			})
 		}
 	}
 	token := fmt.Sprintf("definitions:%s:%s:%d-%d", project, state.LogID(), last.seq, state.Seq())
+	if err := db.PutMetricVersions(ctx, token, versions); err != nil {
+		return classify(ctx, fmt.Errorf("mirroring the metrics of project %q: %w", project, err))
+	}
 	if err := db.PutMetrics(ctx, token, metrics); err != nil {
 		return classify(ctx, fmt.Errorf("mirroring the metrics of project %q: %w", project, err))
 	}

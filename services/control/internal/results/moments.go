@@ -5,8 +5,10 @@ import "github.com/sluice-flags/sluice/pkg/stats"
 // moments are what is handed from the facts to the arithmetic: all that package
 // stats needs to compare one metric in one group, and no unit of it.
 type moments struct {
-	metric string // name
-	group  uint8  // index of the group in its experiment
+	metric  string // name
+	id      string
+	version uint64 // of the project, that the metric's definition came with
+	group   uint8  // index of the group in its experiment
 
 	// analysed counts the units that are: those first exposed to the group less
 	// those that the experiment leaves out ([unitCount]) and, for this metric, the
@@ -39,11 +41,6 @@ type moments struct {
 	// cap; limited counts the units of this group that were above.
 	caps    [4]stats.Optional
 	limited [4]uint64
-
-	// What the first metrics had.
-	units                        uint64
-	mean, m2                     float64
-	weightMean, weightM2, common float64
 }
 
 // covaried are the moments of a metric that is a mean or a share per unit.

@@ -58,7 +58,7 @@ func (s *Service) Experiment(ctx context.Context, state *flags.State, experiment
 		return Report{}, err
 	}
 	found, err := s.measured.do(ctx, study.key, func(ctx context.Context) (facts, error) {
-		return query(ctx, study.db, state.Project(), study.entity.Name)
+		return measure(ctx, study.db, newPlan(state, study.entity, study.doc, s.now()))
 	})
 	if err != nil {
 		return Report{}, classify(ctx, err)

@@ -1,0 +1,85 @@
+package warehouse
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/ClickHouse/clickhouse-go/v2/lib/driver"
+)
+
+// RollupRow is one row of table rollups: it makes the rows of unit_values with
+// its revision the ones that count.
+type RollupRow struct {
+	Project     string
+	Experiment  string
+	Revision    uint64
+	AsOf        time.Time
+	Watermark   string
+	Definitions string
+	Cost        time.Duration
+	Metrics     []RollupMetric
+}
+
+// RollupMetric says where a rollup keeps what a metric needs. Slots count from 1;
+// 0 is none.
+type RollupMetric struct {
+	MetricID, Name, Type string
+	Version              uint64
+	Y, D, X, XD          int
+	Steps, StepCount     int
+	Sample               int
+	Matures              time.Duration
+	Level                float64    // of a percentile
+	Caps                 [4]float64 // of the four values; +Inf = none
+}
+
+const insertRollups = `INSERT INTO rollups (project, experiment, revision, as_of, watermark, definitions, cost_ms, metrics)`
+
+// PutRollup makes a rollup count.
+func (db *DB) PutRollup(ctx context.Context, row RollupRow) error {
+	token := fmt.Sprintf("rollup:%s:%s:%d", row.Project, row.Experiment, row.Revision)
+	return insert(ctx, db, "rollups", insertRollups, token, []RollupRow{row}, func(b driver.Batch, r *RollupRow) error {
+		metrics := make([]map[string]any, len(r.Metrics))
+		for i, m := range r.Metrics {
+			metrics[i] = map[string]any{
+				"metric_id": m.MetricID, "name": m.Name, "type": m.Type, "version": m.Version,
+				"y": uint32(m.Y), "d": uint32(m.D), "x": uint32(m.X), "x_d": uint32(m.XD),
+				"steps": uint32(m.Steps), "step_count": uint32(m.StepCount), "sample": uint32(m.Sample),
+				"matures_ms": uint64(m.Matures.Milliseconds()), "level": m.Level, "caps": m.Caps[:],
+			}
+		}
+		return b.Append(r.Project, r.Experiment, r.Revision, r.AsOf, r.Watermark, r.Definitions, uint64(r.Cost.Milliseconds()), metrics)
+	})
+}
+
+// DropRollup removes the rows of a rollup that counts no more, or never did.
+func (db *DB) DropRollup(ctx context.Context, revision uint64) error {
+	v := variant{db.config.Cluster}
+	err := db.conn.Exec(ctx, fmt.Sprintf("ALTER TABLE %s%s DROP PARTITION %d", v.Local("unit_values"), v.OnCluster(), revision))
+	if err != nil {
+		return fmt.Errorf("dropping rollup %d: %w", revision, err)
+	}
+	return nil
+}
+
+// MetricVersionRow is one row of table metric_versions.
+type MetricVersionRow struct {
+	Project    string
+	MetricID   string
+	Version    uint64 // of the project
+	At         time.Time
+	Name       string
+	Type       string
+	Direction  string
+	Definition string // JSON
+}
+
+const insertMetricVersions = `INSERT INTO metric_versions (project, metric_id, version, at, name, type, direction, definition)`
+
+// PutMetricVersions mirrors definitions, as one block under token.
+func (db *DB) PutMetricVersions(ctx context.Context, token string, rows []MetricVersionRow) error {
+	return insert(ctx, db, "metric_versions", insertMetricVersions, token, rows, func(b driver.Batch, r *MetricVersionRow) error {
+		return b.Append(r.Project, r.MetricID, r.Version, r.At, r.Name, r.Type, r.Direction, r.Definition)
+	})
+}

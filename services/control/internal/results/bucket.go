@@ -1,0 +1,48 @@
+package results
+
+import (
+	"fmt"
+	"math"
+)
+
+// A keyRange is a range of unit keys, with both its ends. Keys are hashes, so
+// ranges of equal width hold about equally many units; and facts are sorted by
+// them, so a range of each event is read in one go.
+type keyRange struct{ first, last uint64 }
+
+// bucket is one of n ranges of equal width that make up all keys.
+func bucket(i, n int) keyRange {
+	width := math.MaxUint64/uint64(n) + 1 // 0 for a single one, which wraps to all
+	r := keyRange{first: uint64(i) * width, last: uint64(i+1)*width - 1}
+	if i == n-1 {
+		r.last = math.MaxUint64
+	}
+	return r
+}
+
+func (r keyRange) condition(key string) string {
+	if r.first == 0 && r.last == math.MaxUint64 {
+		return "1"
+	}
+	return fmt.Sprintf("%s BETWEEN %d AND %d", key, r.first, r.last)
+}
+
+// How many units are looked at in one go. What a query holds in memory are the
+// units of a bucket, so this bounds it; buckets much smaller only cost round
+// trips.
+const (
+	unitsInBucket = 62_500
+	maxBuckets    = 256
+	// The events of units that are not users are not sorted by them: every bucket
+	// reads them all.
+	otherUnitsInBucket = 8 * unitsInBucket
+)
+
+// bucketsFor is into how many buckets so many units are divided.
+func bucketsFor(units uint64, userUnits bool) int {
+	in := uint64(unitsInBucket)
+	if !userUnits {
+		in = otherUnitsInBucket
+	}
+	return int(min(max((units+in-1)/in, 1), maxBuckets))
+}

@@ -1,0 +1,361 @@
+package results
+
+import (
+	"context"
+	"fmt"
+	"math"
+	"strconv"
+	"strings"
+
+	"github.com/ClickHouse/clickhouse-go/v2"
+
+	"github.com/sluice-flags/sluice/internal/warehouse"
+	"github.com/sluice-flags/sluice/pkg/flags"
+	"github.com/sluice-flags/sluice/pkg/stats"
+)
+
+// What follows asks a rollup. Its rows are all of one instant, so that the counts
+// and the moments of a report always add up.
+
+const unitsOfSQL = `SELECT group_index, excluded, count() AS units
+FROM unit_values
+WHERE revision = {revision:UInt64} AND project = {project:String} AND experiment = {experiment:String}
+GROUP BY group_index, excluded`
+
+// of is the end of a statement that reads the rows of a rollup.
+const of = "\nFROM unit_values\nWHERE revision = {revision:UInt64} AND project = {project:String} AND experiment = {experiment:String}"
+
+// ask runs a statement over a rollup and hands each row to scan.
+func (p *plan) ask(ctx context.Context, db *warehouse.DB, revision uint64, text string, scan func(scan func(...any) error) error) error {
+	s := newStatement(p.project)
+	s.parameters["revision"] = strconv.FormatUint(revision, 10)
+	rows, err := db.Conn().Query(p.context(ctx, s, readSettings), text)
+	if err != nil {
+		return err
+	}
+	defer rows.Close()
+	for rows.Next() {
+		if err := scan(rows.Scan); err != nil {
+			return err
+		}
+	}
+	return rows.Err()
+}
+
+var readSettings = clickhouse.Settings{"max_query_size": 1 << 20, "max_ast_elements": 500_000, "max_expanded_ast_elements": 2_000_000}
+
+// mature is the condition that a unit's window has passed.
+func (m *measured) mature(r *rollup) string {
+	if m.matures == 0 {
+		return "1"
+	}
+	return fmt.Sprintf("toUnixTimestamp64Milli(first_exposure) <= %d", r.asOf.UnixMilli()-m.matures.Milliseconds())
+}
+
+// slots are those of the four values, in the order of [moments].
+func (m *measured) slots() [4]int { return [4]int{m.y, m.d, m.x, m.xd} }
+
+// raw is a value as it was; that of a unit that has none is 0, but for y.
+func (m *measured) raw(k int) string {
+	v := fmt.Sprintf("values[%d]", m.slots()[k])
+	if k == stats.PreNumerator {
+		return "ifNotFinite(" + v + ", 0)"
+	}
+	return v
+}
+
+// capped is a value within its cap.
+func (m *measured) capped(k int, caps []float64) string {
+	if math.IsInf(caps[k], 1) {
+		return m.raw(k)
+	}
+	return "least(" + m.raw(k) + ", " + float(caps[k]) + ")"
+}
+
+// float writes a number so that ClickHouse reads the same, and as a Float64.
+func float(f float64) string { return "toFloat64(" + strconv.FormatFloat(f, 'g', -1, 64) + ")" }
+
+// findCaps finds what values are limited to: percentiles of those of all groups
+// together.
+func (p *plan) findCaps(ctx context.Context, db *warehouse.DB, revision uint64) ([][]float64, error) {
+	caps := make([][]float64, len(p.metrics))
+	var columns []string
+	var into []*float64
+	for i := range p.metrics {
+		caps[i] = uncapped()
+		m := &p.metrics[i]
+		c := m.doc.Cap
+		if c == nil || c.Percentile == 0 {
+			continue
+		}
+		for k, slot := range m.slots() {
+			if slot == 0 {
+				continue
+			}
+			among := "excluded = '' AND " + m.mature(&rollup{asOf: p.end}) + fmt.Sprintf(" AND NOT isNaN(values[%d])", m.y)
+			if c.IgnoreZeros == nil || *c.IgnoreZeros {
+				among += " AND " + m.raw(k) + " != 0"
+			}
+			columns = append(columns, "quantileExactInclusiveIf("+strconv.FormatFloat(c.Percentile, 'g', -1, 64)+")("+m.raw(k)+", "+among+")")
+			into = append(into, &caps[i][k])
+		}
+	}
+	if len(columns) == 0 {
+		return caps, nil
+	}
+	var found []float64
+	err := p.ask(ctx, db, revision, "SELECT ["+strings.Join(columns, ",\n    ")+"]"+of, func(scan func(...any) error) error { return scan(&found) })
+	for i := range found {
+		if !math.IsNaN(found[i]) { // of no value at all
+			*into[i] = found[i]
+		}
+	}
+	return caps, err
+}
+
+// read asks a rollup for everything that a report needs.
+func (p *plan) read(ctx context.Context, db *warehouse.DB, r *rollup) (facts, error) {
+	f := facts{asOf: r.asOf}
+	f.sql = p.spelled(r)
+	err := p.ask(ctx, db, r.revision, unitsOfSQL, func(scan func(...any) error) error {
+		var u unitCount
+		err := scan(&u.group, &u.excluded, &u.units)
+		f.units = append(f.units, u)
+		return err
+	})
+	if err != nil {
+		return facts{}, fmt.Errorf("counting the units of experiment %q: %w", p.experiment, err)
+	}
+	if f.moments, err = p.readMoments(ctx, db, r); err != nil {
+		return facts{}, fmt.Errorf("measuring experiment %q: %w", p.experiment, err)
+	}
+	if err := p.readQuantiles(ctx, db, r, f.moments); err != nil {
+		return facts{}, fmt.Errorf("finding the quantiles of experiment %q: %w", p.experiment, err)
+	}
+	err = p.ask(ctx, db, r.revision, sequencesSQL, func(scan func(...any) error) error {
+		return scan(&f.sequences.First, &f.sequences.Last)
+	})
+	if err != nil {
+		return facts{}, fmt.Errorf("reading the versions of experiment %q: %w", p.experiment, err)
+	}
+	return f, nil
+}
+
+// The head of a metric's column in the statement of moments.
+const (
+	analysedAt = iota
+	immatureAt
+	countAt
+	coveredAt
+	limitedAt // four
+	meansAt   = limitedAt + 4
+)
+
+// readMoments reads the moments of all metrics in one pass over the rollup: per
+// group a row, per metric a column of numbers.
+func (p *plan) readMoments(ctx context.Context, db *warehouse.DB, r *rollup) (all []moments, err error) {
+	if len(p.metrics) == 0 {
+		return nil, nil
+	}
+	err = p.ask(ctx, db, r.revision, p.momentsSQL(r), func(scan func(...any) error) error {
+		var group uint8
+		var columns [][]float64
+		if err := scan(&group, &columns); err != nil {
+			return err
+		}
+		for i := range p.metrics {
+			all = append(all, p.metrics[i].moments(group, columns[i], r.caps[i]))
+		}
+		return nil
+	})
+	return all, err
+}
+
+func (p *plan) momentsSQL(r *rollup) string {
+	columns := make([]string, len(p.metrics))
+	for i := range p.metrics {
+		columns[i] = "[" + strings.Join(p.metrics[i].column(r, r.caps[i]), ", ") + "]"
+	}
+	return "SELECT group_index, [\n    " + strings.Join(columns, ",\n    ") + "\n]" + of + "\nGROUP BY group_index\nORDER BY group_index"
+}
+
+// column are the numbers that a metric's moments are made of: counts, means, and
+// mean products of deviations, of the values that it has.
+func (m *measured) column(r *rollup, caps []float64) []string {
+	mature := m.mature(r)
+	kept := "excluded = '' AND " + mature
+	has := kept + fmt.Sprintf(" AND NOT isNaN(values[%d])", m.y)
+	column := []string{
+		"toFloat64(countIf(" + kept + "))",
+		"toFloat64(countIf(excluded = '' AND NOT (" + mature + ")))",
+		"toFloat64(countIf(" + has + "))",
+	}
+	covered := "0"
+	if m.x > 0 {
+		covered = fmt.Sprintf("countIf(%s AND NOT isNaN(values[%d]))", has, m.x)
+	}
+	column = append(column, "toFloat64("+covered+")")
+	for k := range m.slots() {
+		limited := "0"
+		if !math.IsInf(caps[k], 1) {
+			limited = "countIf(" + has + " AND " + m.raw(k) + " > " + float(caps[k]) + ")"
+		}
+		column = append(column, "toFloat64("+limited+")")
+	}
+	m.each(func(j, k int) {
+		switch {
+		case j < 0:
+			column = append(column, "avgIf("+m.capped(k, caps)+", "+has+")")
+		case j == k:
+			column = append(column, "varPopStableIf("+m.capped(k, caps)+", "+has+")")
+		default:
+			column = append(column, "covarPopStableIf("+m.capped(j, caps)+", "+m.capped(k, caps)+", "+has+")")
+		}
+	})
+	for i := range m.stepCount {
+		column = append(column, fmt.Sprintf("sumIf(values[%d], %s)", m.steps+i, kept))
+	}
+	return column
+}
+
+// each calls do for the mean of each value that the metric has, with j < 0, and
+// for each pair of values, j ≤ k.
+func (m *measured) each(do func(j, k int)) {
+	slots := m.slots()
+	for k := range slots {
+		if slots[k] > 0 {
+			do(-1, k)
+		}
+	}
+	for j := range slots {
+		for k := j; k < len(slots); k++ {
+			if slots[j] > 0 && slots[k] > 0 {
+				do(j, k)
+			}
+		}
+	}
+}
+
+// moments reads what column asked for.
+func (m *measured) moments(group uint8, column, caps []float64) moments {
+	of := moments{
+		metric: m.entity.Name, id: m.entity.Ref.ID, version: m.entity.Seq, group: group,
+		analysed: uint64(column[analysedAt]), immature: uint64(column[immatureAt]),
+	}
+	v := &of.values
+	v.N, v.WithCovariate = uint64(column[countAt]), uint64(column[coveredAt])
+	for k := range of.caps {
+		of.limited[k] = uint64(column[limitedAt+k])
+		if !math.IsInf(caps[k], 1) {
+			of.caps[k] = stats.Defined(caps[k])
+		}
+	}
+	rest := column[meansAt:]
+	if m.d == 0 {
+		v.Mean[stats.Denominator] = 1
+	}
+	m.each(func(j, k int) {
+		x := rest[0]
+		rest = rest[1:]
+		switch {
+		case v.N == 0: // means of nothing are no numbers
+		case j < 0:
+			v.Mean[k] = x
+		default:
+			v.C[j][k], v.C[k][j] = x*float64(v.N), x*float64(v.N)
+		}
+	})
+	if v.N == 0 {
+		v.Mean = [4]float64{}
+	}
+	for _, n := range rest {
+		of.steps = append(of.steps, uint64(n))
+	}
+	return of
+}
+
+// readQuantiles adds the quantiles of percentile metrics. They are not merged
+// from buckets: each is taken over all values of its group, which are in memory
+// meanwhile, eight bytes each.
+func (p *plan) readQuantiles(ctx context.Context, db *warehouse.DB, r *rollup, all []moments) error {
+	of := map[string]*measured{}
+	for i := range p.metrics {
+		if p.metrics[i].doc.Type == flags.MetricPercentile {
+			of[p.metrics[i].entity.Ref.ID] = &p.metrics[i]
+		}
+	}
+	for i := range all {
+		m := of[all[i].id]
+		if m == nil {
+			continue
+		}
+		q := &all[i].quantile
+		level := m.doc.Percentile.Level
+		n := all[i].values.N
+		if m.sample > 0 {
+			n = uint64(math.Round(all[i].values.Mean[stats.Denominator] * float64(n)))
+		}
+		*q = stats.Quantile{N: n, NStar: n, Level: level}
+		if n == 0 {
+			continue
+		}
+		levels := []float64{level, level, level}
+		if lower, upper := stats.QuantileLevels(level, n); lower.Or(0) > 0 {
+			levels = []float64{level, lower.Or(level), upper.Or(level)}
+		}
+		if err := p.readQuantile(ctx, db, r, m, all[i].group, levels, q); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (p *plan) readQuantile(ctx context.Context, db *warehouse.DB, r *rollup, m *measured, group uint8, levels []float64, q *stats.Quantile) error {
+	has := fmt.Sprintf("group_index = %d AND excluded = '' AND %s", group, m.mature(r))
+	written := make([]string, len(levels))
+	for i, l := range levels {
+		written[i] = strconv.FormatFloat(l, 'g', -1, 64)
+	}
+	function, values := "quantilesExactInclusiveIf", fmt.Sprintf("values[%d]", m.y)
+	if m.sample > 0 {
+		function, values = "quantilesExactInclusiveArrayIf", fmt.Sprintf("samples[%d]", m.sample)
+	}
+	var found []float64
+	text := "SELECT " + function + "(" + strings.Join(written, ", ") + ")(" + values + ", " + has + ")" + of
+	err := p.ask(ctx, db, r.revision, text, func(scan func(...any) error) error { return scan(&found) })
+	if err != nil {
+		return err
+	}
+	q.Value, q.Lower, q.Upper = found[0], found[1], found[2]
+	if m.sample == 0 {
+		return nil
+	}
+	// Events of one unit are not independent: how many of each unit's are below.
+	below := fmt.Sprintf("toFloat64(arrayCount(v -> v <= %s, %s))", float(q.Value), values)
+	events := "toFloat64(length(" + values + "))"
+	has += " AND notEmpty(" + values + ")"
+	c := &q.Clusters
+	text = "SELECT countIf(" + has + "), avgIf(" + below + ", " + has + "), avgIf(" + events + ", " + has + "), varPopStableIf(" + below + ", " + has +
+		"), varPopStableIf(" + events + ", " + has + "), covarPopStableIf(" + below + ", " + events + ", " + has + ")" + of
+	err = p.ask(ctx, db, r.revision, text, func(scan func(...any) error) error {
+		return scan(&c.N, &c.MeanY, &c.MeanX, &c.M2Y, &c.M2X, &c.CXY)
+	})
+	k := float64(c.N)
+	c.M2Y, c.M2X, c.CXY = c.M2Y*k, c.M2X*k, c.CXY*k
+	return err
+}
+
+// spelled are the statements behind a report, for people to run: how a unit's
+// values come about, and what is made of them.
+func (p *plan) spelled(r *rollup) []string {
+	s := newStatement(p.project)
+	perUnit := p.perUnit(s, bucket(0, 1))
+	s.parameters["experiment"] = p.experiment
+	moments := newStatement(p.project)
+	moments.parameters["experiment"] = p.experiment
+	all := []string{s.spell(perUnit)}
+	if len(p.metrics) > 0 {
+		all = append(all, strings.ReplaceAll(moments.spell(p.momentsSQL(r)), "{revision:UInt64}", strconv.FormatUint(r.revision, 10)))
+	}
+	return all
+}

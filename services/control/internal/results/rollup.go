@@ -1,0 +1,240 @@
+package results
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"math"
+	"math/rand/v2"
+	"time"
+
+	"github.com/ClickHouse/clickhouse-go/v2"
+
+	"github.com/sluice-flags/sluice/internal/warehouse"
+	"github.com/sluice-flags/sluice/pkg/flags"
+)
+
+// A rollup holds the values of the units of an experiment, so that whoever looks
+// again, the API or an analyst, reads one row a unit and not its events. It is
+// made from the facts bucket by bucket and counts once it is whole; until then
+// the one before it does. It is made anew when facts or definitions have changed.
+type rollup struct {
+	revision    uint64
+	asOf        time.Time
+	watermark   string
+	definitions string
+	cost        time.Duration
+	caps        [][]float64 // by metric, then as moments.caps
+}
+
+// layout names the way in which values stand in a rollup; another is not read.
+const layout = "1"
+
+// When a rollup of an experiment that runs is good for another look though time
+// has passed (windows close, days go by) or facts have come.
+const (
+	goodFor     = time.Minute
+	cheap       = time.Second // what takes no longer is made anew whenever facts have come
+	restPerCost = 20          // the others rest so many times as long as they took to make
+)
+
+const latestRollupSQL = `SELECT revision, as_of, watermark, definitions, cost_ms, metrics.caps
+FROM rollups
+WHERE project = {project:String} AND experiment = {experiment:String}
+ORDER BY revision DESC
+LIMIT 1`
+
+// latestRollup returns the rollup that counts; one with revision 0 if there is none.
+func latestRollup(ctx context.Context, db *warehouse.DB, p *plan) (r rollup, err error) {
+	var cost uint64
+	row := db.Conn().QueryRow(p.context(ctx, newStatement(p.project)), latestRollupSQL)
+	err = row.Scan(&r.revision, &r.asOf, &r.watermark, &r.definitions, &cost, &r.caps)
+	if errors.Is(err, sql.ErrNoRows) {
+		return rollup{}, nil
+	}
+	r.cost = time.Duration(cost) * time.Millisecond
+	return r, err
+}
+
+// answers reports whether r still says what p asks, with the facts at mark.
+func (r *rollup) answers(p *plan, mark string) bool {
+	if r.revision == 0 || r.definitions != p.version() || p.end.Before(r.asOf) {
+		return false
+	}
+	age := p.end.Sub(r.asOf)
+	if r.cost > cheap && age < restPerCost*r.cost {
+		return true
+	}
+	return r.watermark == mark && age < goodFor
+}
+
+// version names everything but the facts that a rollup depends on.
+func (p *plan) version() string { return layout + " " + p.definitions }
+
+// context is ctx with the parameters of a statement.
+func (p *plan) context(ctx context.Context, s *statement, settings ...clickhouse.Settings) context.Context {
+	s.parameters["experiment"] = p.experiment
+	all := clickhouse.Settings{"join_algorithm": "hash"}
+	for _, some := range settings {
+		for name, value := range some {
+			all[name] = value
+		}
+	}
+	return clickhouse.Context(ctx, clickhouse.WithParameters(s.parameters), clickhouse.WithSettings(all))
+}
+
+// measure answers a plan: from the rollup that there is if that is good, else
+// from one that it makes.
+func measure(ctx context.Context, db *warehouse.DB, p *plan) (facts, error) {
+	mark, err := watermark(ctx, db)
+	if err != nil {
+		return facts{}, err
+	}
+	r, err := latestRollup(ctx, db, p)
+	if err != nil {
+		return facts{}, fmt.Errorf("looking for a rollup of experiment %q: %w", p.experiment, err)
+	}
+	if !r.answers(p, mark) {
+		before := r.revision
+		if r, err = roll(ctx, db, p, mark); err != nil {
+			return facts{}, fmt.Errorf("rolling up experiment %q: %w", p.experiment, err)
+		}
+		if err := sweep(ctx, db, p, before); err != nil {
+			return facts{}, fmt.Errorf("sweeping after experiment %q: %w", p.experiment, err)
+		}
+	}
+	return p.read(ctx, db, &r)
+}
+
+const (
+	countUnitsSQL = `SELECT count() FROM first_exposures
+WHERE project = {project:String} AND name IN (
+    SELECT arrayJoin([{experiment:String}, argMax(gate, version)]) FROM experiments
+    WHERE project = {project:String} AND name = {experiment:String})`
+
+	rollSQL = `INSERT INTO unit_values (revision, project, experiment, unit_key, group_index, first_exposure, excluded, values, samples)
+SELECT %d, {project:String}, {experiment:String}, unit_key, group_index, fromUnixTimestamp64Milli(first, 'UTC'), excluded, values, samples
+FROM (
+%s
+)`
+)
+
+// roll makes a rollup from the facts.
+func roll(ctx context.Context, db *warehouse.DB, p *plan, mark string) (r rollup, err error) {
+	begun := time.Now()
+	r = rollup{
+		revision: uint64(begun.UnixMilli())<<20 | rand.Uint64N(1<<20), asOf: p.end,
+		watermark: mark, definitions: p.version(),
+	}
+	var units uint64
+	if err := db.Conn().QueryRow(p.context(ctx, newStatement(p.project)), countUnitsSQL).Scan(&units); err != nil {
+		return rollup{}, err
+	}
+	defer func() {
+		if err != nil {
+			ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), endTimeout)
+			defer cancel()
+			err = errors.Join(err, db.DropRollup(ctx, r.revision))
+		}
+	}()
+	n := bucketsFor(units, p.unitType == flags.DefaultUnitType)
+	for i := range n {
+		s := newStatement(p.project)
+		text := fmt.Sprintf(rollSQL, r.revision, p.perUnit(s, bucket(i, n)))
+		if err := execute(p.context(ctx, s, rollSettings), db, text); err != nil {
+			return rollup{}, fmt.Errorf("bucket %d of %d: %w", i+1, n, err)
+		}
+	}
+	if r.caps, err = p.findCaps(ctx, db, r.revision); err != nil {
+		return rollup{}, fmt.Errorf("finding caps: %w", err)
+	}
+	r.cost = time.Since(begun)
+	return r, db.PutRollup(ctx, p.row(&r))
+}
+
+// rollSettings bound what a bucket holds in memory. Its rows are one block.
+var rollSettings = clickhouse.Settings{
+	"insert_deduplicate":        0, // a bucket is written once
+	"max_insert_threads":        1,
+	"max_block_size":            16384,
+	"max_threads":               2,
+	"optimize_on_insert":        0,
+	"max_query_size":            1 << 20, // many metrics with many filters
+	"max_ast_elements":          500_000,
+	"max_expanded_ast_elements": 2_000_000,
+}
+
+// endTimeout is how long it may take to end what was begun and given up.
+const endTimeout = 10 * time.Second
+
+// execute runs a statement, and sees to it that it ends when ctx does: the
+// driver hangs up, which the server may notice late.
+func execute(ctx context.Context, db *warehouse.DB, text string) error {
+	id := fmt.Sprintf("sluice-%016x", rand.Uint64())
+	err := db.Conn().Exec(clickhouse.Context(ctx, clickhouse.WithQueryID(id)), text)
+	if err == nil || ctx.Err() == nil {
+		return err
+	}
+	killing, cancel := context.WithTimeout(context.WithoutCancel(ctx), endTimeout)
+	defer cancel()
+	killing = clickhouse.Context(killing, clickhouse.WithParameters(clickhouse.Parameters{"id": id}))
+	return errors.Join(context.Cause(ctx), db.Conn().Exec(killing, "KILL QUERY WHERE query_id = {id:String} SYNC"))
+}
+
+const staleSQL = `SELECT DISTINCT revision FROM unit_values
+WHERE project = {project:String} AND experiment = {experiment:String} AND revision < {before:UInt64}`
+
+// sweep drops rollups that nobody reads: all but the one that counts, and the one
+// that counted before it, which somebody may be reading.
+func sweep(ctx context.Context, db *warehouse.DB, p *plan, before uint64) error {
+	s := newStatement(p.project)
+	s.parameters["before"] = fmt.Sprint(before)
+	rows, err := db.Conn().Query(p.context(ctx, s), staleSQL)
+	if err != nil {
+		return err
+	}
+	defer rows.Close()
+	var stale []uint64
+	for rows.Next() {
+		var revision uint64
+		if err := rows.Scan(&revision); err != nil {
+			return err
+		}
+		stale = append(stale, revision)
+	}
+	if err := rows.Err(); err != nil {
+		return err
+	}
+	for _, revision := range stale {
+		if err := db.DropRollup(ctx, revision); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// row is what makes a rollup count.
+func (p *plan) row(r *rollup) warehouse.RollupRow {
+	row := warehouse.RollupRow{
+		Project: p.project, Experiment: p.experiment, Revision: r.revision, AsOf: r.asOf,
+		Watermark: r.watermark, Definitions: r.definitions, Cost: r.cost,
+	}
+	for i, m := range p.metrics {
+		one := warehouse.RollupMetric{
+			MetricID: m.entity.Ref.ID, Name: m.entity.Name, Type: string(m.doc.Type), Version: m.entity.Seq,
+			Y: m.y, D: m.d, X: m.x, XD: m.xd, Steps: m.steps, StepCount: m.stepCount, Sample: m.sample, Matures: m.matures,
+		}
+		copy(one.Caps[:], r.caps[i])
+		if m.doc.Percentile != nil {
+			one.Level = m.doc.Percentile.Level
+		}
+		row.Metrics = append(row.Metrics, one)
+	}
+	return row
+}
+
+// uncapped are the caps of a metric without any.
+func uncapped() []float64 {
+	return []float64{math.Inf(1), math.Inf(1), math.Inf(1), math.Inf(1)}
+}
