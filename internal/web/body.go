@@ -1,6 +1,7 @@
 package web
 
 import (
+	"bufio"
 	"bytes"
 	"cmp"
 	"compress/flate"
@@ -97,12 +98,13 @@ func readAll(r io.Reader, announced, limit int64) ([]byte, error) {
 // bound and harms nobody.
 func Inflate(encoding string, raw []byte, limits Limits) ([]byte, error) {
 	limits = limits.withDefaults()
-	if len(raw) == 0 {
+	encoding = strings.ToLower(strings.TrimSpace(encoding))
+	if len(raw) == 0 || encoding == "" || encoding == "identity" {
 		return raw, nil
 	}
-	inflated, err := inflater(strings.ToLower(strings.TrimSpace(encoding)), raw)
-	if err != nil || inflated == nil {
-		return raw, err
+	inflated, err := inflater(encoding, bytes.NewReader(raw))
+	if err != nil {
+		return nil, err
 	}
 	defer inflated.Close()
 	bound := min(limits.Inflated, max(limits.Raw, limits.Ratio*int64(len(raw))))
@@ -119,29 +121,34 @@ func Inflate(encoding string, raw []byte, limits Limits) ([]byte, error) {
 	return body, nil
 }
 
-// inflater returns a reader of the decompressed bytes, or nil for a body that
-// is not compressed.
-func inflater(encoding string, raw []byte) (io.ReadCloser, error) {
+// inflater returns a reader of the decompressed bytes. The error is an [Error]: of
+// the raw reader, or that it does not begin as the encoding says.
+func inflater(encoding string, raw io.Reader) (io.ReadCloser, error) {
+	inflated, err := decoder(encoding, raw)
+	if _, ours := errors.AsType[*Error](err); err != nil && !ours {
+		err = &Error{Code: CodeValidation, Message: "the body is not what its Content-Encoding says", Err: err}
+	}
+	return inflated, err
+}
+
+func decoder(encoding string, raw io.Reader) (io.ReadCloser, error) {
 	switch encoding {
 	case "", "identity":
-		return nil, nil
+		return io.NopCloser(raw), nil
 	case "gzip", "x-gzip":
-		z, err := gzip.NewReader(bytes.NewReader(raw))
-		if err != nil {
-			return nil, &Error{Code: CodeValidation, Message: "the body is not gzip, though its Content-Encoding says so", Err: err}
-		}
-		return z, nil
+		return gzip.NewReader(raw)
 	case "deflate": // the zlib format by the book, bare deflate by many senders
-		if z, err := zlib.NewReader(bytes.NewReader(raw)); err == nil {
-			return z, nil
+		b := bufio.NewReader(raw)
+		if head, _ := b.Peek(2); len(head) == 2 && head[0]&0x0f == 8 && (int(head[0])<<8|int(head[1]))%31 == 0 {
+			return zlib.NewReader(b)
 		}
-		return flate.NewReader(bytes.NewReader(raw)), nil
+		return flate.NewReader(b), nil
 	case "br":
-		return io.NopCloser(brotli.NewReader(bytes.NewReader(raw))), nil
+		return io.NopCloser(brotli.NewReader(raw)), nil
 	case "zstd":
-		z, err := zstd.NewReader(bytes.NewReader(raw), zstd.WithDecoderConcurrency(1), zstd.WithDecoderMaxMemory(64<<20), zstd.WithDecoderMaxWindow(8<<20))
+		z, err := zstd.NewReader(raw, zstd.WithDecoderConcurrency(1), zstd.WithDecoderMaxMemory(64<<20), zstd.WithDecoderMaxWindow(8<<20))
 		if err != nil {
-			return nil, &Error{Code: CodeValidation, Message: "the body is not zstd, though its Content-Encoding says so", Err: err}
+			return nil, err
 		}
 		return z.IOReadCloser(), nil
 	}
