@@ -20,11 +20,11 @@ type CustomExposure struct {
 
 // DecodeCustomExposures reads the body of log_custom_exposure, under the rules
 // of [DecodeLogBody].
-func DecodeCustomExposures(body []byte) ([]CustomExposure, SDK, error) {
+func DecodeCustomExposures(body []byte, keep ...string) ([]CustomExposure, SDK, error) {
 	var list []CustomExposure
 	var sdk SDK
 	listed := false
-	s := newScanner(body)
+	s := newScanner(body, keep)
 	s.members(func(name string) {
 		switch name {
 		case "exposures":

@@ -80,13 +80,14 @@ func (e *LogEvent) Meta(name string) string {
 
 // DecodeLogBody reads the body of log_event, rgstr or log_event_beacon. It
 // fails only when the text is not JSON, passes a limit, or has no events; an
-// entry that is not an event carries a [Fault] instead.
-func DecodeLogBody(body []byte) (LogBody, error) {
+// entry that is not an event carries a [Fault] instead. Of the users' attributes
+// it reads those that keep names, and steps over the rest.
+func DecodeLogBody(body []byte, keep ...string) (LogBody, error) {
 	var b LogBody
 	var everyone *LogUser // the HTTP API may name one user for all its events
 	listed := false
 	var orphans []int // events without a user of their own
-	s := newScanner(body)
+	s := newScanner(body, keep)
 	s.members(func(name string) {
 		switch name {
 		case "events":
@@ -167,10 +168,7 @@ func (s *scanner) event(e *LogEvent) (hasUser bool) {
 			hasUser = s.user(e)
 		case "value":
 			once(2, name)
-			if e.Value = s.scalar(); len(e.Value) > maxText {
-				e.fault("too_long", "value is longer than "+strconv.Itoa(maxText)+" bytes")
-				e.Value = ""
-			}
+			s.value(e)
 		case "metadata":
 			once(3, name)
 			s.metadata(e)
@@ -185,6 +183,14 @@ func (s *scanner) event(e *LogEvent) (hasUser bool) {
 		e.fault("no_name", "eventName is missing")
 	}
 	return hasUser
+}
+
+// value reads the value of an event as text.
+func (s *scanner) value(e *LogEvent) {
+	if e.Value = s.scalar(); len(e.Value) > maxText {
+		e.fault("too_long", "value is longer than "+strconv.Itoa(maxText)+" bytes")
+		e.Value = ""
+	}
 }
 
 // name reads a text that names something.

@@ -1,18 +1,21 @@
 package statsig
 
 import (
+	"slices"
 	"strconv"
 
 	"github.com/sluice-flags/sluice/pkg/events"
 )
 
-// A LogUser is what facts keep of a user: its ids and the environment it was
-// in. Attributes, private ones among them, are stepped over when a body is
-// read, so that nothing behind the decoder can store or print them.
+// A LogUser is what facts keep of a user: its ids, the environment it was in,
+// and the attributes that the reader was told to keep. Others, and private ones
+// always, are stepped over when a body is read, so that nothing behind the
+// decoder can store or print them.
 type LogUser struct {
-	UserID    string
-	CustomIDs []events.Pair // ascending by name
-	Tier      string        // of statsigEnvironment
+	UserID     string
+	CustomIDs  []events.Pair // ascending by name
+	Tier       string        // of statsigEnvironment
+	Attributes []events.Pair // those that are kept, ascending by name
 }
 
 // stable adds the stable id of the body to a user that has none.
@@ -43,6 +46,8 @@ func (s *scanner) user(e *LogEvent) bool {
 		e.fault("wrong_type", "user should be an object")
 		return true
 	}
+	var few [8]events.Pair
+	kept := attributes{list: few[:0]}
 	s.members(func(name string) {
 		switch name {
 		case "userID":
@@ -52,10 +57,46 @@ func (s *scanner) user(e *LogEvent) bool {
 		case "statsigEnvironment":
 			s.tier(e)
 		default:
-			s.skip()
+			s.attribute(&kept, name)
 		}
 	})
+	if len(kept.list) > 0 {
+		events.SortPairs(kept.list)
+		e.User.Attributes = s.keep(kept.list)
+	}
 	return true
+}
+
+// attributes are those of a user that are kept so far, by name. A member of the
+// user goes before a custom attribute of its name.
+type attributes struct{ list []events.Pair }
+
+// attribute reads a member of a user that is none of its ids: keeps what is wanted
+// of it, and steps over the rest. What is private never is.
+func (s *scanner) attribute(kept *attributes, name string) {
+	switch {
+	case len(s.wanted) == 0, name == "privateAttributes":
+		s.skip()
+	case name == "custom" && s.peek() == '{':
+		s.members(func(name string) {
+			if !slices.Contains(s.wanted, name) {
+				s.skip()
+			} else if value := s.scalar(); value != "" && len(value) <= maxID && !kept.has(name) {
+				kept.list = append(kept.list, events.Pair{Name: name, Value: value})
+			}
+		})
+	case slices.Contains(s.wanted, name):
+		if value := s.scalar(); value != "" && len(value) <= maxID {
+			kept.list = slices.DeleteFunc(kept.list, func(p events.Pair) bool { return p.Name == name })
+			kept.list = append(kept.list, events.Pair{Name: name, Value: value})
+		}
+	default:
+		s.skip()
+	}
+}
+
+func (a *attributes) has(name string) bool {
+	return slices.ContainsFunc(a.list, func(p events.Pair) bool { return p.Name == name })
 }
 
 // id reads a unit's id: a string, or a number as text.

@@ -29,7 +29,8 @@ type scanner struct {
 	skipMember  func(string)
 	skipElement func()
 
-	pairs []events.Pair // room that lists of pairs are cut from
+	pairs  []events.Pair // room that lists of pairs are cut from
+	wanted []string      // attributes of users that are kept
 }
 
 // Bounds of what a scanner steps into or over.
@@ -38,15 +39,22 @@ const (
 	maxElements = 10_000
 )
 
-// newScanner returns a scanner over body, which must be UTF-8.
-func newScanner(body []byte) *scanner {
-	s := &scanner{text: string(body)}
+// newScanner returns a scanner over body, which must be UTF-8, that keeps the
+// wanted attributes of users.
+func newScanner(body []byte, wanted []string) *scanner {
+	s := &scanner{wanted: wanted}
 	s.skipMember = func(string) { s.skip() }
 	s.skipElement = s.skip
-	if !utf8.ValidString(s.text) {
+	s.begin(string(body))
+	return s
+}
+
+// begin puts s before another text.
+func (s *scanner) begin(text string) {
+	s.text, s.pos, s.depth, s.err = text, 0, 0, nil
+	if !utf8.ValidString(text) {
 		s.fail("the body is not UTF-8")
 	}
-	return s
 }
 
 // fail records the first fault and ends the text.

@@ -20,6 +20,26 @@ type Scope struct {
 	TargetApps []string
 }
 
+// Sees reports whether an entity is one that the scope's keys can decide: where it
+// is not, an exposure of it was made up, or comes from a state long past. Archived
+// entities were seen once.
+func (scope Scope) Sees(s *State, e Entity) bool {
+	if scope.Kind == KeyClient {
+		switch d := e.Doc.(type) {
+		case *Gate:
+			if d.ClientVisible != nil && !*d.ClientVisible {
+				return false
+			}
+		case *Config:
+			if d.ClientVisible != nil && !*d.ClientVisible {
+				return false
+			}
+		}
+	}
+	l := lowering{state: s, scope: scope}
+	return l.visible(e)
+}
+
 // Lower returns everything that a key of the scope evaluates, each section in the
 // order of names.
 //

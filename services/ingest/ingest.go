@@ -1,7 +1,7 @@
 // Package ingest accepts what happened and loads it into ClickHouse, once.
 //
-//	SDK ─▶ statsig ─▶ intake ─▶ facts stream ─▶ 202
-//	                                 └─▶ loader ─▶ ClickHouse
+//	SDK ─────▶ statsig ─┬▶ intake ─▶ facts stream ─▶ 202
+//	program ─▶ native ──┘               └─▶ loader ─▶ ClickHouse
 //
 // A fact is acknowledged when the stream has it on disk. From there on it is
 // counted exactly once, whatever crashes; while ClickHouse is away it waits.
@@ -22,12 +22,15 @@ import (
 	"github.com/sluice-flags/sluice/internal/auth"
 	"github.com/sluice-flags/sluice/internal/bus"
 	"github.com/sluice-flags/sluice/internal/bus/facts"
+	"github.com/sluice-flags/sluice/internal/bus/pseudonym"
 	"github.com/sluice-flags/sluice/internal/follow"
 	"github.com/sluice-flags/sluice/internal/lifecycle"
 	"github.com/sluice-flags/sluice/internal/warehouse"
 	"github.com/sluice-flags/sluice/internal/web"
+	"github.com/sluice-flags/sluice/services/ingest/internal/body"
 	"github.com/sluice-flags/sluice/services/ingest/internal/intake"
 	"github.com/sluice-flags/sluice/services/ingest/internal/loader"
+	"github.com/sluice-flags/sluice/services/ingest/internal/native"
 	"github.com/sluice-flags/sluice/services/ingest/internal/statsig"
 )
 
@@ -64,6 +67,7 @@ type Service struct {
 	share     *facts.Share
 	loaders   []*loader.Loader
 	statsig   *statsig.API
+	native    *native.API
 }
 
 // New returns the service; it opens nothing before [Service.Run].
@@ -91,7 +95,10 @@ func New(d Deps, o Options) (*Service, error) {
 		Canary: bus.FactsCanary, Streams: []string{bus.FactsStream, bus.PlansStream, bus.DeadFactsStream}, Registerer: d.Registerer,
 	})
 	states := auth.Followed(d.Followers)
-	s.statsig = statsig.New(auth.NewResolver(states, "ingest", d.Registerer), intake.New(s.publisher, states, d.Registerer), d.Registerer)
+	keys, bodies := auth.NewResolver(states, "ingest", d.Registerer), body.NewReader()
+	in := intake.New(s.publisher, states, pseudonym.NewKeys(d.Bus), d.Registerer)
+	s.statsig = statsig.New(keys, in, bodies, d.Registerer)
+	s.native = native.New(keys, in, bodies, d.Registerer)
 	if o.AcceptOnly {
 		return s, nil
 	}
@@ -107,6 +114,7 @@ func New(d Deps, o Options) (*Service, error) {
 // Register puts the service's endpoints on mux.
 func (s *Service) Register(mux *http.ServeMux) {
 	s.statsig.Register(mux)
+	s.native.Register(mux)
 	mux.Handle("GET /openapi/ingest.yaml", web.Describe("ingest.yaml"))
 }
 

@@ -3,8 +3,9 @@
 //
 // A protocol's adapter decodes bodies into claims; from there every door is the
 // same. A claim that makes no sense becomes a dead letter and never holds up
-// its neighbours. What a fact says about a user is the unit's id: attributes
-// do not get this far, so nothing here could store them.
+// its neighbours. What a fact says about a user is the unit's id, or a keyed hash
+// of it, and the attributes that the project lists: others do not get this far,
+// so nothing here could store them.
 package intake
 
 import (
@@ -26,20 +27,22 @@ const (
 
 // A Claim is one thing that a client says happened.
 type Claim struct {
+	ID   string // that the client gave it, "" if it is told by what it says
 	Kind Kind
 	Name string // of the event, gate, config or layer
 	Time int64  // milliseconds, 0 if the client gave none
 	User User
 
 	Value    string        // an event's value; "true" or "false" of a gate
-	Metadata []events.Pair // an event's own, ascending by name
+	Metadata []events.Pair // what it says besides, ascending by name
 
 	RuleID     string // of an exposure
 	Experiment string // that a layer's parameter came from; may be hashed
 	Parameter  string // of a layer
 	Group      string // name of the group, where the client says that instead of a rule
 	Reason     string
-	ConfigTime int64 // time of the definitions that the client decided on, 0 if it does not say
+	ConfigTime int64  // time of the definitions that the client decided on, 0 if it does not say
+	Sequence   uint64 // version of them, 0 if it does not say
 
 	// Fault is set when the claim cannot be taken, with what is wrong.
 	Fault *Fault
@@ -47,9 +50,10 @@ type Claim struct {
 
 // User is what a claim says about who it is about.
 type User struct {
-	ID     string
-	Others []events.Pair // ids of other unit types, ascending by type
-	Tier   string        // environment that the client was in
+	ID         string
+	Others     []events.Pair // ids of other unit types, ascending by type
+	Tier       string        // environment that the client was in
+	Attributes []events.Pair // that the project keeps, ascending by name
 }
 
 // A Fault is why a claim becomes a dead letter.
@@ -60,6 +64,7 @@ type Fault struct {
 
 // A Delivery is the claims of one request.
 type Delivery struct {
+	BatchID    string // that the client gave it and its retries, "" if none
 	SessionID  string
 	SDKType    string
 	SDKVersion string

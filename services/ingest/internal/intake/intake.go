@@ -11,6 +11,7 @@ import (
 
 	"github.com/sluice-flags/sluice/internal/auth"
 	"github.com/sluice-flags/sluice/internal/bus/facts"
+	"github.com/sluice-flags/sluice/internal/bus/pseudonym"
 	"github.com/sluice-flags/sluice/internal/web"
 	"github.com/sluice-flags/sluice/pkg/events"
 	"github.com/sluice-flags/sluice/pkg/flags"
@@ -22,10 +23,17 @@ type Store interface {
 	Publish(ctx context.Context, b events.Batch) (duplicates int, err error)
 }
 
+// Keys are the secrets by which ids of units are hashed, as [pseudonym.Keys] has
+// them.
+type Keys interface {
+	Of(ctx context.Context, project string) (pseudonym.Key, error)
+}
+
 // An Intake accepts claims. It is safe for concurrent use.
 type Intake struct {
 	store  Store
 	states auth.States
+	keys   Keys
 
 	mu       sync.Mutex
 	projects map[string]*names
@@ -43,9 +51,10 @@ const (
 // retryAfter is what refused clients are told to wait.
 const retryAfter = 2 * time.Second
 
-// New returns an intake into store. states hands out what a project is now.
-func New(store Store, states auth.States, reg prometheus.Registerer) *Intake {
-	in := &Intake{store: store, states: states, projects: make(map[string]*names)}
+// New returns an intake into store. states hands out what a project is now; keys
+// serve the projects that hash ids of units.
+func New(store Store, states auth.States, keys Keys, reg prometheus.Registerer) *Intake {
+	in := &Intake{store: store, states: states, keys: keys, projects: make(map[string]*names)}
 	in.dead = prometheus.NewCounter(prometheus.CounterOpts{Subsystem: "ingest", Name: "dead_letters_accepted_total",
 		Help: "Facts that were acknowledged as dead letters because they made no sense."})
 	in.late = prometheus.NewCounter(prometheus.CounterOpts{Subsystem: "ingest", Name: "unknown_rules_total",
@@ -61,6 +70,13 @@ type Receipt struct {
 	Facts      int // acknowledged, dead letters and duplicates among them
 	Dead       int
 	Duplicates int
+	Rejected   []Rejection // of the dead letters, by index
+}
+
+// A Rejection is a claim that became a dead letter.
+type Rejection struct {
+	Index int // of the claim in its delivery
+	Fault
 }
 
 // Accept returns once every claim of d is stored, as a fact or as a dead
@@ -70,17 +86,18 @@ func (in *Intake) Accept(ctx context.Context, who auth.Principal, d Delivery) (R
 	if who.Key.Kind == flags.KeyConsole {
 		return Receipt{}, web.Errorf(web.CodeForbidden, "facts are sent with a server key or a client key")
 	}
-	b, err := in.resolve(ctx, who, &d)
+	r, err := in.resolve(ctx, who, &d)
 	if err != nil {
 		return Receipt{}, err
 	}
+	b := r.batch
 	ctx, cancel := context.WithTimeout(ctx, storeWithin)
 	defer cancel()
 	duplicates, err := in.store.Publish(ctx, b)
 	switch {
 	case err == nil:
 		in.dead.Add(float64(len(b.Dead)))
-		return Receipt{Facts: b.Len(), Dead: len(b.Dead), Duplicates: duplicates}, nil
+		return Receipt{Facts: b.Len(), Dead: len(b.Dead), Duplicates: duplicates, Rejected: r.rejected}, nil
 	case errors.Is(err, facts.ErrBusy):
 		return Receipt{}, &web.Error{Code: web.CodeUnavailable, Message: "more events come than can be stored now: send these again later", Err: err, RetryAfter: retryAfter}
 	default:
@@ -91,26 +108,31 @@ func (in *Intake) Accept(ctx context.Context, who auth.Principal, d Delivery) (R
 // resolve turns the delivery into facts. Where a claim names a rule that this
 // process does not know, and says that it decided on newer definitions, they
 // are on their way here: it waits a moment for them.
-func (in *Intake) resolve(ctx context.Context, who auth.Principal, d *Delivery) (events.Batch, error) {
+func (in *Intake) resolve(ctx context.Context, who auth.Principal, d *Delivery) (*resolver, error) {
 	salt := []byte(rand.Text())
-	var r *resolver
 	for state, deadline := who.State, time.Now().Add(stateWithin); ; {
-		r = &resolver{
+		r := &resolver{
 			state: state, key: who.Key, names: in.names(who.Project), delivery: d,
-			ids: newIdentifier(who.Key.Hash, d.SessionID, salt),
+			ids: newIdentifier(who.Project, who.Key.Hash, d, salt), privacy: privacy{project: state.Settings()},
+		}
+		if r.privacy.project.HashUnitIDs {
+			key, err := in.keys.Of(ctx, who.Project)
+			if err != nil {
+				return nil, &web.Error{Code: web.CodeUnavailable, Message: "the events could not be stored now: send these again later", Err: err, RetryAfter: retryAfter}
+			}
+			r.privacy.key = &key
 		}
 		r.all()
-		// A client whose clock made its times up would wait for nothing.
-		if r.latest <= state.Time() || r.latest > d.Received.Add(maxAhead).UnixMilli() {
-			return r.batch, nil
+		if !r.ahead() {
+			return r, nil
 		}
 		newer, err := in.newer(ctx, who.Project, state, deadline)
 		if err != nil {
-			return events.Batch{}, err
+			return nil, err
 		}
 		if newer == nil {
 			in.late.Inc()
-			return r.batch, nil
+			return r, nil
 		}
 		state = newer
 	}

@@ -59,7 +59,7 @@ func TestAnExposureWaitsForTheDefinitionsItWasDecidedOn(t *testing.T) {
 	now := unrelated.Put(flags.Entity{Ref: x.Ref(), Name: x.Name, Doc: x, Version: 1, Seq: old.Seq() + 2, Time: old.Time() + 2000})
 
 	store := new(shelf)
-	in := New(store, changing(old, old, unrelated, unrelated, now), prometheus.NewRegistry())
+	in := New(store, changing(old, old, unrelated, unrelated, now), nil, prometheus.NewRegistry())
 	claim := Claim{Kind: Config, Name: "newer", RuleID: "grp_x", User: ada, ConfigTime: now.Time()}
 	if _, err := in.Accept(t.Context(), who(old), Delivery{Received: received, Claims: []Claim{claim}}); err != nil {
 		t.Fatalf("Accept() = %v", err)
@@ -81,7 +81,7 @@ func TestNothingIsWaitedForThatCannotCome(t *testing.T) {
 			t.Errorf("%s: newer definitions were asked for", name)
 			return s, nil
 		}
-		if _, err := New(store, asked, nil).Accept(t.Context(), who(s), Delivery{Received: received, Claims: []Claim{claim}}); err != nil || len(store.got) != 1 {
+		if _, err := New(store, asked, nil, nil).Accept(t.Context(), who(s), Delivery{Received: received, Claims: []Claim{claim}}); err != nil || len(store.got) != 1 {
 			t.Errorf("%s: Accept() = %v with %d batches stored", name, err, len(store.got))
 		}
 	}
@@ -89,7 +89,7 @@ func TestNothingIsWaitedForThatCannotCome(t *testing.T) {
 
 func TestEveryFailureOfTheStoreIsARetry(t *testing.T) {
 	for _, err := range []error{facts.ErrBusy, facts.ErrAway, context.DeadlineExceeded, errors.New("unforeseen")} {
-		_, got := New(&shelf{err: err}, changing(shop()), nil).Accept(t.Context(), who(shop()), Delivery{Received: received, Claims: []Claim{{Name: "e"}}})
+		_, got := New(&shelf{err: err}, changing(shop()), nil, nil).Accept(t.Context(), who(shop()), Delivery{Received: received, Claims: []Claim{{Name: "e"}}})
 		problem, ok := errors.AsType[*web.Error](got)
 		if !ok || web.StatusOf(got) != http.StatusServiceUnavailable || problem.RetryAfter <= 0 {
 			t.Errorf("Accept() with a store that says %v = %v, want 503 with Retry-After", err, got)
@@ -101,7 +101,7 @@ func TestAKeyForPeopleSendsNoFacts(t *testing.T) {
 	store := new(shelf)
 	p := who(shop())
 	p.Key = &flags.Key{Kind: flags.KeyConsole}
-	if _, err := New(store, changing(shop()), nil).Accept(t.Context(), p, Delivery{Received: received}); web.StatusOf(err) != http.StatusForbidden || len(store.got) != 0 {
+	if _, err := New(store, changing(shop()), nil, nil).Accept(t.Context(), p, Delivery{Received: received}); web.StatusOf(err) != http.StatusForbidden || len(store.got) != 0 {
 		t.Errorf("Accept() with a console key = %v, want 403 and nothing stored", err)
 	}
 }

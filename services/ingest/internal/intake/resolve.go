@@ -24,8 +24,8 @@ const (
 	maxBehind = 2 * 365 * 24 * time.Hour
 )
 
-// sentTime is the metadata of an event whose own time could not be used: the
-// time that it claimed, in milliseconds.
+// sentTime is the metadata of a fact whose own time could not be used: the time
+// that it claimed, in milliseconds.
 const sentTime = "sluice.sent_time"
 
 // maxPayload bounds what a dead letter keeps of its claim.
@@ -39,33 +39,67 @@ type resolver struct {
 	names    *names
 	delivery *Delivery
 	ids      *identifier
+	privacy  privacy
 
-	environments []string // of the key, by name; read once
+	environments []string    // of the key, by name; read once
+	scope        flags.Scope // of the key
+	foreign      bool        // the claim at hand names something that the key cannot see
 
-	batch  events.Batch
-	latest int64 // newest time of definitions that a claim with an unknown name or rule decided on
+	batch    events.Batch
+	rejected []Rejection
+
+	// The newest definitions that a claim with an unknown name or rule decided on.
+	latest   int64  // by their time
+	sequence uint64 // by their version
 }
 
 // all resolves every claim.
 func (r *resolver) all() {
 	r.batch = events.Batch{Project: r.state.Project()}
 	r.environments = r.state.EnvironmentsOf(r.key)
+	r.scope = r.key.Scope()
 	for i := range r.delivery.Claims {
-		c := &r.delivery.Claims[i]
-		id := r.ids.of(c)
-		at, fault := r.time(c)
-		if fault == nil {
+		c := r.delivery.Claims[i] // a copy: a delivery may be resolved again
+		r.privacy.apply(&c)
+		at, fault := r.time(&c)
+		if c.Fault != nil {
 			fault = c.Fault
 		}
-		switch {
-		case fault != nil:
-			r.dead(id, c, fault)
-		case c.Kind == Event:
-			r.event(id, at, c)
-		default:
-			r.exposure(id, at, c)
+		id := r.id(&c, &fault)
+		if fault == nil && c.Kind != Event {
+			fault = r.exposure(id, at, &c)
+		} else if fault == nil {
+			r.event(id, at, &c)
+		}
+		if fault != nil {
+			if c.ID != "" {
+				id = r.ids.rejected(c.ID, fault.Code)
+			}
+			r.dead(id, &c, fault)
+			r.rejected = append(r.rejected, Rejection{Index: i, Fault: *fault})
 		}
 	}
+}
+
+// id is the id of a claim, which names none that another of its delivery names.
+func (r *resolver) id(c *Claim, fault **Fault) events.FactID {
+	if c.ID == "" {
+		return r.ids.of(c)
+	}
+	if *fault != nil {
+		return events.FactID{} // its dead letter has another
+	}
+	id, first := r.ids.named(c.ID)
+	if !first {
+		*fault = &Fault{Code: "duplicate_id", Detail: "another event of this batch has the same event_id: the first one counts"}
+	}
+	return id
+}
+
+// ahead reports whether definitions that the client has may be on their way here.
+// A client whose clock made its times up would wait for nothing.
+func (r *resolver) ahead() bool {
+	return r.sequence > r.state.Seq() || r.latest > r.state.Time() && r.latest <= r.delivery.Received.Add(maxAhead).UnixMilli()
 }
 
 func (r *resolver) received() int64 { return r.delivery.Received.UnixMilli() }
@@ -90,12 +124,30 @@ func (r *resolver) event(id events.FactID, at int64, c *Claim) {
 		SDKType: r.delivery.SDKType, SDKVersion: r.delivery.SDKVersion,
 	}
 	e.UnitType, e.UnitID = c.User.primary()
-	if c.Time != 0 && c.Time != at {
-		e.Metadata = append(slices.Clone(e.Metadata), events.Pair{Name: sentTime, Value: strconv.FormatInt(c.Time, 10)})
-		events.SortPairs(e.Metadata)
-		e.Metadata = slices.CompactFunc(e.Metadata, func(a, b events.Pair) bool { return a.Name == b.Name })
-	}
+	e.Metadata = with(c.Metadata, c.User.attributes(), marks(at, c))
 	r.batch.Events = append(r.batch.Events, e)
+}
+
+// marks are what we have to say of a claim.
+func marks(at int64, c *Claim) []events.Pair {
+	if c.Time == 0 || c.Time == at {
+		return nil
+	}
+	return []events.Pair{{Name: sentTime, Value: strconv.FormatInt(c.Time, 10)}}
+}
+
+// with returns pairs and more, ascending by name. Of two of a name, ours counts:
+// what a client says does not stand for what its project keeps, or for a mark.
+func with(pairs []events.Pair, ours ...[]events.Pair) []events.Pair {
+	for _, more := range ours {
+		if len(more) == 0 {
+			continue
+		}
+		pairs = append(slices.Clone(more), pairs...)
+		slices.SortStableFunc(pairs, func(a, b events.Pair) int { return strings.Compare(a.Name, b.Name) })
+		pairs = slices.CompactFunc(pairs, func(a, b events.Pair) bool { return a.Name == b.Name })
+	}
+	return pairs
 }
 
 // number reads a value that is a number, or the text of one.
@@ -113,17 +165,23 @@ func number(text string) *float64 {
 	return &f
 }
 
-func (r *resolver) exposure(id events.FactID, at int64, c *Claim) {
+// exposure adds an exposure, unless it is not the key's to tell.
+func (r *resolver) exposure(id events.FactID, at int64, c *Claim) *Fault {
 	e := events.Exposure{
 		ID: id, Time: at, Received: r.received(), Environment: r.environment(c.User.Tier),
 		Name: c.Name, RuleID: c.RuleID, Group: events.NoGroup, Value: c.Value, Reason: c.Reason,
 		SDKType: r.delivery.SDKType, SDKVersion: r.delivery.SDKVersion,
+		Metadata: with(c.Metadata, c.User.attributes(), marks(at, c)),
+	}
+	if c.Sequence <= r.state.Seq() {
+		e.Sequence = c.Sequence
 	}
 	if c.ConfigTime != 0 && c.ConfigTime == r.state.Time() {
 		e.Sequence = r.state.Seq()
 	}
 	var unitType string
 	var known bool
+	r.foreign = false
 	switch c.Kind {
 	case Gate:
 		unitType, known = r.gate(&e)
@@ -133,8 +191,11 @@ func (r *resolver) exposure(id events.FactID, at int64, c *Claim) {
 		e.Parameter = c.Parameter
 		unitType, known = r.layer(&e, c.Experiment)
 	}
+	if r.foreign {
+		return &Fault{Code: "out_of_scope", Detail: "the key is not for apps that see what was decided: send it with a key that is"}
+	}
 	if !known {
-		r.latest = max(r.latest, c.ConfigTime)
+		r.latest, r.sequence = max(r.latest, c.ConfigTime), max(r.sequence, c.Sequence)
 	}
 	if unitType == "" {
 		e.UnitType, e.UnitID = c.User.primary()
@@ -145,6 +206,7 @@ func (r *resolver) exposure(id events.FactID, at int64, c *Claim) {
 		e.Group = events.NoGroup // nobody was exposed: no result may count it as somebody
 	}
 	r.batch.Exposures = append(r.batch.Exposures, e)
+	return nil
 }
 
 // find returns a live entity by its name, case and all, or by a hash of it.
@@ -157,6 +219,7 @@ func find[D flags.Document](r *resolver, kind flags.Kind, name string) (doc D, o
 	if !found || e.Name != name {
 		return doc, false
 	}
+	r.foreign = r.foreign || !r.scope.Sees(r.state, e)
 	doc, ok = e.Doc.(D)
 	return doc, ok
 }
@@ -252,14 +315,15 @@ func (r *resolver) dead(id events.FactID, c *Claim, fault *Fault) {
 	kind := [...]string{Event: "event", Gate: "gate exposure", Config: "config exposure", Layer: "layer exposure"}[c.Kind]
 	payload, err := json.Marshal(struct {
 		Kind     string            `json:"kind"`
+		EventID  string            `json:"event_id,omitempty"`
 		Name     string            `json:"name,omitempty"`
 		Time     int64             `json:"time,omitempty"`
 		Value    string            `json:"value,omitempty"`
 		RuleID   string            `json:"ruleID,omitempty"`
 		Metadata map[string]string `json:"metadata,omitempty"`
-	}{kind, c.Name, c.Time, c.Value, c.RuleID, asMap(c.Metadata)})
+	}{kind, c.ID, c.Name, c.Time, c.Value, c.RuleID, asMap(c.Metadata)})
 	if err != nil || len(payload) > maxPayload {
-		payload, _ = json.Marshal(map[string]string{"kind": kind, "name": c.Name}) // texts only: never fails
+		payload, _ = json.Marshal(map[string]string{"kind": kind, "event_id": c.ID, "name": c.Name}) // texts only: never fails
 	}
 	r.batch.Dead = append(r.batch.Dead, events.DeadLetter{
 		ID: id, Received: r.received(), Reason: fault.Code, Detail: fault.Detail, Payload: string(payload),

@@ -39,7 +39,8 @@ func shop() *flags.State {
 
 func resolveAll(s *flags.State, key *flags.Key, d Delivery) *resolver {
 	d.Received = received
-	r := &resolver{state: s, key: key, names: new(names), delivery: &d, ids: newIdentifier("key", d.SessionID, []byte("salt"))}
+	r := &resolver{state: s, key: key, names: new(names), delivery: &d,
+		ids: newIdentifier(s.Project(), "key", &d, []byte("salt")), privacy: privacy{project: s.Settings()}}
 	r.all()
 	return r
 }
@@ -272,14 +273,14 @@ func TestTheEnvironmentIsOneOfTheKeys(t *testing.T) {
 
 func TestTheSameContentHasTheSameID(t *testing.T) {
 	claim := Claim{Name: "e", Time: 5, User: ada, Value: "1", Metadata: []events.Pair{{Name: "k", Value: "v"}}}
-	first := newIdentifier("key", "session", []byte("one")).of(&claim)
-	if again := newIdentifier("key", "session", []byte("two")).of(&claim); again != first {
+	first := newIdentifier("shop", "key", &Delivery{SessionID: "session"}, []byte("one")).of(&claim)
+	if again := newIdentifier("shop", "key", &Delivery{SessionID: "session"}, []byte("two")).of(&claim); again != first {
 		t.Errorf("the same claim, sent again, has id %x, want %x", again, first)
 	}
 
 	others := map[string]events.FactID{
-		"another key":     newIdentifier("other", "session", nil).of(&claim),
-		"another session": newIdentifier("key", "other", nil).of(&claim),
+		"another key":     newIdentifier("shop", "other", &Delivery{SessionID: "session"}, nil).of(&claim),
+		"another session": newIdentifier("shop", "key", &Delivery{SessionID: "other"}, nil).of(&claim),
 	}
 	for name, edit := range map[string]func(*Claim){
 		"kind": func(c *Claim) { c.Kind = Gate }, "name": func(c *Claim) { c.Name = "f" }, "time": func(c *Claim) { c.Time = 6 },
@@ -289,7 +290,7 @@ func TestTheSameContentHasTheSameID(t *testing.T) {
 	} {
 		c := claim
 		edit(&c)
-		others["another "+name] = newIdentifier("key", "session", nil).of(&c)
+		others["another "+name] = newIdentifier("shop", "key", &Delivery{SessionID: "session"}, nil).of(&c)
 	}
 	seen := map[events.FactID]string{first: "the first"}
 	for name, id := range others {
@@ -303,7 +304,7 @@ func TestTheSameContentHasTheSameID(t *testing.T) {
 func TestTwinsInOneBodyAreTwo(t *testing.T) {
 	claims := []Claim{{Name: "e", Time: 5}, {Name: "e", Time: 5}, {Name: "f", Time: 5}, {Name: "e", Time: 5}}
 	ids := func() (ids []events.FactID) {
-		id := newIdentifier("key", "s", nil)
+		id := newIdentifier("shop", "key", &Delivery{SessionID: "s"}, nil)
 		for i := range claims {
 			ids = append(ids, id.of(&claims[i]))
 		}
@@ -320,7 +321,7 @@ func TestTwinsInOneBodyAreTwo(t *testing.T) {
 
 func TestAnEventWithoutATimeIsNewEveryTime(t *testing.T) {
 	c := Claim{Name: "e"}
-	if one, two := newIdentifier("key", "s", []byte("1")).of(&c), newIdentifier("key", "s", []byte("2")).of(&c); one == two {
+	if one, two := newIdentifier("shop", "key", &Delivery{SessionID: "s"}, []byte("1")).of(&c), newIdentifier("shop", "key", &Delivery{SessionID: "s"}, []byte("2")).of(&c); one == two {
 		t.Error("two deliveries of an event without a time share an id: the second would be lost")
 	}
 }
@@ -334,7 +335,7 @@ func BenchmarkResolve(b *testing.B) {
 	table := new(names)
 	b.ReportAllocs()
 	for b.Loop() {
-		r := resolver{state: s, key: key, names: table, delivery: &d, ids: newIdentifier("key", "s", nil)}
+		r := resolver{state: s, key: key, names: table, delivery: &d, privacy: privacy{project: s.Settings()}, ids: newIdentifier("shop", "key", &Delivery{SessionID: "s"}, nil)}
 		r.all()
 	}
 	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N*len(d.Claims)), "ns/claim")

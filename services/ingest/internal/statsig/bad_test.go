@@ -17,6 +17,7 @@ import (
 	"github.com/sluice-flags/sluice/internal/bus"
 	"github.com/sluice-flags/sluice/internal/web"
 	"github.com/sluice-flags/sluice/pkg/flags"
+	"github.com/sluice-flags/sluice/services/ingest/internal/body"
 	"github.com/sluice-flags/sluice/services/ingest/internal/intake"
 )
 
@@ -73,7 +74,7 @@ func TestEveryEndpointRefusesWhatIsWrong(t *testing.T) {
 
 	accepted := new(taker)
 	mux := http.NewServeMux()
-	New(auth.NewResolver(states, "test", nil), accepted, nil).Register(mux)
+	New(auth.NewResolver(states, "test", nil), accepted, body.NewReader(), nil).Register(mux)
 	mux.Handle("/", web.Unmatched(mux))
 	handler := web.Middleware(slog.New(slog.DiscardHandler), mux)
 
@@ -171,7 +172,7 @@ func TestWhatSDKsSayOfThemselvesIsTakenAndNotStored(t *testing.T) {
 	states, key := keyed(t)
 	accepted := new(taker)
 	mux := http.NewServeMux()
-	New(auth.NewResolver(states, "test", nil), accepted, nil).Register(mux)
+	New(auth.NewResolver(states, "test", nil), accepted, body.NewReader(), nil).Register(mux)
 	body := `{"events":[
 		{"eventName":"statsig::diagnostics","user":null,"value":null,"metadata":{"context":"initialize","markers":[{"key":"overall"}]}},
 		{"eventName":"statsig::diagnostics","user":{},"metadata":{"context":"initialize","markers":"[{\"key\":\"overall\"}]"}},

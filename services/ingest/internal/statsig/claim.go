@@ -7,10 +7,10 @@ import (
 	"github.com/sluice-flags/sluice/services/ingest/internal/intake"
 )
 
-// claim says in our words what an SDK logged. Secondary exposures, the gates
+// Claim says in our words what an SDK logged. Secondary exposures, the gates
 // that were consulted on the way, are not claims of their own: one logged event
 // is one fact, and a unit that a holdout kept out says so in its rule.
-func claim(e *protocol.LogEvent) intake.Claim {
+func Claim(e *protocol.LogEvent) intake.Claim {
 	c := intake.Claim{Time: e.Time, User: user(e.User), Fault: fault(e.Fault)}
 	switch e.Name {
 	case protocol.GateExposure:
@@ -53,7 +53,7 @@ func customClaim(x *protocol.CustomExposure) intake.Claim {
 }
 
 func user(u protocol.LogUser) intake.User {
-	return intake.User{ID: u.UserID, Others: u.CustomIDs, Tier: u.Tier}
+	return intake.User{ID: u.UserID, Others: u.CustomIDs, Tier: u.Tier, Attributes: u.Attributes}
 }
 
 func fault(f *protocol.Fault) *intake.Fault {

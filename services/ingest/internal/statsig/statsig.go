@@ -6,18 +6,16 @@ package statsig
 import (
 	"cmp"
 	"context"
-	"io"
 	"net/http"
-	"runtime"
 	"strings"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
-	"golang.org/x/sync/semaphore"
 
 	"github.com/sluice-flags/sluice/internal/auth"
 	protocol "github.com/sluice-flags/sluice/internal/statsig"
 	"github.com/sluice-flags/sluice/internal/web"
+	"github.com/sluice-flags/sluice/services/ingest/internal/body"
 	"github.com/sluice-flags/sluice/services/ingest/internal/intake"
 )
 
@@ -31,28 +29,16 @@ type API struct {
 	keys   *auth.Resolver
 	accept Accepter
 
-	memory *semaphore.Weighted // bytes of bodies that are held
-	decode *semaphore.Weighted // bodies that are being decoded
+	bodies *body.Reader
 
 	internal   prometheus.Counter
 	exceptions prometheus.Counter
 }
 
-// bodyBytes bounds the bodies that are held at a time, whatever the number of
-// requests: while they arrive, and until what they say is stored, because claims
-// are slices of them. Beyond it requests are refused. Decoding waits for nobody,
-// so it is bounded by processors and queues.
-const bodyBytes = 128 << 20
-
-// limits of a body; those of internal/web are the defaults.
-var limits = web.Limits{Raw: 1 << 20, Inflated: 4 << 20, Ratio: 100}
-
 // New returns the endpoints of the Statsig protocol in front of accept.
-func New(keys *auth.Resolver, accept Accepter, reg prometheus.Registerer) *API {
+func New(keys *auth.Resolver, accept Accepter, bodies *body.Reader, reg prometheus.Registerer) *API {
 	a := &API{
-		keys: keys, accept: accept,
-		memory: semaphore.NewWeighted(bodyBytes),
-		decode: semaphore.NewWeighted(int64(2 * runtime.GOMAXPROCS(0))),
+		keys: keys, accept: accept, bodies: bodies,
 		internal: prometheus.NewCounter(prometheus.CounterOpts{Subsystem: "ingest", Name: "internal_events_total",
 			Help: "Events of SDKs about themselves that were acknowledged and not stored."}),
 		exceptions: prometheus.NewCounter(prometheus.CounterOpts{Subsystem: "ingest", Name: "sdk_exceptions_total",
@@ -83,58 +69,6 @@ var success = struct {
 	Success bool `json:"success"`
 }{true}
 
-// read reads the request's JSON text and hands it to decode. The memory of the
-// text is the caller's until it calls release, which is never nil.
-func (a *API) read(r *http.Request, decode func(text []byte) error) (release func(), err error) {
-	held := int64(0)
-	release = func() { a.memory.Release(held) }
-	hold := func(bytes int64) error {
-		if bytes > held && !a.memory.TryAcquire(bytes-held) {
-			return &web.Error{Code: web.CodeUnavailable, Message: "too many bodies arrive at once: send this one again later", RetryAfter: time.Second}
-		}
-		held = max(held, bytes)
-		return nil
-	}
-
-	body := &metered{ReadCloser: r.Body, hold: hold}
-	r.Body = body
-	raw, err := web.ReadRaw(r, limits)
-	if err = cmp.Or(body.refused, err); err != nil {
-		return release, err
-	}
-	if err := a.decode.Acquire(r.Context(), 1); err != nil {
-		return release, &web.Error{Code: web.CodeUnavailable, Message: "the request ended before it was read", Err: err, RetryAfter: time.Second}
-	}
-	defer a.decode.Release(1)
-	text, err := protocol.Unwrap(r, raw, limits)
-	if err != nil {
-		return release, err
-	}
-	if err := hold(int64(len(text))); err != nil {
-		return release, err
-	}
-	return release, decode(text)
-}
-
-// metered is a body that asks for memory as its bytes arrive. Those that are only
-// announced take none, so that whoever sends them slowly is in nobody's way.
-type metered struct {
-	io.ReadCloser
-	hold    func(bytes int64) error
-	arrived int64
-	refused error
-}
-
-// Read implements [io.Reader].
-func (m *metered) Read(p []byte) (int, error) {
-	n, err := m.ReadCloser.Read(p)
-	m.arrived += int64(n)
-	if m.refused = m.hold(m.arrived); m.refused != nil {
-		return n, m.refused
-	}
-	return n, err
-}
-
 // delivery begins a delivery with what the body, the headers or the query say
 // of the SDK.
 func delivery(r *http.Request, sdk protocol.SDK, now time.Time) intake.Delivery {
@@ -154,8 +88,8 @@ func cut(s string) string {
 
 // logEvent serves POST /v1/log_event, /v1/rgstr and /v1/log_event_beacon.
 func (a *API) logEvent(w http.ResponseWriter, r *http.Request) error {
-	return a.take(w, r, func(text []byte) (intake.Delivery, error) {
-		b, err := protocol.DecodeLogBody(text)
+	return a.take(w, r, func(text []byte, keep []string) (intake.Delivery, error) {
+		b, err := protocol.DecodeLogBody(text, keep...)
 		if err != nil {
 			return intake.Delivery{}, err
 		}
@@ -166,7 +100,7 @@ func (a *API) logEvent(w http.ResponseWriter, r *http.Request) error {
 				a.internal.Inc()
 				continue
 			}
-			d.Claims = append(d.Claims, claim(&b.Events[i]))
+			d.Claims = append(d.Claims, Claim(&b.Events[i]))
 		}
 		return d, nil
 	})
@@ -174,8 +108,8 @@ func (a *API) logEvent(w http.ResponseWriter, r *http.Request) error {
 
 // customExposure serves POST /v1/log_custom_exposure.
 func (a *API) customExposure(w http.ResponseWriter, r *http.Request) error {
-	return a.take(w, r, func(text []byte) (intake.Delivery, error) {
-		exposures, sdk, err := protocol.DecodeCustomExposures(text)
+	return a.take(w, r, func(text []byte, keep []string) (intake.Delivery, error) {
+		exposures, sdk, err := protocol.DecodeCustomExposures(text, keep...)
 		if err != nil {
 			return intake.Delivery{}, err
 		}
@@ -190,14 +124,15 @@ func (a *API) customExposure(w http.ResponseWriter, r *http.Request) error {
 
 // take lets a request in, makes a delivery of its text, and answers once all of
 // it is stored.
-func (a *API) take(w http.ResponseWriter, r *http.Request, decode func(text []byte) (intake.Delivery, error)) error {
+func (a *API) take(w http.ResponseWriter, r *http.Request, decode func(text []byte, keep []string) (intake.Delivery, error)) error {
 	who, err := a.keys.Request(r, protocol.Token(r))
 	if err != nil {
 		return err
 	}
 	var d intake.Delivery
-	release, err := a.read(r, func(text []byte) (err error) {
-		d, err = decode(text)
+	unwrap := func(raw []byte) ([]byte, error) { return protocol.Unwrap(r, raw, body.Limits) }
+	release, err := a.bodies.Read(r, unwrap, func(text []byte) (err error) {
+		d, err = decode(text, intake.Kept(who.State))
 		return err
 	})
 	defer release()

@@ -1,4 +1,4 @@
-package statsig
+package body
 
 import (
 	"errors"
@@ -8,17 +8,15 @@ import (
 	"strings"
 	"testing"
 
-	"golang.org/x/sync/semaphore"
-
-	"github.com/sluice-flags/sluice/internal/auth"
 	"github.com/sluice-flags/sluice/internal/web"
 )
 
+func plain(raw []byte) ([]byte, error) { return raw, nil }
+
 func TestBodiesBeyondTheMemoryAreRefusedAndGiveItBack(t *testing.T) {
-	a := New(auth.NewResolver(nil, "test", nil), nil, nil)
-	a.memory = semaphore.NewWeighted(100)
+	a := newReader(100)
 	read := func(size int, decode func([]byte) error) (func(), error) {
-		return a.read(httptest.NewRequest(http.MethodPost, "/", strings.NewReader(strings.Repeat(" ", size))), decode)
+		return a.Read(httptest.NewRequest(http.MethodPost, "/", strings.NewReader(strings.Repeat(" ", size))), plain, decode)
 	}
 	taken := func([]byte) error { return nil }
 
@@ -44,8 +42,7 @@ func TestBodiesBeyondTheMemoryAreRefusedAndGiveItBack(t *testing.T) {
 }
 
 func TestABodyThatIsOnlyAnnouncedHoldsNoMemory(t *testing.T) {
-	a := New(auth.NewResolver(nil, "test", nil), nil, nil)
-	a.memory = semaphore.NewWeighted(100)
+	a := newReader(100)
 	taken := func([]byte) error { return nil }
 
 	arriving, rest := io.Pipe()
@@ -53,14 +50,14 @@ func TestABodyThatIsOnlyAnnouncedHoldsNoMemory(t *testing.T) {
 	slow.ContentLength = 100
 	ended := make(chan error, 1)
 	go func() {
-		release, err := a.read(slow, taken)
+		release, err := a.Read(slow, plain, taken)
 		release()
 		ended <- err
 	}()
 	if _, err := rest.Write([]byte("{")); err != nil { // returns when it was read
 		t.Fatal(err)
 	}
-	release, err := a.read(httptest.NewRequest(http.MethodPost, "/", strings.NewReader(strings.Repeat(" ", 90))), taken)
+	release, err := a.Read(httptest.NewRequest(http.MethodPost, "/", strings.NewReader(strings.Repeat(" ", 90))), plain, taken)
 	if err != nil {
 		t.Errorf("read(90 bytes of 100) beside a body of which one byte has come = %v, want it taken", err)
 	}
