@@ -6,6 +6,8 @@ import (
 	"net/http"
 	"net/url"
 
+	"github.com/google/go-cmp/cmp"
+
 	"github.com/sluice-flags/sluice/internal/ofrep"
 	"github.com/sluice-flags/sluice/pkg/eval"
 	"github.com/sluice-flags/sluice/pkg/flags"
@@ -249,11 +251,12 @@ func (h *hearing) single(key string, client bool) func(eval.User, int) (map[enti
 	}
 }
 
-// bulk asks OFREP for all flags.
+// bulk asks OFREP for all flags and their parameters. Each parameter is what the
+// whole has of it; those without a name cannot be asked for, and null is no value.
 func (h *hearing) bulk(key string, client bool) func(eval.User, int) (map[entity]answer, error) {
 	return func(u eval.User, number int) (map[entity]answer, error) {
 		var set struct{ Flags []ofrep.Evaluation }
-		if _, err := h.post(key, ofrep.PathFlags, harness.Doc{"context": h.context(u, number)}, &set); err != nil {
+		if _, err := h.post(key, ofrep.PathFlags+"?include=params", harness.Doc{"context": h.context(u, number)}, &set); err != nil {
 			return nil, err
 		}
 		listed := map[string]ofrep.Evaluation{}
@@ -269,13 +272,27 @@ func (h *hearing) bulk(key string, client bool) func(eval.User, int) (map[entity
 				// A name that two kinds have is that of the first that the key may see; the
 				// other is listed under its exact key. A name that begins like an exact key
 				// is told apart by what it says.
-				_, known := h.reference(e, voice{client: client, listing: true}, u)
+				want, known := h.reference(e, voice{client: client, listing: true}, u)
 				exact := string(kind) + ":" + e.name
 				for _, name := range []string{exact, e.name} {
 					if f, ok := listed[name]; ok && (f.Metadata == nil && known || f.Metadata != nil && f.Metadata.Kind == string(kind)) {
 						delete(listed, name)
 						out[e] = h.evaluated(e, f, u, client)
 						break
+					}
+				}
+				parameters, _ := want.Value.(map[string]any)
+				for name, value := range parameters {
+					f, ok := listed[exact+":"+name]
+					delete(listed, exact+":"+name)
+					switch {
+					case ok != (name != ""):
+						return nil, fmt.Errorf("the parameter %q of the %s %q is listed: %v", name, e.kind, e.name, ok)
+					case name == "" || value == nil && f.Value == nil:
+					default:
+						if got := h.evaluated(e, f, u, client); got.Value != nil && !cmp.Equal(value, got.Value) {
+							return nil, fmt.Errorf("the parameter %q of the %s %q is %v; want %v", name, e.kind, e.name, got.Value, value)
+						}
 					}
 				}
 			}
