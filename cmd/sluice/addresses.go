@@ -14,7 +14,7 @@ import (
 
 // addresses are where the parts of a running platform answer. They are kept in
 // <data>/run.json, anew at each start, readable by the owner alone because the
-// engine's password is among them.
+// engine's passwords are among them.
 type addresses struct {
 	HTTP       string            `json:"http"`           // base of every endpoint
 	Live       string            `json:"live"`           // the live WebSocket
@@ -30,10 +30,16 @@ type clickHouseAddress struct {
 	User     string `json:"user"`
 	Password string `json:"password"`
 	Database string `json:"database"`
+	Analyst  *login `json:"analyst,omitempty"` // who may only read
+}
+
+type login struct {
+	User     string `json:"user"`
+	Password string `json:"password"`
 }
 
 func (p *platform) addresses() addresses {
-	native, http := p.engine.address()
+	native, analyst, http := p.engine.address()
 	at := addresses{
 		HTTP: "http://" + p.front.Address(),
 		Live: "ws://" + p.front.Address() + "/v1/live",
@@ -41,6 +47,9 @@ func (p *platform) addresses() addresses {
 			Addr: native.Addr, HTTP: http, User: native.User, Password: native.Password,
 			Database: cmp.Or(native.Database, warehouse.DefaultDatabase),
 		},
+	}
+	if analyst.User != "" {
+		at.ClickHouse.Analyst = &login{User: analyst.User, Password: analyst.Password}
 	}
 	if p.streams != nil {
 		at.GRPC = p.streams.Addr().String()
@@ -82,6 +91,6 @@ func (a addresses) print(w io.Writer, data string) {
 	if a.Ops != "" {
 		line("metrics", a.Ops+"/metrics")
 	}
-	line("ClickHouse", a.ClickHouse.Addr+"   (user and password in "+filepath.Join(data, addressesFile)+")")
+	line("ClickHouse", a.ClickHouse.Addr+"   (users and passwords in "+filepath.Join(data, addressesFile)+"; analyst may only read)")
 	_, _ = io.WriteString(w, b.String()) // a closed terminal is no reason to stop
 }

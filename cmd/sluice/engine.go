@@ -41,6 +41,7 @@ func (e *engine) Run(ctx context.Context) error {
 	for started := false; ; started = true {
 		child, err := embed.Start(ctx, embed.Options{
 			Dir: filepath.Join(e.settings.Data, "clickhouse"), Library: e.settings.Engine, Logger: e.logger,
+			AnalystPassword: e.settings.AnalystPassword.Reveal(),
 		})
 		if !started {
 			e.first <- err
@@ -108,10 +109,11 @@ func (e *engine) Ready(ctx context.Context) error {
 	return nil
 }
 
-// address is how to reach ClickHouse now.
-func (e *engine) address() (native warehouse.Config, http string) {
+// address is how to reach ClickHouse now. Only the embedded engine's analyst is
+// known; whoever runs an outside one knows theirs.
+func (e *engine) address() (native, analyst warehouse.Config, http string) {
 	if child := e.current.Load(); child != nil {
-		return child.Config(), child.HTTPAddr()
+		return child.Config(), child.Analyst(), child.HTTPAddr()
 	}
-	return e.settings.ClickHouse.Config(), ""
+	return e.settings.ClickHouse.Config(), warehouse.Config{}, ""
 }

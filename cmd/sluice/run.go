@@ -46,6 +46,8 @@ type runSettings struct {
 	ClickHouse warehouse.Settings `embed:"" prefix:"clickhouse-"`
 	Engine     string             `help:"Shared library of the embedded ClickHouse engine; found under node_modules if empty." type:"path" env:"SLUICE_ENGINE_LIB" placeholder:"FILE"`
 
+	AnalystPassword config.Secret `help:"Password of the embedded engine's read-only user, analyst; a new one at each start if empty. @FILE reads it from a file." placeholder:"TEXT"`
+
 	Demo     bool   `help:"Make a demo project and send it traffic with known effects."`
 	DemoSeed uint64 `help:"Decides who the demo's visitors are." default:"1" placeholder:"N"`
 }

@@ -67,6 +67,7 @@ func newSite(t *testing.T, run runner) *site {
 	s := &site{t: t, nats: nats.URL(), engine: engine.Config(), secrets: t.TempDir(), front: map[string]*url.URL{}, ops: map[string]string{}}
 	admin := control.NewAdminKey()
 	s.write(filepath.Join(s.secrets, "clickhouse_password"), s.engine.Password)
+	s.write(filepath.Join(s.secrets, "clickhouse_analyst_password"), engine.Analyst().Password)
 	s.write(filepath.Join(s.secrets, "admin_key"), admin)
 
 	project := compose(t)

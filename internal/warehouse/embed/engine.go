@@ -44,6 +44,8 @@ type Options struct {
 	Library     string       // path of libchdb.so; [FindLibrary] if empty
 	MemoryLimit int64        // bytes the engine may use, DefaultMemoryLimit if 0; never over half of the machine
 	Logger      *slog.Logger // slog.Default if nil
+
+	AnalystPassword string // of the read-only user; a new one with each start if empty
 }
 
 // An Engine is a running child process.
@@ -56,6 +58,7 @@ type Options struct {
 // the password, and on Linux they are not where strangers look.
 type Engine struct {
 	config   warehouse.Config
+	analyst  warehouse.Config
 	httpAddr string
 	cmd      *exec.Cmd
 	lifeline *os.File // the child ends when this closes; kept here so that it is not collected
@@ -160,6 +163,7 @@ func launch(ctx context.Context, o Options, lock *os.File, s *settings) (*Engine
 	}
 	e := &Engine{
 		config:   s.config(),
+		analyst:  s.forAnalysts(),
 		httpAddr: s.httpAddr(),
 		cmd:      cmd,
 		lifeline: lifeline,
@@ -237,7 +241,12 @@ func (e *Engine) awaitAnswer(ctx context.Context, s *settings) error {
 // Config is how to connect to the engine. Address and password are new with each start.
 func (e *Engine) Config() warehouse.Config { return e.config }
 
-// HTTPAddr is the host:port of ClickHouse's HTTP interface, with the same user and password.
+// Analyst is how people connect who only ask: they may read the facts, the
+// definitions and the views, within limits of memory, time and rows, and nothing
+// else.
+func (e *Engine) Analyst() warehouse.Config { return e.analyst }
+
+// HTTPAddr is the host:port of ClickHouse's HTTP interface, with the same users and passwords.
 func (e *Engine) HTTPAddr() string { return e.httpAddr }
 
 // PID is the process id of the child.

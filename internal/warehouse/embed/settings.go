@@ -1,6 +1,7 @@
 package embed
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"crypto/sha256"
@@ -25,6 +26,9 @@ import (
 
 const user = "sluice"
 
+// analyst is the user of people who ask questions: see [Engine.Analyst].
+const analyst = "analyst"
+
 // settings are of one start of the engine. The parent writes the files and
 // sends the rest to the child through its standard input, so that the password
 // stands in no argument list, no environment and, but for its hash, no file.
@@ -35,6 +39,7 @@ type settings struct {
 	TCPPort  int
 	HTTPPort int
 	Password string
+	Analyst  string // the analyst's password
 	memory   int64
 }
 
@@ -46,7 +51,7 @@ func newSettings(o Options) (*settings, error) {
 	}
 	return &settings{
 		Library: o.Library, Dir: o.Dir, Host: host, TCPPort: ports[0], HTTPPort: ports[1],
-		Password: rand.Text(), memory: o.MemoryLimit,
+		Password: rand.Text(), Analyst: cmp.Or(o.AnalystPassword, rand.Text()), memory: o.MemoryLimit,
 	}, nil
 }
 
@@ -59,6 +64,11 @@ func (s *settings) outputFile() string { return filepath.Join(s.Dir, "engine.out
 
 func (s *settings) config() warehouse.Config {
 	return warehouse.Config{Addr: s.tcpAddr(), User: user, Password: s.Password, Database: warehouse.DefaultDatabase}
+}
+
+// forAnalysts is the configuration of the read-only user.
+func (s *settings) forAnalysts() warehouse.Config {
+	return warehouse.Config{Addr: s.tcpAddr(), User: analyst, Password: s.Analyst, Database: warehouse.DefaultDatabase}
 }
 
 func (s *settings) send(w io.Writer) error    { return json.NewEncoder(w).Encode(s) }
@@ -104,10 +114,10 @@ const stopStatement = "KILL QUERY WHERE user = '' SYNC"
 // write puts the two configuration files in place. They are read once, at the
 // start, and belong to that start alone.
 func (s *settings) write() error {
-	hash := sha256.Sum256([]byte(s.Password))
+	hash, analyst := sha256.Sum256([]byte(s.Password)), sha256.Sum256([]byte(s.Analyst))
 	files := map[string]string{
 		s.configFile(): fmt.Sprintf(configXML, escape(s.usersFile()), s.memory),
-		s.usersFile():  fmt.Sprintf(usersXML, hex.EncodeToString(hash[:])),
+		s.usersFile():  fmt.Sprintf(usersXML, hex.EncodeToString(hash[:]), hex.EncodeToString(analyst[:])),
 	}
 	for name, text := range files {
 		// Removed first, since the mode given here is only that of a new file.
@@ -133,6 +143,9 @@ const configXML = `<clickhouse>
 	<max_server_memory_usage>%d</max_server_memory_usage>
 	<max_server_memory_usage_to_ram_ratio>0.5</max_server_memory_usage_to_ram_ratio>
 	<mark_cache_size>268435456</mark_cache_size>
+	<access_control_improvements>
+		<select_from_system_db_requires_grant>true</select_from_system_db_requires_grant>
+	</access_control_improvements>
 	<logger>
 		<size>10M</size>
 		<count>2</count>
@@ -142,12 +155,31 @@ const configXML = `<clickhouse>
 
 // The engine's own session always logs in as default without a password, so
 // that user has to stay, and everybody on this machine can be it. It may do what
-// that session does and nothing else.
+// that session does and nothing else. The analyst may read the facts and what is
+// made of them, within limits that it may lower but not lift.
 const usersXML = `<clickhouse>
 	<profiles>
 		<default>
 			<async_insert>0</async_insert>
 		</default>
+		<analyst>
+			<readonly>2</readonly>
+			<allow_ddl>0</allow_ddl>
+			<final>1</final>
+			<max_memory_usage>1073741824</max_memory_usage>
+			<max_execution_time>60</max_execution_time>
+			<max_result_rows>1000000</max_result_rows>
+			<max_rows_to_read>10000000000</max_rows_to_read>
+			<max_concurrent_queries_for_user>8</max_concurrent_queries_for_user>
+			<constraints>
+				<allow_ddl><readonly/></allow_ddl>
+				<max_memory_usage><min>1</min><max>1073741824</max></max_memory_usage>
+				<max_execution_time><min>1</min><max>60</max></max_execution_time>
+				<max_result_rows><min>1</min><max>1000000</max></max_result_rows>
+				<max_rows_to_read><min>1</min><max>10000000000</max></max_rows_to_read>
+				<max_concurrent_queries_for_user><readonly/></max_concurrent_queries_for_user>
+			</constraints>
+		</analyst>
 	</profiles>
 	<quotas>
 		<default/>
@@ -177,6 +209,18 @@ const usersXML = `<clickhouse>
 				<query>GRANT SYSTEM FLUSH LOGS ON *.*</query>
 			</grants>
 		</` + user + `>
+		<` + analyst + `>
+			<password_sha256_hex>%s</password_sha256_hex>
+			<networks><ip>127.0.0.0/8</ip></networks>
+			<profile>analyst</profile>
+			<quota>default</quota>
+			<grants>
+				<query>GRANT SELECT ON ` + warehouse.DefaultDatabase + `.*</query>
+				<query>GRANT SELECT ON system.databases</query>
+				<query>GRANT SELECT ON system.tables</query>
+				<query>GRANT SELECT ON system.columns</query>
+			</grants>
+		</` + analyst + `>
 	</users>
 </clickhouse>
 `
