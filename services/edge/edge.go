@@ -17,8 +17,6 @@ import (
 	"fmt"
 	"log/slog"
 	"net/http"
-	"net/url"
-	"strings"
 	"sync"
 	"time"
 
@@ -62,8 +60,8 @@ type Options struct {
 	Handshakes int
 	// Spread is the time over which live clients come back after a restart: 30 s.
 	Spread time.Duration
-	// PublicURL is the address under which SDKs reach the edge; empty for the one
-	// that their requests name.
+	// PublicURL is the address under which SDKs reach the edge, with the path that a
+	// proxy takes away; empty for the one that their requests name.
 	PublicURL string
 	// MaxStreams bounds streams of rules over gRPC: 10,000.
 	MaxStreams int
@@ -94,8 +92,9 @@ func New(d Deps, o Options) (*Service, error) {
 	case d.Followers == nil:
 		return nil, errors.New("edge needs the definitions of projects")
 	}
-	if u, err := url.Parse(o.PublicURL); o.PublicURL != "" && (err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" || strings.Trim(u.Path, "/") != "") {
-		return nil, fmt.Errorf("the public URL %q is not of the form https://flags.example", o.PublicURL)
+	public, err := parsePublicURL(o.PublicURL)
+	if err != nil {
+		return nil, err
 	}
 	if d.Logger == nil {
 		d.Logger = slog.New(slog.DiscardHandler)
@@ -108,16 +107,13 @@ func New(d Deps, o Options) (*Service, error) {
 
 	gate := &access.Gatekeeper{
 		Resolve: s.resolver.Request, Scope: s.rulesets.Scope, Stale: s.stale,
-		Holder: s.resolver.Holder, PublicURL: strings.TrimRight(o.PublicURL, "/"),
+		Holder: s.resolver.Holder, PublicURL: public,
 	}
 	s.statsig = statsig.New(gate, s.exposures)
 	s.features = features.New(gate, s.exposures, d.Registerer)
-	var err error
-	if s.ofrep, err = ofrep.New(
+	s.ofrep = ofrep.New(
 		ofrep.Deps{Gate: gate, Exposures: s.exposures, State: s.state},
-		ofrep.Options{MaxStreams: o.MaxConnections, Spread: o.Spread, Logger: d.Logger, Registerer: d.Registerer}); err != nil {
-		return nil, err
-	}
+		ofrep.Options{MaxStreams: o.MaxConnections, Spread: o.Spread, Logger: d.Logger, Registerer: d.Registerer})
 	s.hub = live.New(
 		live.Deps{Resolve: s.resolver.Request, Scope: s.rulesets.Scope, Stale: s.stale},
 		live.Options{

@@ -32,8 +32,9 @@ type Gatekeeper struct {
 	Stale   func(project string) bool
 	// Holder finds whom a key lets in by the key's id.
 	Holder func(ctx context.Context, project, keyID string) (auth.Principal, error)
-	// PublicURL is the address under which callers reach the edge, without a path
-	// and a slash at its end; empty for the one that their requests name.
+	// PublicURL is the address under which callers reach the edge, such as
+	// https://flags.example or https://shop.example/flags, without a slash at its
+	// end; empty for the one that their requests name.
 	PublicURL string
 }
 

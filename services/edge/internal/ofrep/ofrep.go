@@ -80,21 +80,17 @@ type API struct {
 }
 
 // New returns the protocol's endpoints.
-func New(d Deps, o Options) (*API, error) {
-	at, err := parsePublic(d.Gate.PublicURL)
-	if err != nil {
-		return nil, err
-	}
+func New(d Deps, o Options) *API {
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)
 	}
 	a := &API{
-		gate: d.Gate, exposures: d.Exposures, public: at, logger: o.Logger,
+		gate: d.Gate, exposures: d.Exposures, public: publicOf(d.Gate.PublicURL), logger: o.Logger,
 		room:    make(chan struct{}, 2*runtime.GOMAXPROCS(0)),
 		metrics: newMetrics(o.Registerer),
 	}
 	a.streams = newHub(a, d.State, o)
-	return a, nil
+	return a
 }
 
 // pages is what clients in browsers send.

@@ -1,8 +1,6 @@
 package ofrep
 
 import (
-	"fmt"
-	"net/url"
 	"strings"
 
 	protocol "github.com/sluice-flags/sluice/internal/ofrep"
@@ -17,24 +15,19 @@ type public struct{ origin, prefix string }
 // go, in seconds.
 const hiddenAfter = 120
 
-// parsePublic reads the address that an operator gave.
-func parsePublic(text string) (public, error) {
-	u, err := url.Parse(text)
-	if err != nil {
-		return public{}, fmt.Errorf("public URL %q: %w", text, err)
+// publicOf takes the public address of the edge apart: scheme://host/path, or
+// nothing.
+func publicOf(address string) public {
+	scheme, rest, _ := strings.Cut(address, "://")
+	host, path, prefixed := strings.Cut(rest, "/")
+	var p public
+	if host != "" {
+		p.origin = scheme + "://" + host
 	}
-	p := public{prefix: strings.TrimRight(u.EscapedPath(), "/")}
-	switch {
-	case u.RawQuery != "" || u.Fragment != "" || u.User != nil,
-		u.Scheme != "" && u.Scheme != "http" && u.Scheme != "https",
-		(u.Scheme == "") != (u.Host == ""),
-		p.prefix != "" && p.prefix[0] != '/':
-		return public{}, fmt.Errorf("public URL %q: want https://host/path, or /path", text)
+	if prefixed {
+		p.prefix = "/" + path
 	}
-	if u.Host != "" {
-		p.origin = u.Scheme + "://" + u.Host
-	}
-	return p, nil
+	return p
 }
 
 // streams tells where the holder of a ticket hears of changes.

@@ -50,20 +50,16 @@ func newWorld(t testing.TB, more ...string) *world {
 	}
 	resolver := auth.NewResolver(state, "", nil)
 	gate := &access.Gatekeeper{Resolve: resolver.Request, Scope: w.rulesets.Scope, Holder: resolver.Holder}
-	api, err := New(Deps{Gate: gate, Exposures: w, State: state}, Options{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	w.api = api
-	t.Cleanup(api.Goodbye)
+	w.api = New(Deps{Gate: gate, Exposures: w, State: state}, Options{})
+	t.Cleanup(w.api.Goodbye)
 	for _, name := range append([]string{"shop"}, more...) {
 		p := edgetest.New(t, name)
 		p.OnChange(w.rulesets.Changed)
-		p.OnChange(func(_, after *flags.State, changed []flags.Ref) { api.KeysChanged(after, changed) })
+		p.OnChange(func(_, after *flags.State, changed []flags.Ref) { w.api.KeysChanged(after, changed) })
 		w.projects[name] = p
 	}
 	w.Project = w.projects["shop"]
-	api.Register(w.mux)
+	w.api.Register(w.mux)
 	w.mux.Handle("/", web.Unmatched(w.mux))
 	return w
 }
