@@ -11,8 +11,7 @@
 // it is told of the newest state when it can be written to again.
 //
 // A stream always ends with an error status. An SDK takes a clean end for "there
-// will be nothing more" and would never come back; an error makes it poll, and
-// try again.
+// will be nothing more" and would never come back; an error makes it try again.
 package forwardproxy
 
 import (
@@ -160,15 +159,9 @@ func (s *Server) KeysChanged(state *flags.State, changed []flags.Ref) {
 	}
 }
 
-// Streams returns how many streams are open.
-func (s *Server) Streams() int {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return len(s.feeds)
-}
-
 // bounded is a listener that lets go at once of those for whom there is no room:
-// an SDK that is refused polls, one that is kept waiting does nothing.
+// an SDK that is refused turns to its next source, one that is kept waiting does
+// nothing.
 type bounded struct {
 	net.Listener
 	server *Server

@@ -70,7 +70,7 @@ func newWorld(t *testing.T, o Options) *world {
 	t.Cleanup(func() {
 		w.stop()
 		rulesets.Close()
-		if n := w.server.Streams(); n != 0 {
+		if n := len(w.server.feeds); n != 0 {
 			t.Errorf("%d streams after Run returned", n)
 		}
 	})
