@@ -1,19 +1,13 @@
 package sdks_test
 
 import (
-	"context"
-	"encoding/json"
 	"fmt"
 	"net/http"
 	"net/http/httptest"
-	"slices"
 	"strings"
-	"sync"
 	"sync/atomic"
 	"testing"
-	"time"
 
-	"github.com/ClickHouse/clickhouse-go/v2/lib/driver"
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/sluice-flags/sluice/tests/contract/sdks"
@@ -200,94 +194,6 @@ func furnish(shop *harness.Project) *harness.Project {
 // everything asks for one entity of each kind.
 var everything = sdks.Question{Gate: "checkout", Config: "banner", Experiment: "pricing", Layer: "page", Parameter: "title"}
 
-// A bench is where one case tries one SDK.
-type bench struct {
-	*sdks.Driver
-	shop, other *harness.Project
-	db          driver.Conn
-	slug        string // of the SDK
-	payloads    *payloads
-}
-
-// user returns the nth user of a case, whom no other case and no other SDK has.
-func (b *bench) user(which string, n int) sdks.User {
-	return sdks.User{"userID": fmt.Sprintf("%s/%s/%d", b.slug, which, n)}
-}
-
-// key returns the SDK's key of a project.
-func (b *bench) key(p *harness.Project) string {
-	if b.Client {
-		return p.Client
-	}
-	return p.Server
-}
-
-// open makes an instance that talks to the platform, for u if it is a client.
-func (b *bench) open(u sdks.User) *sdks.Instance {
-	return b.Open(sdks.Setup{Base: b.shop.HTTP, Key: b.key(b.shop), User: u})
-}
-
-// mailbox is a server that takes what is logged and knows nothing.
-func (b *bench) mailbox() string {
-	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		w.Header().Set("Access-Control-Allow-Origin", "*")
-		w.Header().Set("Access-Control-Allow-Headers", "*")
-		if strings.HasSuffix(r.URL.Path, "/log_event") || strings.HasSuffix(r.URL.Path, "/rgstr") {
-			_, _ = w.Write([]byte(`{"success":true}`))
-			return
-		}
-		w.WriteHeader(http.StatusNotFound)
-	}))
-	b.shop.T.Cleanup(server.Close)
-	return server.URL
-}
-
-// nowhere is an address at which nobody answers.
-func (b *bench) nowhere() string { return "http://" + harness.FreeAddress(b.shop.T) }
-
-// edge asks the edge what it would answer, without leaving an exposure.
-func (b *bench) edge(u sdks.User) sdks.Answers {
-	b.shop.T.Helper()
-	read := func(path, member, name string) (out struct {
-		Value     any    `json:"value"`
-		RuleID    string `json:"rule_id"`
-		LayerRule string `json:"ruleID"`
-		GroupName string `json:"group_name"`
-	}) {
-		b.shop.Must(http.StatusOK, &out, b.shop.Server, "POST", path,
-			harness.Doc{member: name, "user": u, "statsigMetadata": harness.Doc{"exposureLoggingDisabled": true}})
-		return out
-	}
-	gate := read("/v1/check_gate", "gateName", everything.Gate)
-	config := read("/v1/get_config", "configName", everything.Config)
-	experiment := read("/v1/get_config", "configName", everything.Experiment)
-	layer := read("/v1/get_layer", "layerName", everything.Layer)
-	headline := read("/v1/get_config", "configName", "headline") // get_layer does not name the group
-	return sdks.Answers{
-		"gate":       {Value: gate.Value, RuleID: gate.RuleID, Group: gate.GroupName},
-		"config":     {Value: config.Value, RuleID: config.RuleID, Group: config.GroupName},
-		"experiment": {Value: experiment.Value, RuleID: experiment.RuleID, Group: experiment.GroupName},
-		"layer":      {Value: layer.Value.(map[string]any)[everything.Parameter], RuleID: layer.LayerRule, Group: headline.GroupName},
-	}
-}
-
-// agrees compares what an SDK said with what the edge says. Groups of gates and
-// configs are left out: half of the SDKs do not tell them.
-func (b *bench) agrees(u sdks.User, got sdks.Answers) {
-	b.shop.T.Helper()
-	want := b.edge(u)
-	for _, answers := range []sdks.Answers{want, got} {
-		for _, kind := range []string{"gate", "config"} {
-			a := answers[kind]
-			a.Group = ""
-			answers[kind] = a
-		}
-	}
-	if diff := cmp.Diff(want, got); diff != "" {
-		b.shop.T.Errorf("user %s: the SDK differs from the edge (-edge +sdk):\n%s", u["userID"], diff)
-	}
-}
-
 func answersAndLogs(t *testing.T, b *bench) {
 	users := 6
 	if !b.Client {
@@ -320,40 +226,6 @@ func answersAndLogs(t *testing.T, b *bench) {
 		FROM exposures WHERE project = ? AND unit_type = 'userID' AND startsWith(unit_id, ?)`, b.shop.ID, prefix)
 	b.eventually("events", events, `SELECT concat(unit_id, ' ', event, ' ', toString(value), ' ', metadata['item'])
 		FROM events WHERE project = ? AND unit_type = 'userID' AND startsWith(unit_id, ?)`, b.shop.ID, prefix)
-}
-
-// eventually waits until a query yields exactly the wanted lines, in any order.
-func (b *bench) eventually(what string, want []string, query string, args ...any) {
-	b.shop.T.Helper()
-	slices.Sort(want)
-	harness.Within(b.shop.T, 45*time.Second, func() error {
-		got := b.lines(query, args...)
-		slices.Sort(got)
-		if diff := cmp.Diff(want, got); diff != "" {
-			return fmt.Errorf("%s in ClickHouse differ (-logged +stored):\n%s", what, diff)
-		}
-		return nil
-	})
-}
-
-func (b *bench) lines(query string, args ...any) (out []string) {
-	b.shop.T.Helper()
-	rows, err := b.db.Query(context.Background(), query, args...)
-	if err != nil {
-		b.shop.T.Fatal(err)
-	}
-	defer rows.Close()
-	for rows.Next() {
-		var line string
-		if err := rows.Scan(&line); err != nil {
-			b.shop.T.Fatal(err)
-		}
-		out = append(out, line)
-	}
-	if err := rows.Err(); err != nil {
-		b.shop.T.Fatal(err)
-	}
-	return out
 }
 
 // A page that is left has no time to wait for an answer: the browser delivers
@@ -427,20 +299,6 @@ func liveChange(t *testing.T, b *bench) {
 	i.Close()
 }
 
-// turns waits until a gate is true for u. It has the server's key's wait: the
-// shortest interval of the slowest SDK is five seconds.
-func (b *bench) turns(i *sdks.Instance, u sdks.User, gate string) {
-	b.shop.T.Helper()
-	harness.Within(b.shop.T, 30*time.Second, func() error {
-		i.Refresh()
-		if !i.Gate(u, gate) {
-			time.Sleep(100 * time.Millisecond) // each look is an exposure, or a request
-			return fmt.Errorf("gate %s = false; want true", gate)
-		}
-		return nil
-	})
-}
-
 func idList(t *testing.T, b *bench) {
 	list := "list-" + b.slug
 	b.shop.Create("segments", harness.Doc{"name": list, "type": "idList", "unitType": "userID"})
@@ -456,143 +314,6 @@ func idList(t *testing.T, b *bench) {
 		t.Errorf("gate %s = true for somebody who is not in the list; want false", list)
 	}
 	i.Close()
-}
-
-// A variant is options of an SDK that the server has a part in; {base} stands
-// for the platform's address.
-type variant struct {
-	name    string
-	options map[string]any
-}
-
-// nobodyThere is the address of nobody: the discard port.
-const nobodyThere = "http://127.0.0.1:9"
-
-var (
-	clientVariants = []variant{
-		{"names in clear", map[string]any{"networkConfig": map[string]any{"initializeHashAlgorithm": "none"}}},
-		{"a body that is not encoded", map[string]any{"disableStatsigEncoding": true}},
-		{"compressed events", map[string]any{"logEventCompressionMode": "f"}},
-		{"an address for each endpoint", map[string]any{"networkConfig": map[string]any{
-			"api": nobodyThere, "initializeUrl": "{base}/v1/initialize", "logEventUrl": "{base}/v1/rgstr"}}},
-	}
-	// The SDK tries other addresses after failures that it knows by the words of
-	// browsers: in Node it never does.
-	pageVariants = append(clientVariants, variant{"an address that fails, and others to try", map[string]any{"networkConfig": map[string]any{
-		"initializeUrl": nobodyThere + "/v1/initialize", "initializeFallbackUrls": []string{"{base}/v1/initialize"},
-		"logEventUrl": nobodyThere + "/v1/rgstr", "logEventFallbackUrls": []string{"{base}/v1/rgstr"}}}})
-	variants = map[string][]variant{
-		"go-sdk": {
-			{"an address for each endpoint", map[string]any{"api": nobodyThere, "api_overrides": map[string]string{
-				"download_config_specs": "{base}/v1", "get_id_lists": "{base}/v1", "log_event": "{base}/v1"}}},
-			{"no key in the path", map[string]any{"DisableCDN": true}},
-		},
-		"statsig in Python": {
-			{"an address for each endpoint", map[string]any{"api": nobodyThere, "api_for_download_config_specs": "{base}/v1/",
-				"api_for_get_id_lists": "{base}/v1/", "api_for_log_event": "{base}/v1/"}},
-			{"one event in each request", map[string]any{"event_queue_size": 1}},
-			{"a start that waits for a while", map[string]any{"overall_init_timeout": 10, "out_of_sync_threshold_in_s": 60}},
-			{"attributes of every user", map[string]any{"global_custom_fields": map[string]any{"region": "eu"}}},
-		},
-		"statsig-python-core": {
-			{"differences of rules", map[string]any{"enable_dcs_deltas": true}},
-			{"one event in each request", map[string]any{"event_logging_max_queue_size": 1}},
-			{"attributes of every user", map[string]any{"global_custom_fields": map[string]any{"region": "eu"}}},
-		},
-		"statsig-node": {
-			{"an address for each endpoint", map[string]any{"apiForDownloadConfigSpecs": "{base}/v1", "apiForGetIdLists": "{base}/v1"}},
-			{"one event in each request", map[string]any{"loggingMaxBufferSize": 1}},
-		},
-		"statsig-node-core": {
-			{"differences where there are any", map[string]any{"enableDcsDeltas": true}},
-			{"gzip", map[string]any{"configCompressionMode": "gzip"}},
-			{"sources in order", map[string]any{"specAdaptersConfig": []map[string]any{
-				{"adapterType": "network_http", "specsUrl": nobodyThere + "/v2/download_config_specs", "initTimeoutMs": 500},
-				{"adapterType": "network_http", "specsUrl": "{base}/v2/download_config_specs", "initTimeoutMs": 3000}}}},
-		},
-		"js-client in Node": clientVariants,
-		"js-client":         pageVariants,
-		"react-bindings":    pageVariants,
-		"statsig-js": {
-			{"names in clear", map[string]any{"disableHashing": true}},
-			{"an address for each endpoint", map[string]any{"api": "{base}/v1", "eventLoggingApi": "{base}/v1"}},
-		},
-		"statsig-react": {
-			{"names in clear", map[string]any{"disableHashing": true}},
-		},
-	}
-)
-
-func options(t *testing.T, b *bench) {
-	var want []string
-	for n, v := range variants[b.Name] {
-		text, err := json.Marshal(v.options)
-		if err != nil {
-			t.Fatal(err)
-		}
-		var given map[string]any
-		if err := json.Unmarshal([]byte(strings.ReplaceAll(string(text), "{base}", b.shop.HTTP)), &given); err != nil {
-			t.Fatal(err)
-		}
-		u := b.user("options", n)
-		i := b.Open(sdks.Setup{Base: b.shop.HTTP, Key: b.key(b.shop), User: u, Options: given})
-		b.agrees(u, i.Check(u, everything))
-		i.Log(u, sdks.Event{Name: "chose", Value: v.name})
-		i.Flush()
-		i.Close()
-		want = append(want, v.name)
-	}
-	b.eventually("events", want, "SELECT value_text FROM events WHERE event = 'chose' AND project = ? AND startsWith(unit_id, ?)",
-		b.shop.ID, b.slug+"/options/")
-}
-
-func startsFromRules(t *testing.T, b *bench) {
-	first := b.open(nil)
-	rules := ""
-	harness.Within(t, 20*time.Second, func() error {
-		if rules = first.Rules(); rules == "" {
-			return fmt.Errorf("the SDK has told of no rules")
-		}
-		return nil
-	})
-	first.Close()
-	second := b.Open(sdks.Setup{Base: b.mailbox(), Key: b.key(b.shop), Values: rules})
-	u := b.user("rules", 0)
-	b.agrees(u, second.Check(u, everything))
-	second.Close()
-}
-
-func startsFromValues(t *testing.T, b *bench) {
-	u := b.user("values", 0)
-	values := ""
-	if b.Client {
-		values = string(b.shop.Must(http.StatusOK, nil, b.shop.Client, "POST", "/v1/initialize", harness.Doc{"user": u}).Body)
-	} else {
-		values = string(b.shop.Must(http.StatusOK, nil, b.shop.Server, "GET", "/v1/download_config_specs", nil).Body)
-	}
-	i := b.Open(sdks.Setup{Base: b.mailbox(), Key: b.key(b.shop), User: u, Values: values})
-	b.agrees(u, i.Check(u, everything))
-	i.Close()
-}
-
-func startsFromStore(t *testing.T, b *bench) {
-	u := b.user("store", 0)
-	setup := sdks.Setup{Base: b.shop.HTTP, Key: b.key(b.shop), User: u, Store: true}
-	first := b.Open(setup)
-	b.agrees(u, first.Check(u, everything))
-	if !b.Client {
-		var kept struct {
-			Time int64 `json:"time"`
-		}
-		if err := json.Unmarshal([]byte(first.Stored()), &kept); err != nil || kept.Time == 0 {
-			t.Errorf("the SDK stored %.200q, %v; want the rules that it was served", first.Stored(), err)
-		}
-	}
-	first.Close()
-
-	setup.Base = b.nowhere()
-	second := b.Open(setup)
-	b.agrees(u, second.Check(u, everything))
 }
 
 func localMode(t *testing.T, b *bench) {
@@ -674,40 +395,4 @@ func serverComesBack(t *testing.T, b *bench) {
 	entrance.open()
 	b.turns(i, u, "open")
 	i.Close()
-}
-
-// payloads are what server SDKs hand out, by SDK.
-type payloads struct {
-	mu sync.Mutex
-	by map[string]string
-}
-
-// guest is whom they hand it out for.
-var guest = sdks.User{"userID": "guest", "customIDs": map[string]string{"stableID": "guest-device"}}
-
-func handsPayload(t *testing.T, b *bench) {
-	i := b.open(nil)
-	payload := i.Payload(guest, b.shop.Client)
-	i.Close()
-	if !json.Valid([]byte(payload)) || !strings.Contains(payload, `"feature_gates"`) {
-		t.Fatalf("the payload is %.200q; want an initialize response", payload)
-	}
-	b.payloads.mu.Lock()
-	defer b.payloads.mu.Unlock()
-	b.payloads.by[b.Name] = payload
-}
-
-func startsFromPayload(t *testing.T, b *bench) {
-	if len(b.payloads.by) != len(sdks.Servers()) {
-		t.Fatalf("%d server SDKs handed out a payload; want all %d: the servers' half of this test makes them", len(b.payloads.by), len(sdks.Servers()))
-	}
-	for server, payload := range b.payloads.by {
-		t.Run(server, func(t *testing.T) {
-			b := *b
-			b.Driver, b.shop = b.For(t), forTest(t, b.shop)
-			i := b.Open(sdks.Setup{Base: b.mailbox(), Key: b.shop.Client, User: guest, Values: payload})
-			b.agrees(guest, i.Check(guest, everything))
-			i.Close()
-		})
-	}
 }

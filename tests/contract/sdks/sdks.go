@@ -2,9 +2,10 @@
 // application would use it, all by the same few commands, so that a test about
 // SDKs is written once.
 //
-// The Go SDK runs in this process, those in JavaScript in a Node process of
+// The Go SDK runs in this process, those in JavaScript and Python in a process of
 // their own, and those for browsers on a page in Chromium: see tests/contract/js
-// for what runs there and for the protocol that it speaks.
+// and tests/contract/python for what runs there and for the protocol that it
+// speaks.
 package sdks
 
 import (

@@ -48,11 +48,11 @@ func process(t testing.TB, lab *Lab, cmd *exec.Cmd) caller {
 	}
 	theirs.Close()
 
-	n := &node{commands: commands, waiting: map[int64]chan response{}, printed: &printed}
+	p := &program{commands: commands, waiting: map[int64]chan response{}, printed: &printed}
 	read := make(chan struct{})
 	go func() { // ends with the process
 		defer close(read)
-		n.read(answers)
+		p.read(answers)
 	}()
 	lab.t.Cleanup(func() {
 		_ = cmd.Process.Kill() // it may have ended by itself
@@ -60,11 +60,11 @@ func process(t testing.TB, lab *Lab, cmd *exec.Cmd) caller {
 		_ = cmd.Wait() // killed
 		answers.Close()
 	})
-	return n.call
+	return p.call
 }
 
-// node is a Node process that runs an SDK.
-type node struct {
+// program is a process that runs an SDK.
+type program struct {
 	printed *tail
 
 	mu       sync.Mutex
@@ -87,37 +87,37 @@ func (r response) result() (json.RawMessage, error) {
 	return r.OK, nil
 }
 
-func (n *node) call(ctx context.Context, c command) (json.RawMessage, error) {
+func (p *program) call(ctx context.Context, c command) (json.RawMessage, error) {
 	c.ID = serial.Add(1)
 	line, err := json.Marshal(c)
 	if err != nil {
 		return nil, err
 	}
 	answer := make(chan response, 1)
-	n.mu.Lock()
-	if n.ended {
+	p.mu.Lock()
+	if p.ended {
 		err = io.ErrUnexpectedEOF
 	} else {
-		n.waiting[c.ID] = answer
-		_, err = n.commands.Write(append(line, '\n'))
+		p.waiting[c.ID] = answer
+		_, err = p.commands.Write(append(line, '\n'))
 	}
-	n.mu.Unlock()
+	p.mu.Unlock()
 	if err != nil {
-		return nil, fmt.Errorf("the process has ended: %w; it printed:\n%s", err, n.printed)
+		return nil, fmt.Errorf("the process has ended: %w; it printed:\n%s", err, p.printed)
 	}
 	select {
 	case r, ok := <-answer:
 		if !ok {
-			return nil, fmt.Errorf("the process has ended; it printed:\n%s", n.printed)
+			return nil, fmt.Errorf("the process has ended; it printed:\n%s", p.printed)
 		}
 		return r.result()
 	case <-ctx.Done():
-		return nil, fmt.Errorf("no answer: %w; the process printed:\n%s", ctx.Err(), n.printed)
+		return nil, fmt.Errorf("no answer: %w; the process printed:\n%s", ctx.Err(), p.printed)
 	}
 }
 
 // read hands answers to those who wait for them, until the process ends.
-func (n *node) read(answers io.Reader) {
+func (p *program) read(answers io.Reader) {
 	lines := bufio.NewReader(answers)
 	for {
 		line, err := lines.ReadBytes('\n')
@@ -125,20 +125,20 @@ func (n *node) read(answers io.Reader) {
 		if err != nil || json.Unmarshal(line, &r) != nil {
 			break
 		}
-		n.mu.Lock()
-		if answer, ok := n.waiting[r.ID]; ok {
-			delete(n.waiting, r.ID)
+		p.mu.Lock()
+		if answer, ok := p.waiting[r.ID]; ok {
+			delete(p.waiting, r.ID)
 			answer <- r
 		}
-		n.mu.Unlock()
+		p.mu.Unlock()
 	}
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	n.ended = true
-	for _, answer := range n.waiting {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.ended = true
+	for _, answer := range p.waiting {
 		close(answer)
 	}
-	n.waiting = nil
+	p.waiting = nil
 }
 
 // tail keeps the last of what a process prints, for the message of a failure.
