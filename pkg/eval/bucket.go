@@ -89,7 +89,8 @@ var stateReadable = func() bool {
 	return ok && first == empty.sum("")
 }()
 
-// A bucket is what user buckets are computed from: the salt and the unit. Conditions that ask for the same share one, and so its answer.
+// A bucket is what user buckets are computed from: the salt and the unit.
+// Conditions that ask for the same share one, and so its answer.
 type bucket struct {
 	salt salt
 	unit unit
