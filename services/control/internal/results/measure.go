@@ -13,15 +13,29 @@ import (
 // A statement is SQL that is made of fixed pieces: whatever somebody chose, a
 // name, a key, a value to look for, is a bound parameter and never text.
 type statement struct {
-	parameters clickhouse.Parameters
+	parameters clickhouse.Parameters // as they are sent
+	texts      map[string]string     // those that are texts, as they are
 }
 
 func newStatement(project string) *statement {
-	return &statement{parameters: clickhouse.Parameters{"project": project}}
+	s := &statement{parameters: clickhouse.Parameters{}, texts: map[string]string{}}
+	s.name("project", project)
+	return s
 }
 
 // bind returns the placeholder of a text.
-func (s *statement) bind(value string) string { return s.bound("String", value) }
+func (s *statement) bind(value string) string {
+	name := fmt.Sprintf("p%d", len(s.parameters))
+	s.name(name, value)
+	return "{" + name + ":String}"
+}
+
+// name gives a text to a placeholder. Texts are sent as in a file of separated
+// values: what ends one there is written with a backslash.
+func (s *statement) name(placeholder, text string) {
+	s.texts[placeholder] = text
+	s.parameters[placeholder] = strings.NewReplacer("\\", "\\\\", "\n", "\\n", "\r", "\\r", "\t", "\\t", "\x00", "\\0").Replace(text)
+}
 
 func (s *statement) number(value float64) string {
 	return s.bound("Float64", strconv.FormatFloat(value, 'g', -1, 64))
@@ -55,7 +69,7 @@ func (s *statement) spell(text string) string {
 		for _, kind := range [...]string{"Array(String)", "Array(Int64)", "Float64", "Int64", "String"} {
 			written := value
 			if kind == "String" {
-				written = quote(value)
+				written = quote(s.texts[name])
 			}
 			pairs = append(pairs, "{"+name+":"+kind+"}", written)
 		}

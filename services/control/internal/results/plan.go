@@ -49,7 +49,7 @@ func newPlan(state *flags.State, entity flags.Entity, doc *flags.Experiment, now
 		project: state.Project(), experiment: entity.Name,
 		environment: warehouse.DefaultEnvironment, unitType: doc.UnitType, end: now,
 	}
-	ended := doc.EndedAt != nil && doc.EndedAt.Before(now)
+	ended := doc.EndedAt != nil && !doc.EndedAt.After(now)
 	if ended {
 		p.end = *doc.EndedAt
 	}

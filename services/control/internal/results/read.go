@@ -350,9 +350,9 @@ func (p *plan) readQuantile(ctx context.Context, db *warehouse.DB, r *rollup, m 
 func (p *plan) spelled(r *rollup) []string {
 	s := newStatement(p.project)
 	perUnit := p.perUnit(s, bucket(0, 1))
-	s.parameters["experiment"] = p.experiment
+	s.name("experiment", p.experiment)
 	moments := newStatement(p.project)
-	moments.parameters["experiment"] = p.experiment
+	moments.name("experiment", p.experiment)
 	all := []string{s.spell(perUnit)}
 	if len(p.metrics) > 0 {
 		all = append(all, strings.ReplaceAll(moments.spell(p.momentsSQL(r)), "{revision:UInt64}", strconv.FormatUint(r.revision, 10)))

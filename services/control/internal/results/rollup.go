@@ -74,7 +74,7 @@ func (p *plan) version() string { return layout + " " + p.definitions }
 
 // context is ctx with the parameters of a statement.
 func (p *plan) context(ctx context.Context, s *statement, settings ...clickhouse.Settings) context.Context {
-	s.parameters["experiment"] = p.experiment
+	s.name("experiment", p.experiment)
 	all := clickhouse.Settings{"join_algorithm": "hash"}
 	for _, some := range settings {
 		for name, value := range some {
