@@ -170,10 +170,13 @@ func (s *site) put(d flags.Document) {
 	s.head = receipt.Last
 }
 
-func (s *site) key(kind flags.KeyKind) string {
+func (s *site) key(kind flags.KeyKind) string { return s.keyFor(string(kind), kind) }
+
+// keyFor makes a key for target apps.
+func (s *site) keyFor(name string, kind flags.KeyKind, apps ...string) string {
 	s.t.Helper()
 	token, hash := auth.Generate(kind, s.project)
-	s.put(&flags.Key{Name: string(kind), Kind: kind, Hash: hex.EncodeToString(hash[:]), Environments: []string{"production", "staging"}})
+	s.put(&flags.Key{Name: name, Kind: kind, TargetApps: apps, Hash: hex.EncodeToString(hash[:]), Environments: []string{"production", "staging"}})
 	return token
 }
 

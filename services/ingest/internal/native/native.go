@@ -38,7 +38,7 @@ type API struct {
 // New returns the endpoint in front of accept.
 func New(keys *auth.Resolver, accept Accepter, bodies *body.Reader, reg prometheus.Registerer) *API {
 	a := &API{keys: keys, accept: accept, bodies: bodies,
-		rejected: prometheus.NewCounter(prometheus.CounterOpts{Namespace: "sluice", Subsystem: "ingest", Name: "rejected_events_total",
+		rejected: prometheus.NewCounter(prometheus.CounterOpts{Subsystem: "ingest", Name: "rejected_events_total",
 			Help: "Events of POST /v1/events that were answered as rejected and set aside."})}
 	if reg != nil {
 		reg.MustRegister(a.rejected)
