@@ -171,6 +171,39 @@ func TestAKeyThatWasLetInIsRefusedAtOnceWhenItIsTakenBack(t *testing.T) {
 	}
 }
 
+func TestAKeyThatChangedIsLookedAtAgain(t *testing.T) {
+	for _, c := range []struct {
+		name   string
+		change func(*flags.Key)
+		want   error
+	}{
+		{"described anew", func(k *flags.Key) { k.Description = "for the shop" }, nil},
+		{"revoked", func(k *flags.Key) { k.Revoked = true }, auth.ErrRevoked},
+		{"expired", func(k *flags.Key) { k.ExpiresAt = new(time.Now().Add(-time.Hour)) }, auth.ErrExpired},
+		{"made anew with another text", func(k *flags.Key) { hash := auth.Hash("other"); k.Hash = hex.EncodeToString(hash[:]) }, auth.ErrUnknownKey},
+		{"given other environments", func(k *flags.Key) { k.Environments = []string{"staging"} }, auth.ErrKeyMoved},
+		{"given other target apps", func(k *flags.Key) { k.TargetApps = []string{"web"} }, auth.ErrKeyMoved},
+		{"given other origins", func(k *flags.Key) { k.Origins = []string{"https://shop.example"} }, auth.ErrKeyMoved},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			var s shop
+			s.key("key_1", flags.KeyClient, nil)
+			e, _ := s.state.Get(flags.Ref{Kind: flags.KindKey, ID: "key_1"})
+			before := e.Doc.(*flags.Key)
+			key := *before
+			c.change(&key)
+			s.state = s.state.Put(flags.Entity{Ref: key.Ref(), Name: key.Name, Doc: &key, Version: 2, Seq: s.state.Seq() + 1})
+			now, err := auth.Again(s.state, before)
+			if !errors.Is(err, c.want) || err == nil && now != &key {
+				t.Errorf("Again() = %+v, %v; want the key as it is now, %v", now, err, c.want)
+			}
+		})
+	}
+	if now, err := auth.Again(flags.NewState("shop"), &flags.Key{ID: "key_1"}); !errors.Is(err, auth.ErrUnknownKey) {
+		t.Errorf("Again() of a key that is gone = %+v, %v; want %v", now, err, auth.ErrUnknownKey)
+	}
+}
+
 func TestUnknownProjectsAreNotAskedForAgainAtOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var s shop

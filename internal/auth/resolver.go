@@ -6,6 +6,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"net/http"
+	"slices"
 	"sync"
 	"time"
 
@@ -26,6 +27,9 @@ var (
 	// ErrRevoked: somebody took the key back.
 	ErrRevoked = errors.New("revoked key")
 )
+
+// ErrKeyMoved: the key is as good as before, and for something else.
+var ErrKeyMoved = errors.New("key for something else")
 
 // States hands out the current state of a project: [bus.ErrUnknownProject] when
 // there is none of that name, any other error when it cannot be told now.
@@ -176,6 +180,28 @@ func principal(state *flags.State, key *flags.Key, scope flags.Scope) (Principal
 		return Principal{}, ErrExpired
 	}
 	return Principal{Project: state.Project(), Key: key, State: state, Scope: scope}, nil
+}
+
+// Again looks at a key that has let somebody in, in a later state of its project,
+// and returns it as it is now. [ErrUnknownKey] if it is gone or was replaced,
+// [ErrExpired] and [ErrRevoked] say that they are out; [ErrKeyMoved] that whoever
+// comes again is let in to something else, or from other pages.
+func Again(state *flags.State, key *flags.Key) (*flags.Key, error) {
+	e, ok := state.Get(key.Ref())
+	if !ok {
+		return nil, ErrUnknownKey
+	}
+	now := e.Doc.(*flags.Key)
+	if _, err := principal(state, now, now.Scope()); err != nil {
+		return nil, err
+	}
+	switch {
+	case now.Hash != key.Hash:
+		return nil, ErrUnknownKey
+	case !slices.Equal(now.Environments, key.Environments), !slices.Equal(now.TargetApps, key.TargetApps), !slices.Equal(now.Origins, key.Origins):
+		return nil, ErrKeyMoved
+	}
+	return now, nil
 }
 
 // state is the state of a project that a stranger named: [ErrUnknownKey] if there

@@ -1,12 +1,13 @@
 package forwardproxy
 
 import (
-	"slices"
+	"errors"
 	"time"
 
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 
+	"github.com/sluice-flags/sluice/internal/auth"
 	"github.com/sluice-flags/sluice/pkg/flags"
 )
 
@@ -46,13 +47,12 @@ func (f *feed) end(why error) {
 // keyChanged ends the feed if its key lost what it was let in with. The caller
 // holds Server.mu.
 func (f *feed) keyChanged(state *flags.State) {
-	e, ok := state.Get(f.key.Ref())
-	now, isKey := e.Doc.(*flags.Key)
+	now, err := auth.Again(state, f.key)
 	switch {
-	case !ok || !isKey || !now.Active(time.Now()) || now.Hash != f.key.Hash:
-		f.end(errRevoked)
-	case !slices.Equal(now.Environments, f.key.Environments) || !slices.Equal(now.TargetApps, f.key.TargetApps):
+	case errors.Is(err, auth.ErrKeyMoved):
 		f.end(errKeyMoved)
+	case err != nil:
+		f.end(errRevoked)
 	default:
 		f.key = now
 		f.endWithKey()

@@ -291,16 +291,12 @@ func (c *conn) keysChanged(state *flags.State, keys map[flags.Ref]bool) {
 	if key == nil || project != state.Project() || !keys[key.Ref()] {
 		return
 	}
-	e, ok := state.Get(key.Ref())
-	now, isKey := e.Doc.(*flags.Key)
+	now, err := auth.Again(state, key)
 	switch {
-	case !ok || !isKey || !now.Active(time.Now()):
-		c.close(wire.CloseUnauthorized, "the key is no longer valid")
-	case now.Hash != key.Hash:
-		c.close(wire.CloseUnauthorized, "the key was replaced")
-	case !slices.Equal(now.Environments, key.Environments) || !slices.Equal(now.TargetApps, key.TargetApps),
-		!slices.Equal(now.Origins, key.Origins): // the next handshake tells whether this page is among them
+	case errors.Is(err, auth.ErrKeyMoved):
 		c.goodbye(0, "the key is for something else now")
+	case err != nil:
+		c.close(wire.CloseUnauthorized, "the key is no longer valid")
 	default:
 		c.mu.Lock()
 		defer c.mu.Unlock()
