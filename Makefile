@@ -99,6 +99,11 @@ bench-ingest: node_modules/.setup ## loader, decoder, acknowledgement and memory
 bench-eval: ## the evaluator beside its published peers, in one run
 	GOWORK=off go -C tests/bench/eval run .
 
+.PHONY: bench-results
+EVENTS ?= 100000000
+bench-results: node_modules/.setup ## reports from facts and from rollups beside a scan (EVENTS=10000000 for a tenth)
+	SLUICE_BENCH_EVENTS=$(EVENTS) go test ./services/control/internal/results -run '^$$' -bench '^BenchmarkResults$$' -benchtime 1x -timeout 60m
+
 .PHONY: soak-stats
 soak-stats: ## the simulations of docs/statistics.md at full size, three to four minutes
 	SLUICE_SOAK=1 go test ./pkg/stats -v -count=1 -timeout 30m -run 'Fixed|Peeking|CUPEDReduces|SampleRatio|CorrectionsKeep'

@@ -1,6 +1,7 @@
 package results
 
 import (
+	"context"
 	"fmt"
 	"math"
 )
@@ -45,4 +46,18 @@ func bucketsFor(units uint64, userUnits bool) int {
 		in = otherUnitsInBucket
 	}
 	return int(min(max((units+in-1)/in, 1), maxBuckets))
+}
+
+type bucketKey struct{}
+
+// onBucket returns a context under which work that goes bucket by bucket reports
+// how many of them are done.
+func onBucket(ctx context.Context, report func(done, of int)) context.Context {
+	return context.WithValue(ctx, bucketKey{}, report)
+}
+
+func reportBucket(ctx context.Context, done, of int) {
+	if report, ok := ctx.Value(bucketKey{}).(func(done, of int)); ok {
+		report(done, of)
+	}
 }

@@ -120,16 +120,22 @@ FROM (
 )`
 )
 
-// roll makes a rollup from the facts.
-func roll(ctx context.Context, db *warehouse.DB, p *plan, mark string) (r rollup, err error) {
+// roll makes a rollup from the facts, in as many buckets as bound its memory.
+func roll(ctx context.Context, db *warehouse.DB, p *plan, mark string) (rollup, error) {
+	var units uint64
+	if err := db.Conn().QueryRow(p.context(ctx, newStatement(p.project)), countUnitsSQL).Scan(&units); err != nil {
+		return rollup{}, err
+	}
+	return rollIn(ctx, db, p, mark, bucketsFor(units, p.unitType == flags.DefaultUnitType))
+}
+
+// rollIn makes a rollup in n buckets. It counts only when it is whole; what was
+// given up is taken away.
+func rollIn(ctx context.Context, db *warehouse.DB, p *plan, mark string, n int) (r rollup, err error) {
 	begun := time.Now()
 	r = rollup{
 		revision: uint64(begun.UnixMilli())<<20 | rand.Uint64N(1<<20), asOf: p.end,
 		watermark: mark, definitions: p.version(),
-	}
-	var units uint64
-	if err := db.Conn().QueryRow(p.context(ctx, newStatement(p.project)), countUnitsSQL).Scan(&units); err != nil {
-		return rollup{}, err
 	}
 	defer func() {
 		if err != nil {
@@ -138,13 +144,13 @@ func roll(ctx context.Context, db *warehouse.DB, p *plan, mark string) (r rollup
 			err = errors.Join(err, db.DropRollup(ctx, r.revision))
 		}
 	}()
-	n := bucketsFor(units, p.unitType == flags.DefaultUnitType)
 	for i := range n {
 		s := newStatement(p.project)
 		text := fmt.Sprintf(rollSQL, r.revision, p.perUnit(s, bucket(i, n)))
 		if err := execute(p.context(ctx, s, rollSettings), db, text); err != nil {
 			return rollup{}, fmt.Errorf("bucket %d of %d: %w", i+1, n, err)
 		}
+		reportBucket(ctx, i+1, n)
 	}
 	if r.caps, err = p.findCaps(ctx, db, r.revision); err != nil {
 		return rollup{}, fmt.Errorf("finding caps: %w", err)
@@ -171,6 +177,9 @@ const endTimeout = 10 * time.Second
 // execute runs a statement, and sees to it that it ends when ctx does: the
 // driver hangs up, which the server may notice late.
 func execute(ctx context.Context, db *warehouse.DB, text string) error {
+	if ctx.Err() != nil {
+		return context.Cause(ctx) // nothing was begun
+	}
 	id := fmt.Sprintf("sluice-%016x", rand.Uint64())
 	err := db.Conn().Exec(clickhouse.Context(ctx, clickhouse.WithQueryID(id)), text)
 	if err == nil || ctx.Err() == nil {

@@ -1,0 +1,185 @@
+package results
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math"
+	"reflect"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/sluice-flags/sluice/internal/warehouse"
+	"github.com/sluice-flags/sluice/internal/warehouse/warehousetest"
+	"github.com/sluice-flags/sluice/pkg/flags"
+)
+
+// everyField compares fields that are not exported, too.
+var everyField = cmp.Exporter(func(reflect.Type) bool { return true })
+
+// few is an experiment with a few units, who buy.
+func few(t *testing.T) (*warehouse.DB, *plan) {
+	t.Helper()
+	db := warehousetest.Open(t)
+	start := time.Date(2026, 3, 1, 0, 0, 0, 0, time.UTC)
+	project := warehousetest.Project()
+	doc := &flags.Experiment{
+		ID: "exp_1", Name: "exp", Status: flags.ExperimentRunning, StartedAt: &start, UnitType: "userID", Metrics: []string{"met_1", "met_2"},
+		Groups: []flags.Group{{ID: "a", Name: "a", Share: 50, Control: true}, {ID: "b", Name: "b", Share: 50}},
+	}
+	state := flags.NewState(project)
+	for i, d := range []flags.Document{
+		&flags.Metric{ID: "met_1", Name: "purchases", Type: flags.MetricEventCount, Measure: flags.Measure{Event: "buy"}},
+		&flags.Metric{ID: "met_2", Name: "revenue", Type: flags.MetricSum, Measure: flags.Measure{Event: "buy", ValueFrom: "value"}, Cap: &flags.Cap{Percentile: 0.9}},
+		doc,
+	} {
+		at := flags.Position{LogID: project, Seq: uint64(i + 1), Time: start.UnixMilli() + int64(i)}
+		state = state.With(at, flags.Entity{Ref: d.Ref(), Name: d.DocName(), Doc: d, Version: 1, Seq: at.Seq, Time: at.Time})
+	}
+	if err := New(func() *warehouse.DB { return db }).Mirror(t.Context(), state); err != nil {
+		t.Fatal(err)
+	}
+	var exposures []warehousetest.ExposureRow
+	var events []warehousetest.EventRow
+	for i := range 40 {
+		unit, at := fmt.Sprint("u", i), start.Add(time.Duration(i)*time.Hour)
+		exposures = append(exposures, warehousetest.ExposureRow{Project: project, Kind: warehouse.KindExperiment, Name: "exp", GroupIndex: uint8(i % 2),
+			UnitType: "userID", UnitID: unit, Time: at, ReceivedAt: at, EventID: [16]byte{1, byte(i)}})
+		for j := range i % 4 {
+			events = append(events, warehousetest.EventRow{Project: project, Event: "buy", UnitType: "userID", UnitID: unit,
+				Time: at.Add(time.Duration(j) * time.Minute), ReceivedAt: at, EventID: [16]byte{2, byte(i), byte(j)}, Value: new(float64(i))})
+		}
+	}
+	if err := errors.Join(warehousetest.InsertExposures(t.Context(), db, project, exposures), warehousetest.InsertEvents(t.Context(), db, project, events)); err != nil {
+		t.Fatal(err)
+	}
+	entity, _ := state.Find(flags.KindExperiment, "exp")
+	return db, newPlan(state, entity, doc, start.AddDate(0, 0, 7))
+}
+
+func revisions(t *testing.T, db *warehouse.DB, p *plan) (all []uint64) {
+	t.Helper()
+	err := p.ask(t.Context(), db, 0, "SELECT DISTINCT revision FROM unit_values WHERE project = {project:String} ORDER BY revision",
+		func(scan func(...any) error) error {
+			var one uint64
+			err := scan(&one)
+			all = append(all, one)
+			return err
+		})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return all
+}
+
+func TestBucketsMakeUpAllKeysOnce(t *testing.T) {
+	for _, n := range []int{1, 2, 3, 7, 16, maxBuckets} {
+		next := uint64(0)
+		for i := range n {
+			r := bucket(i, n)
+			if r.first != next || r.last < r.first {
+				t.Fatalf("bucket(%d, %d) = %+v; want it to begin with %d", i, n, r, next)
+			}
+			next = r.last + 1
+		}
+		if next != 0 {
+			t.Errorf("the last of %d buckets ends before %d", n, uint64(math.MaxUint64))
+		}
+	}
+}
+
+func TestARollupIsReadAgainUntilSomethingHasChanged(t *testing.T) {
+	db, p := few(t)
+	first, err := measure(t.Context(), db, p)
+	if err != nil {
+		t.Fatalf("measure() = %v", err)
+	}
+	made := revisions(t, db, p)
+	again, err := measure(t.Context(), db, p)
+	if err != nil || len(made) != 1 || !slices.Equal(revisions(t, db, p), made) {
+		t.Fatalf("after a second look at the same facts: rollups %v, %v; want the one of %v", revisions(t, db, p), err, made)
+	}
+	if diff := cmp.Diff(first.moments, again.moments, everyField); diff != "" {
+		t.Errorf("the second look differs (-first +second):\n%s", diff)
+	}
+	// A definition that changed is another question; the older one stays readable.
+	p.metrics[0].entity.Seq, p.definitions = 9, p.definitions+"!"
+	for range 2 {
+		if _, err := measure(t.Context(), db, p); err != nil {
+			t.Fatalf("measure() = %v", err)
+		}
+	}
+	if got := revisions(t, db, p); len(got) != 2 || got[0] != made[0] {
+		t.Errorf("rollups after a definition changed = %v; want %v and another", got, made)
+	}
+	// Time goes by: windows close. What nobody reads any more is gone.
+	p.end = p.end.Add(2 * goodFor)
+	if _, err := measure(t.Context(), db, p); err != nil {
+		t.Fatalf("measure() = %v", err)
+	}
+	if got := revisions(t, db, p); len(got) != 2 || slices.Contains(got, made[0]) {
+		t.Errorf("rollups in the end = %v; want the last two, without %d", got, made[0])
+	}
+}
+
+func TestAnExpensiveRollupRests(t *testing.T) {
+	p := &plan{definitions: "d", end: time.Unix(10_000, 0)}
+	for name, tc := range map[string]struct {
+		cost, age time.Duration
+		mark      string
+		want      bool
+	}{
+		"the same facts":                {cost: time.Millisecond, mark: "now", want: true},
+		"new facts, cheap":              {cost: time.Millisecond, mark: "then"},
+		"the same facts, but long ago":  {cost: time.Millisecond, mark: "now", age: goodFor},
+		"new facts, expensive":          {cost: time.Minute, mark: "then", age: 19 * time.Minute, want: true},
+		"new facts, expensive, rested":  {cost: time.Minute, mark: "then", age: 20 * time.Minute},
+		"made of facts that came later": {cost: time.Minute, mark: "now", age: -time.Second},
+	} {
+		r := rollup{revision: 1, definitions: p.version(), watermark: tc.mark, cost: tc.cost, asOf: p.end.Add(-tc.age)}
+		if got := r.answers(p, "now"); got != tc.want {
+			t.Errorf("%s: answers() = %t; want %t", name, got, tc.want)
+		}
+	}
+}
+
+func TestBucketsOfARollupAddUp(t *testing.T) {
+	db, p := few(t)
+	want, err := measure(t.Context(), db, p)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r, err := rollIn(t.Context(), db, p, "elsewhere", 5)
+	if err != nil {
+		t.Fatalf("rollIn() with five buckets = %v", err)
+	}
+	got, err := p.read(t.Context(), db, &r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(want.moments, got.moments, everyField, cmp.Comparer(func(a, b float64) bool {
+		return math.Abs(a-b) <= 1e-12*max(math.Abs(a), math.Abs(b))
+	})); diff != "" {
+		t.Errorf("moments of five buckets (-one +five):\n%s", diff)
+	}
+}
+
+func TestACancelledRollupLeavesNothing(t *testing.T) {
+	db, p := few(t)
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	_, err := rollIn(onBucket(ctx, func(done, of int) {
+		if done == 2 && of == 5 {
+			cancel()
+		}
+	}), db, p, "now", 5)
+	if !errors.Is(err, context.Canceled) {
+		t.Errorf("rollIn() of a done context = %v; want context.Canceled", err)
+	}
+	if got := revisions(t, db, p); len(got) > 0 {
+		t.Errorf("rollups after that = %v; want none", got)
+	}
+}
