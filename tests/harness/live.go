@@ -43,22 +43,28 @@ func (c *LiveClient) Send(f live.Frame) {
 	}
 }
 
+// Any returns the next frame. A ping, too, moves the position of who holds one.
+func (c *LiveClient) Any() live.Frame {
+	c.t.Helper()
+	if err := c.conn.SetReadDeadline(time.Now().Add(30 * time.Second)); err != nil {
+		c.t.Fatal(err)
+	}
+	_, text, err := c.conn.ReadMessage()
+	if err != nil {
+		c.t.Fatalf("waiting for a frame: %v", err)
+	}
+	frame, err := live.DecodeServer(text)
+	if err != nil {
+		c.t.Fatalf("frame %s: %v", text, err)
+	}
+	return frame
+}
+
 // Next returns the next frame that is not a ping.
 func (c *LiveClient) Next() live.Frame {
 	c.t.Helper()
 	for {
-		if err := c.conn.SetReadDeadline(time.Now().Add(30 * time.Second)); err != nil {
-			c.t.Fatal(err)
-		}
-		_, text, err := c.conn.ReadMessage()
-		if err != nil {
-			c.t.Fatalf("waiting for a frame: %v", err)
-		}
-		frame, err := live.DecodeServer(text)
-		if err != nil {
-			c.t.Fatalf("frame %s: %v", text, err)
-		}
-		if _, ping := frame.(live.Ping); !ping {
+		if frame := c.Any(); frame.Type() != (live.Ping{}).Type() {
 			return frame
 		}
 	}

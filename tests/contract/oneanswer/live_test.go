@@ -2,6 +2,7 @@ package oneanswer
 
 import (
 	"fmt"
+	"time"
 
 	"github.com/sluice-flags/sluice/pkg/eval"
 	"github.com/sluice-flags/sluice/pkg/events/live"
@@ -36,11 +37,18 @@ func (h *hearing) watch() (out []*watcher) {
 	return out
 }
 
-// follow applies changes until the beacon is lit.
-func (w *watcher) follow(lit bool) {
+// follow applies changes until the beacon is lit, the last thing of an edit.
+func (w *watcher) follow() {
 	name := eval.HashName(w.mode, beacon)
-	for {
-		change, ok := w.conn.Next().(live.Change)
+	for limit := time.Now().Add(time.Minute); ; {
+		if time.Now().After(limit) { // pings would go on
+			w.h.t.Fatalf("%s: a live client at %d of %d was not told of the last change", w.h.what, w.seq, w.h.seq)
+		}
+		frame := w.conn.Any()
+		if ping, ok := frame.(live.Ping); ok {
+			w.seq = ping.Seq
+		}
+		change, ok := frame.(live.Change)
 		if !ok {
 			continue
 		}
@@ -55,7 +63,7 @@ func (w *watcher) follow(lit bool) {
 				continue
 			}
 			w.held[e.Section][e.Name] = e.Value
-			done = done || e.Section == live.SectionGates && e.Name == name && lit
+			done = done || e.Section == live.SectionGates && e.Name == name
 		}
 		if done {
 			return

@@ -68,7 +68,7 @@ func TestEveryWayOfAskingGivesTheSameAnswer(t *testing.T) {
 			h.everyone("as it was made")
 			h.edit()
 			for _, w := range watching {
-				w.follow(h.beacon)
+				w.follow()
 			}
 			h.everyone("after an edit")
 			h.watched(watching)
@@ -91,7 +91,6 @@ type hearing struct {
 	server, client string // keys of the same scope
 	users          []eval.User
 	entities       []entity
-	beacon         bool // of the gate of that name, the last thing to change
 	seq            uint64
 
 	rules *eval.Ruleset // the reference: rules as a server key downloads them
@@ -180,7 +179,6 @@ func (h *hearing) edit() {
 			h.wrote(h.project.SetIDs(url.PathEscape(d.DocName()), harness.Doc{"add": c.Added[d.DocName()], "remove": c.Removed[d.DocName()]}))
 		}
 	}
-	h.beacon = true
 	lit := &flags.Gate{Name: beacon, TargetApps: []string{"web"}, Status: flags.StatusLaunched}
 	h.onto(lit, "PUT", h.path(lit), lit)
 	h.settle()
