@@ -53,7 +53,7 @@ func CheckDescription(t *testing.T, mux *http.ServeMux, file string) {
 		}
 	}
 	var served []string
-	for _, route := range Routes(mux) {
+	for _, route := range routes(mux) {
 		if method, path, ok := strings.Cut(route, " "); ok && method != http.MethodOptions {
 			served = append(served, method+" "+strings.ReplaceAll(path, "...}", "}"))
 		}
@@ -83,9 +83,9 @@ func CheckDescription(t *testing.T, mux *http.ServeMux, file string) {
 	}
 }
 
-// Routes returns the patterns that were registered with mux. The standard library
+// routes returns the patterns that were registered with mux. The standard library
 // keeps them to itself; a test may look.
-func Routes(mux *http.ServeMux) (patterns []string) {
+func routes(mux *http.ServeMux) (patterns []string) {
 	index := reflect.ValueOf(mux).Elem().FieldByName("index")
 	seen := map[string]bool{}
 	add := func(list reflect.Value) {
