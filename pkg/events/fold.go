@@ -66,6 +66,10 @@ func (e Envelope) Readable() error {
 	return err
 }
 
+// Made is the entity as e made it; deleted, if it did that. It fails with
+// [ErrUnreadable].
+func (e Envelope) Made() (flags.Entity, error) { return e.entity() }
+
 func (e Envelope) position() flags.Position {
 	return flags.Position{LogID: e.LogID, Seq: e.Seq, Time: e.Time}
 }

@@ -341,7 +341,7 @@ func (l *lowering) rules(w *writer, rules []Rule) {
 			value = yes
 		}
 		w.add(eval.Rule{
-			ID: r.wireID(), GroupName: r.Name, PassPercentage: r.PassPercentage, ReturnValue: value,
+			ID: r.WireID(), GroupName: r.Name, PassPercentage: r.PassPercentage, ReturnValue: value,
 			Salt: new(orID(r.Salt, r.ID)), Conditions: conditions,
 		})
 	}

@@ -11,9 +11,9 @@ import (
 	"github.com/sluice-flags/sluice/pkg/eval"
 )
 
-// wireID is what SDKs log for the rule. It names the rollout step, so that each
+// WireID is what SDKs log for the rule. It names the rollout step, so that each
 // has results of its own, while the salt stays the rule's.
-func (r *Rule) wireID() string {
+func (r *Rule) WireID() string {
 	return r.ID + ":" + strconv.FormatFloat(r.PassPercentage, 'f', 2, 64) + ":" + strconv.Itoa(max(r.Step, 1))
 }
 

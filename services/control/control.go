@@ -12,6 +12,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"iter"
 	"log/slog"
 	"net/http"
 	"sync"
@@ -59,7 +60,7 @@ type Service struct {
 	opts     Options
 	projects *project.Projects
 	health   *bus.Health
-	results  *results.Service
+	results  *results.Gates
 	api      *api.API
 }
 
@@ -79,7 +80,7 @@ func New(deps Deps, opts Options) (*Service, error) {
 	s.health = bus.NewHealth(deps.Bus, bus.HealthOptions{
 		Canary: bus.HeadsCanary, Streams: []string{bus.FlagsStreams, bus.HeadsStream}, Registerer: deps.Registerer,
 	})
-	s.results = results.New(deps.Warehouse)
+	s.results = results.NewGates(results.New(deps.Warehouse), s.versions)
 	s.api = api.New(s.projects, auth.NewResolver(s.state, "control", deps.Registerer), s.results)
 	return s, nil
 }
@@ -189,6 +190,18 @@ func (s *Service) openLog(ctx context.Context, id string) (events.Log, error) {
 		HeadDir: s.opts.HeadDir, Logger: s.deps.Logger, Registerer: s.deps.Registerer,
 	})
 	return log, known(err)
+}
+
+// versions yields what each change made of an entity.
+func (s *Service) versions(ctx context.Context, id string, ref flags.Ref) iter.Seq2[flags.Entity, error] {
+	return func(yield func(flags.Entity, error) bool) {
+		p, err := s.projects.Get(ctx, id)
+		if err != nil {
+			yield(flags.Entity{}, err)
+			return
+		}
+		p.Versions(ctx, ref)(yield)
+	}
 }
 
 func (s *Service) follower(ctx context.Context, id string) (project.Follower, error) {

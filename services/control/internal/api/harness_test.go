@@ -87,7 +87,7 @@ func (w *world) serve(projects *project.Projects) http.Handler {
 		return p.State(ctx)
 	}, "test", nil)
 	logger := slog.New(slog.NewTextHandler(&locked{w: w.errors}, &slog.HandlerOptions{Level: slog.LevelError}))
-	return web.Middleware(logger, api.New(projects, resolver, results.New(func() *warehouse.DB { return nil })))
+	return web.Middleware(logger, api.New(projects, resolver, results.NewGates(results.New(func() *warehouse.DB { return nil }), nil)))
 }
 
 // locked lets several requests log at once.

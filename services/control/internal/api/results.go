@@ -18,9 +18,10 @@ import (
 	"github.com/sluice-flags/sluice/services/control/internal/results"
 )
 
-// Results answers what experiments have shown so far; [results.Service] does.
+// Results answers what experiments and gates have shown so far; [results.Gates] does.
 type Results interface {
 	Experiment(ctx context.Context, s *flags.State, name string, o results.Options) (results.Report, error)
+	Gate(ctx context.Context, s *flags.State, name string, o results.GateOptions) (results.GateReport, error)
 	Timeseries(ctx context.Context, s *flags.State, name string, o results.Options) (results.Timeseries, error)
 	Health(ctx context.Context, s *flags.State, name string, o results.Options) (results.Health, error)
 	Power(ctx context.Context, s *flags.State, name string, o results.PowerOptions) (results.PowerReport, error)
@@ -38,6 +39,7 @@ func (a *API) resultRoutes(one string) []route {
 		{"GET", experiment + "timeseries", read, append([]string{"alpha", "tail", "tuningUnits"}, looked...), a.experimentTimeseries},
 		{"GET", experiment + "health", read, looked, a.experimentHealth},
 		{"GET", experiment + "power", read, planned, a.experimentPower},
+		{"GET", one + "/gates/{name}/results", read, append([]string{"rule", "step"}, readings...), a.gateResults},
 		{"POST", one + "/metrics/{name}/preview", read, []string{"format", "wait", "days"}, a.previewMetric},
 		{"GET", "/api/v1/operations/{id}", read, nil, a.getOperation},
 		{"DELETE", "/api/v1/operations/{id}", read, nil, a.cancelOperation},
@@ -94,6 +96,8 @@ func explainResults(err error) error {
 	switch {
 	case errors.Is(err, results.ErrUnknownExperiment):
 		return web.Errorf(web.CodeNotFound, "there is no experiment of this name")
+	case errors.Is(err, results.ErrUnknownGate):
+		return web.Errorf(web.CodeNotFound, "there is no gate of this name")
 	case errors.Is(err, results.ErrUnknownMetric):
 		return web.Invalid("metric", "missing", "the experiment has no metric of this name")
 	case errors.Is(err, results.ErrUnavailable):
@@ -250,6 +254,31 @@ func (a *API) experimentResults(c *call) error {
 		return err
 	}
 	return a.answerWith(c, func(ctx context.Context) (results.Table, error) { return a.results.Experiment(ctx, s, name, o) })
+}
+
+// gateResults serves what the partial rollouts of a gate have shown so far.
+func (a *API) gateResults(c *call) error {
+	options, err := c.readings()
+	if err != nil {
+		return err
+	}
+	step, err := c.number("step", 1, 1<<31, 0)
+	if err != nil {
+		return err
+	}
+	o := results.GateOptions{Options: options, Rule: c.query.Get("rule"), Step: int(step)}
+	name, err := c.name()
+	if err != nil {
+		return err
+	}
+	s, err := c.state()
+	if err != nil {
+		return err
+	}
+	if _, ok := s.Find(flags.KindGate, name); !ok {
+		return web.Errorf(web.CodeNotFound, "there is no gate %q", name)
+	}
+	return a.answerWith(c, func(ctx context.Context) (results.Table, error) { return a.results.Gate(ctx, s, name, o) })
 }
 
 // experimentTimeseries serves how an experiment came to be what it is.

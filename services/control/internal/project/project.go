@@ -312,6 +312,21 @@ func (p *Project) History(ctx context.Context, ref flags.Ref) iter.Seq2[events.E
 	return p.log.History(ctx, ref)
 }
 
+// Versions yields an entity as each change left it, oldest first.
+func (p *Project) Versions(ctx context.Context, ref flags.Ref) iter.Seq2[flags.Entity, error] {
+	return func(yield func(flags.Entity, error) bool) {
+		for e, err := range p.log.History(ctx, ref) {
+			made := flags.Entity{}
+			if err == nil {
+				made, err = e.Made()
+			}
+			if !yield(made, err) {
+				return
+			}
+		}
+	}
+}
+
 // Read yields the envelopes of the log from a sequence to its head.
 func (p *Project) Read(ctx context.Context, from uint64) iter.Seq2[events.Envelope, error] {
 	return p.log.Read(ctx, from)

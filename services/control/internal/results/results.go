@@ -57,6 +57,12 @@ func (s *Service) Experiment(ctx context.Context, state *flags.State, experiment
 	if err != nil {
 		return Report{}, err
 	}
+	return s.report(ctx, study, o)
+}
+
+// report answers a study.
+func (s *Service) report(ctx context.Context, study study, o Options) (Report, error) {
+	state := study.state
 	found, err := s.measured.do(ctx, study.key, func(ctx context.Context) (facts, error) {
 		return measure(ctx, study.db, newPlan(state, study.entity, study.doc, s.now()))
 	})
@@ -95,6 +101,11 @@ func (s *Service) open(ctx context.Context, state *flags.State, experiment strin
 	if err := s.Mirror(ctx, state); err != nil {
 		return study{}, err
 	}
+	return s.study(ctx, state, entity, doc)
+}
+
+// study is that of an experiment whose definition the warehouse has.
+func (s *Service) study(ctx context.Context, state *flags.State, entity flags.Entity, doc *flags.Experiment) (study, error) {
 	db, err := s.warehouse()
 	if err != nil {
 		return study{}, err
@@ -103,7 +114,7 @@ func (s *Service) open(ctx context.Context, state *flags.State, experiment strin
 	if err != nil {
 		return study{}, classify(ctx, err)
 	}
-	key := fmt.Sprintf("%p %s %s %s@%d %s", db, state.Project(), state.LogID(), entity.Ref.ID, entity.Seq, mark)
+	key := fmt.Sprintf("%p %s %s %s@%d %s", db, state.Project(), state.LogID(), entity.Ref.ID+" "+entity.Name, entity.Seq, mark)
 	for _, m := range metricsOf(state, doc) {
 		key += fmt.Sprintf(" %s@%d", m.Ref.ID, m.Seq)
 	}
