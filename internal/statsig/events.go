@@ -119,6 +119,7 @@ func DecodeLines(body []byte, keep ...string) (Batch, error) {
 		if strings.TrimSpace(line) == "" {
 			continue
 		}
+		before := len(r.Events)
 		r.begin(line)
 		// What all lines are about may stand in any of them, so it is no member
 		// of an entry; a line that has nothing else is not an entry.
@@ -141,7 +142,7 @@ func DecodeLines(body []byte, keep ...string) (Batch, error) {
 			if p, ok := errors.AsType[*web.Error](r.err); ok && len(p.Problems) > 0 && p.Problems[0].Pointer != "" {
 				return Batch{}, r.err // of the batch, not of a line
 			}
-			r.unreadable(r.err)
+			r.Events = append(r.Events[:before], unreadable(r.err))
 		} else {
 			readable = true
 		}
@@ -155,13 +156,13 @@ func DecodeLines(body []byte, keep ...string) (Batch, error) {
 	return r.done(), nil
 }
 
-// unreadable makes the last entry one that is not JSON.
-func (r *batchReader) unreadable(err error) {
+// unreadable stands for a line that is not JSON.
+func unreadable(err error) BatchEvent {
 	detail := "the line is not JSON"
 	if p, ok := errors.AsType[*web.Error](err); ok {
 		detail = p.Message
 	}
-	r.Events[len(r.Events)-1] = BatchEvent{LogEvent: LogEvent{Fault: &Fault{Code: "malformed_json", Detail: detail}}}
+	return BatchEvent{LogEvent: LogEvent{Fault: &Fault{Code: "malformed_json", Detail: detail}}}
 }
 
 // done gives entries the user and the stable id of the batch.

@@ -91,7 +91,7 @@ func TestAnEntryThatIsNoneSaysWhy(t *testing.T) {
 
 func TestALineThatIsNotJSONIsAFaultOfItsOwn(t *testing.T) {
 	for _, line := range []string{
-		`{`, `{"eventName":"e"`, `{"eventName":"e"} x`, `{"eventName":"e","value":NaN}`, `{"eventName":"e","value":1e400}`,
+		`{`, `{"batch_id":"` + batchUUID + `"}}`, `{"eventName":"e"`, `{"eventName":"e"} x`, `{"eventName":"e","value":NaN}`, `{"eventName":"e","value":1e400}`,
 		"{\"eventName\":\"\xff\"}", "\ufeff" + `{"eventName":"e"}`, `{"eventName":"e","x":` + strings.Repeat("[", 10_001) + strings.Repeat("]", 10_001) + `}`,
 	} {
 		b, err := statsig.DecodeLines([]byte("{\"eventName\":\"before\"}\n" + line + "\n{\"eventName\":\"after\"}"))
