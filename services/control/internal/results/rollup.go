@@ -133,15 +133,13 @@ func roll(ctx context.Context, db *warehouse.DB, p *plan, mark string) (rollup, 
 // given up is taken away.
 func rollIn(ctx context.Context, db *warehouse.DB, p *plan, mark string, n int) (r rollup, err error) {
 	begun := time.Now()
-	r = rollup{
-		revision: uint64(begun.UnixMilli())<<20 | rand.Uint64N(1<<20), asOf: p.end,
-		watermark: mark, definitions: p.version(),
-	}
+	revision := uint64(begun.UnixMilli())<<20 | rand.Uint64N(1<<20) // later is higher
+	r = rollup{revision: revision, asOf: p.end, watermark: mark, definitions: p.version()}
 	defer func() {
 		if err != nil {
 			ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), endTimeout)
 			defer cancel()
-			err = errors.Join(err, db.DropRollup(ctx, r.revision))
+			err = errors.Join(err, db.DropRollup(ctx, revision))
 		}
 	}()
 	for i := range n {
