@@ -6,6 +6,7 @@ require (
 	github.com/alecthomas/kong v1.17.0
 	github.com/prometheus/client_golang v1.25.0
 	golang.org/x/sync v0.24.0
+	golang.org/x/sys v0.49.0
 )
 
 require (
@@ -73,7 +74,6 @@ require (
 	github.com/sluice-flags/sluice/services/control v0.0.0
 	github.com/sluice-flags/sluice/services/edge v0.0.0
 	github.com/sluice-flags/sluice/services/ingest v0.0.0
-	golang.org/x/sys v0.49.0 // indirect
 	google.golang.org/protobuf v1.36.12 // indirect
 )
 

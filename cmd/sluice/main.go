@@ -1,7 +1,8 @@
 // Command sluice is the whole platform in one program: `sluice run` brings up
 // every part on an embedded broker and an embedded ClickHouse engine; `sluice
 // control`, `sluice edge` and `sluice ingest` are the services alone, for those
-// who run NATS and ClickHouse themselves.
+// who run NATS and ClickHouse themselves. The other verbs talk to a platform that
+// runs: `sluice results` and `sluice import-facts`.
 package main
 
 import (
@@ -25,6 +26,10 @@ type commands struct {
 	Control control.Settings `cmd:"" help:"The control service alone, against NATS and ClickHouse that others run."`
 	Edge    edge.Settings    `cmd:"" help:"An edge alone, against NATS that others run."`
 	Ingest  ingest.Settings  `cmd:"" help:"The ingest service alone, against NATS and ClickHouse that others run."`
+
+	Results     resultsCommand `cmd:"" help:"Print what an experiment did to its metrics."`
+	ImportFacts importCommand  `cmd:"" help:"Load exposures and events from a CSV file, through the way that all facts take."`
+
 	Version kong.VersionFlag `help:"Print which build this is, and exit."`
 }
 
@@ -51,9 +56,13 @@ func main() {
 		err = edge.Main(ctx, &c.Edge)
 	case "ingest":
 		err = ingest.Main(ctx, &c.Ingest)
+	case "results <experiment>":
+		err = c.Results.run(ctx, os.Stdout)
+	case "import-facts <file>":
+		err = c.ImportFacts.run(ctx, os.Stdout, os.Stderr)
 	}
 	if err != nil && !errors.Is(err, context.Canceled) {
 		fmt.Fprintln(os.Stderr, "sluice:", err)
-		os.Exit(1)
+		os.Exit(exitCode(err))
 	}
 }

@@ -1,0 +1,214 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+	"unicode/utf8"
+)
+
+// card is an answer of the results interface.
+const card = `{"experiment":"pricing","status":"running","start":"2026-03-01T00:00:00Z","end":null,"method":"fixed","alpha":0.05,"correction":"none",
+"groups":[{"name":"control","share":50,"units":1000,"excluded":{}},{"name":"a long name of a group that is treated","share":50,"units":990,"excluded":{"crossover":3}}],
+"srm":{"code":"OK","verdict":"ok","pValue":0.4},"warnings":[],"sequence":{"first":3,"last":9},"sql":["SELECT 1","SELECT 2"],
+"metrics":[{"name":"revenue","type":"sum","direction":"increase","groups":[
+ {"group":"control","n":1000,"mean":10},
+ {"group":"a long name of a group that is treated","n":990,"mean":11,"comparison":{"code":"OK","delta":1,"lift":{"code":"OK","value":0.1}},
+  "correctedPValue":0.001,"correctedLift":{"lower":0.04,"upper":0.16},"significant":true,"burnedIn":true,"posterior":{"chanceToBeat":0.99}}]},
+ {"name":"errors","type":"event_count","direction":"decrease","groups":[
+ {"group":"control","n":1000,"mean":0},
+ {"group":"a long name of a group that is treated","n":990,"mean":0,"comparison":{"code":"ZERO_VARIANCE","delta":0,"lift":{"code":"ZERO_CONTROL_MEAN","value":null}},
+  "correctedPValue":null,"correctedLift":{"lower":null,"upper":null},"significant":false,"posterior":{"chanceToBeat":null}}]}]}`
+
+func TestAScorecardFitsItsTerminalAndHasColourOnlyThere(t *testing.T) {
+	var r scorecard
+	if err := json.Unmarshal([]byte(card), &r); err != nil {
+		t.Fatal(err)
+	}
+	for _, term := range []terminal{{width: 80}, {width: 120}, {width: 120, colour: true}, {width: 40}} {
+		var b bytes.Buffer
+		if err := r.print(&b, term); err != nil {
+			t.Fatal(err)
+		}
+		text := b.String()
+		if got := strings.Contains(text, "\x1b["); got != term.colour {
+			t.Errorf("%+v: colour %t in\n%s", term, got, text)
+		}
+		for _, want := range []string{"revenue", "+10.00 %", "[+4.00 %, +16.00 %]", "p 0.0010*", "ZERO_VARIANCE", "sample ratio: ok", "crossover 3"} {
+			if !strings.Contains(text, want) {
+				t.Errorf("%+v: %q is not in\n%s", term, want, text)
+			}
+		}
+		if strings.Contains(text, "NaN") {
+			t.Errorf("%+v: a NaN in\n%s", term, text)
+		}
+		if bars := strings.Contains(text, "●"); bars != (term.width >= 110) {
+			t.Errorf("%+v: bars %t in\n%s", term, bars, text)
+		}
+		for line := range strings.Lines(text) {
+			if n := utf8.RuneCountInString(strings.TrimRight(line, "\n")); term.width >= 110 && !term.colour && n > term.width {
+				t.Errorf("%+v: %d columns: %s", term, n, line)
+			}
+		}
+	}
+}
+
+func TestABarShowsWhereAnIntervalGoesOn(t *testing.T) {
+	for _, tc := range []struct {
+		estimate, low, high float64
+		want                string
+	}{
+		{0.5, 0.2, 0.8, "     │├─●┤ "},
+		{0, -0.5, 0.5, "  ├──●──┤  "},
+		{0.5, -3, 3, "◄────┼──●─►"},
+	} {
+		if got := bar(tc.estimate, tc.low, tc.high, 1, 12); got != tc.want {
+			t.Errorf("bar(%v, %v, %v) = %q; want %q", tc.estimate, tc.low, tc.high, got, tc.want)
+		}
+	}
+}
+
+// served answers as a platform does, for the project shop.
+func served(t *testing.T, handle http.HandlerFunc) remote {
+	t.Helper()
+	s := httptest.NewServer(handle)
+	t.Cleanup(s.Close)
+	return remote{URL: s.URL, Key: "console-shop-0123"}
+}
+
+func TestResultsWaitForAnOperationAndSayWhatWentWrong(t *testing.T) {
+	asked := 0
+	at := served(t, func(w http.ResponseWriter, r *http.Request) {
+		switch {
+		case strings.Contains(r.URL.Path, "/operations/"):
+			fmt.Fprint(w, `{"status":"done"}`)
+		case strings.Contains(r.URL.Path, "/missing/"):
+			w.WriteHeader(http.StatusNotFound)
+			fmt.Fprint(w, `{"detail":"there is no experiment \"missing\""}`)
+		case asked == 0:
+			asked++
+			w.Header().Set("Location", "/api/v1/operations/op_1")
+			w.WriteHeader(http.StatusAccepted)
+		default:
+			fmt.Fprint(w, card)
+		}
+	})
+	run := func(c resultsCommand) (string, error) {
+		var b bytes.Buffer
+		c.remote, c.Method, c.Alpha = at, "fixed", 0.05
+		err := c.run(t.Context(), &b)
+		return b.String(), err
+	}
+	if text, err := run(resultsCommand{Experiment: "pricing"}); err != nil || !strings.Contains(text, "revenue") {
+		t.Errorf("results = %v:\n%s\nwant a scorecard", err, text)
+	}
+	if text, err := run(resultsCommand{Experiment: "pricing", SQL: true}); err != nil || text != "SELECT 1;\n\nSELECT 2;\n\n" {
+		t.Errorf("results --sql = %q, %v; want the statements", text, err)
+	}
+	if text, err := run(resultsCommand{Experiment: "pricing", JSON: true}); err != nil || text != card {
+		t.Errorf("results --json = %q, %v; want the answer as it came", text, err)
+	}
+	if _, err := run(resultsCommand{Experiment: "missing"}); exitCode(err) != exitNotFound || !strings.Contains(err.Error(), "there is no experiment") {
+		t.Errorf("results of nothing = %v with exit code %d; want %d", err, exitCode(err), exitNotFound)
+	}
+	at.Key = ""
+	if _, err := run(resultsCommand{Experiment: "pricing"}); exitCode(err) != exitUsage {
+		t.Errorf("results without a key = %v with exit code %d; want %d", err, exitCode(err), exitUsage)
+	}
+}
+
+func TestAFileIsReadToItsEndBeforeAnythingIsSent(t *testing.T) {
+	at := served(t, func(w http.ResponseWriter, r *http.Request) {
+		t.Errorf("%s %s was asked for a file that cannot be read", r.Method, r.URL)
+	})
+	file := filepath.Join(t.TempDir(), "facts.csv")
+	if err := os.WriteFile(file, []byte("user,arm,at,spent\nu1,a,2026-03-01,3\n,a,2026-03-01,3\nu2,b,yesterday,3\nu3,b,2026-03-01,lots\nu4,b\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	c := importCommand{remote: at, File: file, Experiment: "x", UnitColumn: "user", GroupColumn: "arm", TimeColumn: "at", Metric: []string{"spent=spent"}}
+	var out, complaints bytes.Buffer
+	err := c.run(t.Context(), &out, &complaints)
+	if err == nil || !strings.Contains(err.Error(), "4 of 5 lines") {
+		t.Errorf("import = %v; want it to refuse", err)
+	}
+	for _, want := range []string{"line 3: there is no unit", `line 4: column at: "yesterday" is no time`, `line 5: column spent: "lots" is no number`, "line 6: "} {
+		if !strings.Contains(complaints.String(), want) {
+			t.Errorf("%q is not among\n%s", want, complaints.String())
+		}
+	}
+	c.UnitColumn = "users"
+	if err := c.run(t.Context(), &out, &complaints); exitCode(err) != exitUsage || !strings.Contains(err.Error(), `no column "users"`) {
+		t.Errorf("import with a wrong column = %v; want a mistake of usage", err)
+	}
+}
+
+func TestFactsHaveTheSameIDsWhenTheyAreImportedAgain(t *testing.T) {
+	started := time.Date(2026, 3, 1, 0, 0, 0, 0, time.UTC)
+	to := importTarget{experiment: "x", started: started, metrics: []importMetric{{event: "buy"}, {event: "buy", before: true}, {event: "did", did: true}}}
+	r := row{line: 7, unit: "u", group: "a", values: []*float64{new(3.), new(3.), new(0.)}}
+	first, again := to.facts(r), to.facts(r)
+	if len(first) != 3 {
+		t.Fatalf("%d facts; want an exposure and two events, none for what did not happen", len(first))
+	}
+	seen := map[string]bool{}
+	for i := range first {
+		if first[i].ID != again[i].ID || seen[first[i].ID] {
+			t.Errorf("fact %d has the id %q, then %q; want the same, and one of its own", i, first[i].ID, again[i].ID)
+		}
+		seen[first[i].ID] = true
+	}
+	r.line = 8
+	for _, f := range to.facts(r) {
+		if seen[f.ID] {
+			t.Errorf("a fact of another line has the id %q too", f.ID)
+		}
+	}
+	if got := time.UnixMilli(first[2].Time); !got.Before(started) {
+		t.Errorf("what was before the exposure happened at %v; want before %v", got, started)
+	}
+}
+
+func TestTimesAndValuesAreReadAsFilesHaveThem(t *testing.T) {
+	want := time.Date(2026, 3, 1, 12, 30, 0, 0, time.UTC)
+	for _, text := range []string{"2026-03-01T12:30:00Z", "2026-03-01 12:30:00", "2026-03-01 12:30", "2026-03-01T13:30:00+01:00", fmt.Sprint(want.Unix()), fmt.Sprint(want.UnixMilli())} {
+		if got, err := readTime(text, ""); err != nil || !got.Equal(want) {
+			t.Errorf("readTime(%q) = %v, %v; want %v", text, got, err, want)
+		}
+	}
+	if got, err := readTime("03/01/26", "01/02/06"); err != nil || got.Day() != 1 {
+		t.Errorf("readTime by a layout = %v, %v", got, err)
+	}
+	for text, want := range map[string]float64{"3": 3, "-2.5e1": -25, "TRUE": 1, "no": 0} {
+		if got, err := readValue(text); err != nil || got == nil || *got != want {
+			t.Errorf("readValue(%q) = %v, %v; want %v", text, got, err, want)
+		}
+	}
+	for _, text := range []string{"", "NA", "NaN", "null"} {
+		if got, err := readValue(text); err != nil || got != nil {
+			t.Errorf("readValue(%q) = %v, %v; want none", text, got, err)
+		}
+	}
+	if _, err := readValue("inf"); err == nil {
+		t.Error("an infinity was taken for a value")
+	}
+}
+
+func TestACancelledImportStops(t *testing.T) {
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	file := filepath.Join(t.TempDir(), "facts.csv")
+	if err := os.WriteFile(file, []byte("u,g\n1,a\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := survey(ctx, file, columns{unit: "u", group: "g"}); err == nil {
+		t.Error("a survey went on after it was cancelled")
+	}
+}
