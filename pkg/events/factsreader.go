@@ -13,36 +13,38 @@ type Text uint32
 // A TextPair is a [Pair] by the numbers of its texts.
 type TextPair struct{ Name, Value Text }
 
-// Records are facts as they stand in a message: an [Exposure], an [Event], a
-// [DeadLetter] whose texts are numbers. Each is overwritten by the next.
-type (
-	ExposureRecord struct {
-		ID                              FactID
-		Time, Received                  int64
-		Environment, Kind, Name, RuleID Text
-		Group                           uint8
-		Override                        bool
-		UnitType, UnitID                Text
-		Value, Layer, Parameter         Text
-		Sequence                        uint64
-		SDKType, SDKVersion, Reason     Text
-		Metadata                        []TextPair
-	}
-	EventRecord struct {
-		ID                                  FactID
-		Time, Received                      int64
-		Environment, Name, UnitType, UnitID Text
-		UnitIDs, Metadata                   []TextPair
-		Value                               float64
-		HasValue                            bool
-		ValueText, SDKType, SDKVersion      Text
-	}
-	DeadRecord struct {
-		ID                      FactID
-		Received                int64
-		Reason, Detail, Payload Text
-	}
-)
+// An ExposureRecord is an [Exposure] as it stands in a message: its texts are
+// numbers. Each record is overwritten by the next.
+type ExposureRecord struct {
+	ID                              FactID
+	Time, Received                  int64
+	Environment, Kind, Name, RuleID Text
+	Group                           uint8
+	Override                        bool
+	UnitType, UnitID                Text
+	Value, Layer, Parameter         Text
+	Sequence                        uint64
+	SDKType, SDKVersion, Reason     Text
+	Metadata                        []TextPair
+}
+
+// An EventRecord is an [Event] as it stands in a message.
+type EventRecord struct {
+	ID                                  FactID
+	Time, Received                      int64
+	Environment, Name, UnitType, UnitID Text
+	UnitIDs, Metadata                   []TextPair
+	Value                               float64
+	HasValue                            bool
+	ValueText, SDKType, SDKVersion      Text
+}
+
+// A DeadRecord is a [DeadLetter] as it stands in a message.
+type DeadRecord struct {
+	ID                      FactID
+	Received                int64
+	Reason, Detail, Payload Text
+}
 
 // A FactsVisitor is shown a message: its project, then each of its records, in
 // the order of the message.

@@ -1,6 +1,7 @@
 package flags_test
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"maps"
@@ -300,7 +301,7 @@ func TestAnyPartOfTheFileCanBeRead(t *testing.T) {
 		got := make([]byte, n)
 		read, err := l.ReadAt(got, int64(from))
 		want := whole[from:min(from+n, len(whole))]
-		if string(got[:read]) != want || (err == io.EOF) != (from+n > len(whole)) {
+		if string(got[:read]) != want || errors.Is(err, io.EOF) != (from+n > len(whole)) {
 			t.Fatalf("ReadAt(%d bytes, %d) = %d, %v; want %d", n, from, read, err, len(want))
 		}
 	})

@@ -17,6 +17,19 @@ import (
 	"github.com/sluice-flags/sluice/schemas"
 )
 
+// Description reads the description of an interface, as nested maps and as text.
+func Description(t *testing.T, file string) (doc map[string]any, text []byte) {
+	t.Helper()
+	text, err := fs.ReadFile(schemas.OpenAPI, file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := yaml.Unmarshal(text, &doc); err != nil {
+		t.Fatalf("%s is not YAML: %v", file, err)
+	}
+	return doc, text
+}
+
 // CheckDescription compares the routes of mux with those that a description
 // names, both ways, and sees to it that the description is sound: every operation
 // has an id of its own and says what a refusal looks like, every reference leads
@@ -24,30 +37,23 @@ import (
 // another listener and not looked for. Preflights are not described.
 func CheckDescription(t *testing.T, mux *http.ServeMux, file string) {
 	t.Helper()
-	text, err := fs.ReadFile(schemas.OpenAPI, file)
-	if err != nil {
-		t.Fatal(err)
-	}
-	var doc map[string]any
-	if err := yaml.Unmarshal(text, &doc); err != nil {
-		t.Fatalf("%s is not YAML: %v", file, err)
-	}
+	doc, text := Description(t, file)
 	var described []string
 	ids := map[string]bool{}
-	for path, item := range at(doc, "paths").(map[string]any) {
+	for path, item := range At(doc, "paths").(map[string]any) {
 		for method, operation := range item.(map[string]any) {
 			if method == "parameters" {
 				continue
 			}
-			id, _ := at(operation, "operationId").(string)
+			id, _ := At(operation, "operationId").(string)
 			if id == "" || ids[id] {
 				t.Errorf("%s: %s %s has the operation id %q, want one of its own", file, method, path, id)
 			}
 			ids[id] = true
-			if responses, ok := at(operation, "responses").(map[string]any); !ok || len(responses) == 0 {
+			if responses, ok := At(operation, "responses").(map[string]any); !ok || len(responses) == 0 {
 				t.Errorf("%s: %s %s names no response", file, method, path)
 			}
-			if tags, _ := at(operation, "tags").([]any); !slices.Contains(tags, any("Operations")) {
+			if tags, _ := At(operation, "tags").([]any); !slices.Contains(tags, any("Operations")) {
 				described = append(described, strings.ToUpper(method)+" "+path)
 			}
 		}
@@ -63,9 +69,9 @@ func CheckDescription(t *testing.T, mux *http.ServeMux, file string) {
 	if diff := cmp.Diff(served, described); diff != "" {
 		t.Errorf("%s (-served +described):\n%s", file, diff)
 	}
-	checkReferences(t, file, doc, doc)
+	CheckReferences(t, file, doc)
 	var codes []string
-	list, _ := at(doc, "components", "schemas", "Problem", "properties", "code", "enum").([]any)
+	list, _ := At(doc, "components", "schemas", "Problem", "properties", "code", "enum").([]any)
 	for _, code := range list {
 		codes = append(codes, code.(string))
 		if _, ok := web.Codes()[web.Code(codes[len(codes)-1])]; !ok {
@@ -77,7 +83,7 @@ func CheckDescription(t *testing.T, mux *http.ServeMux, file string) {
 	}
 
 	answer := httptest.NewRecorder()
-	mux.ServeHTTP(answer, httptest.NewRequest(http.MethodGet, "/openapi/"+file, nil))
+	mux.ServeHTTP(answer, httptest.NewRequestWithContext(t.Context(), http.MethodGet, "/openapi/"+file, nil))
 	if answer.Code != http.StatusOK || answer.Body.String() != string(text) {
 		t.Errorf("GET /openapi/%s = %d %.40q, want the description", file, answer.Code, answer.Body)
 	}
@@ -105,8 +111,8 @@ func routes(mux *http.ServeMux) (patterns []string) {
 	return patterns
 }
 
-// at walks into nested maps.
-func at(doc any, steps ...string) any {
+// At walks into the nested maps of a description.
+func At(doc any, steps ...string) any {
 	for _, step := range steps {
 		m, ok := doc.(map[string]any)
 		if !ok {
@@ -117,22 +123,31 @@ func at(doc any, steps ...string) any {
 	return doc
 }
 
-func checkReferences(t *testing.T, file string, doc map[string]any, node any) {
+// CheckReferences follows every reference of a description, within it and to the
+// schemas of documents.
+func CheckReferences(t *testing.T, file string, doc map[string]any) {
 	t.Helper()
-	switch node := node.(type) {
-	case []any:
-		for _, item := range node {
-			checkReferences(t, file, doc, item)
-		}
-	case map[string]any:
-		if ref, ok := node["$ref"].(string); ok {
-			inside, own := strings.CutPrefix(ref, "#/")
-			if !own || at(doc, strings.Split(inside, "/")...) == nil {
-				t.Errorf("%s: the reference %s leads nowhere", file, ref)
+	var walk func(any)
+	walk = func(node any) {
+		switch node := node.(type) {
+		case []any:
+			for _, item := range node {
+				walk(item)
+			}
+		case map[string]any:
+			if ref, ok := node["$ref"].(string); ok {
+				if inside, own := strings.CutPrefix(ref, "#/"); own {
+					if At(doc, strings.Split(inside, "/")...) == nil {
+						t.Errorf("%s: the reference %s leads nowhere", file, ref)
+					}
+				} else if _, err := fs.Stat(schemas.Documents, strings.TrimPrefix(ref, "../documents/")); err != nil {
+					t.Errorf("%s: the reference %s leads nowhere: %v", file, ref, err)
+				}
+			}
+			for _, value := range node {
+				walk(value)
 			}
 		}
-		for _, value := range node {
-			checkReferences(t, file, doc, value)
-		}
 	}
+	walk(doc)
 }
