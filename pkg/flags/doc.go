@@ -9,9 +9,10 @@
 // # Documents
 //
 // A [Document] is the whole of one entity: [Gate], [Config], [Experiment],
-// [Layer], [Segment], [Holdout], [Environment], [Key], [Metric], [Project]. It
-// has an immutable id and a name that code uses; other documents name it by
-// either. On its way into the log a document goes through four steps:
+// [Layer], [Segment] and the [IDBatch]es of one, [Holdout], [Environment], [Key],
+// [Metric], [Project]. It has an immutable id and a name that code uses; other
+// documents name it by either. On its way into the log a document goes through
+// four steps:
 //
 //	d, err := flags.Decode(kind, body)      // shape: every mistake, with its pointer
 //	flags.Advance(state, d, now, nil)       // ids, steps, dates, buckets that only we know

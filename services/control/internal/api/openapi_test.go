@@ -1,7 +1,6 @@
 package api
 
 import (
-	"io/fs"
 	"maps"
 	"net/http"
 	"net/http/httptest"
@@ -11,35 +10,15 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
-	"gopkg.in/yaml.v3"
 
 	"github.com/sluice-flags/sluice/internal/web"
-	"github.com/sluice-flags/sluice/schemas"
+	"github.com/sluice-flags/sluice/internal/web/webtest"
 )
 
-// described reads the description as plain maps.
+// described is the description as nested maps.
 func described(t *testing.T) map[string]any {
 	t.Helper()
-	text, err := fs.ReadFile(schemas.OpenAPI, "control.yaml")
-	if err != nil {
-		t.Fatal(err)
-	}
-	var doc map[string]any
-	if err := yaml.Unmarshal(text, &doc); err != nil {
-		t.Fatalf("control.yaml is not YAML: %v", err)
-	}
-	return doc
-}
-
-// at walks into nested maps.
-func at(doc any, steps ...string) any {
-	for _, step := range steps {
-		m, ok := doc.(map[string]any)
-		if !ok {
-			return nil
-		}
-		doc = m[step]
-	}
+	doc, _ := webtest.Description(t, "control.yaml")
 	return doc
 }
 
@@ -50,13 +29,13 @@ func TestEveryRouteIsDescribedAndNothingElse(t *testing.T) {
 		want = append(want, r.method+" "+r.path)
 	}
 	operations := map[string]bool{}
-	for p, item := range at(doc, "paths").(map[string]any) {
+	for p, item := range webtest.At(doc, "paths").(map[string]any) {
 		for method, operation := range item.(map[string]any) {
 			if method == "parameters" {
 				continue
 			}
 			got = append(got, strings.ToUpper(method)+" "+p)
-			id, _ := at(operation, "operationId").(string)
+			id, _ := webtest.At(operation, "operationId").(string)
 			if id == "" || operations[id] {
 				t.Errorf("%s %s has the operation id %q, want one of its own", method, p, id)
 			}
@@ -73,13 +52,13 @@ func TestEveryRouteIsDescribedAndNothingElse(t *testing.T) {
 func TestTheQueryParametersOfEveryRouteAreDescribed(t *testing.T) {
 	doc := described(t)
 	for _, r := range New(nil, nil, nil).routes {
-		operation := at(doc, "paths", r.path, strings.ToLower(r.method))
-		list, _ := at(operation, "parameters").([]any)
+		operation := webtest.At(doc, "paths", r.path, strings.ToLower(r.method))
+		list, _ := webtest.At(operation, "parameters").([]any)
 		var got []string
 		for _, p := range list {
-			ref, _ := at(p, "$ref").(string)
-			if parameter := at(doc, "components", "parameters", path.Base(ref)); at(parameter, "in") == "query" {
-				got = append(got, at(parameter, "name").(string))
+			ref, _ := webtest.At(p, "$ref").(string)
+			if parameter := webtest.At(doc, "components", "parameters", path.Base(ref)); webtest.At(parameter, "in") == "query" {
+				got = append(got, webtest.At(parameter, "name").(string))
 			}
 		}
 		want := slices.Sorted(slices.Values(r.params))
@@ -91,35 +70,12 @@ func TestTheQueryParametersOfEveryRouteAreDescribed(t *testing.T) {
 }
 
 func TestEveryReferenceOfTheDescriptionResolves(t *testing.T) {
-	doc := described(t)
-	var walk func(any)
-	walk = func(node any) {
-		switch node := node.(type) {
-		case []any:
-			for _, item := range node {
-				walk(item)
-			}
-		case map[string]any:
-			if ref, ok := node["$ref"].(string); ok {
-				if inside, ok := strings.CutPrefix(ref, "#/"); ok {
-					if at(doc, strings.Split(inside, "/")...) == nil {
-						t.Errorf("the reference %s leads nowhere", ref)
-					}
-				} else if _, err := fs.Stat(schemas.Documents, strings.TrimPrefix(ref, "../documents/")); err != nil {
-					t.Errorf("the reference %s leads nowhere: %v", ref, err)
-				}
-			}
-			for _, value := range node {
-				walk(value)
-			}
-		}
-	}
-	walk(doc)
+	webtest.CheckReferences(t, "control.yaml", described(t))
 }
 
 func TestEveryProblemCodeIsDescribed(t *testing.T) {
 	var got []string
-	for _, code := range at(described(t), "components", "schemas", "Problem", "properties", "code", "enum").([]any) {
+	for _, code := range webtest.At(described(t), "components", "schemas", "Problem", "properties", "code", "enum").([]any) {
 		got = append(got, code.(string))
 	}
 	slices.Sort(got)
