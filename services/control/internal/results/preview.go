@@ -94,7 +94,7 @@ func queryPreview(ctx context.Context, db *warehouse.DB, project, unitType strin
 	s := newStatement(project)
 	passes, unit := s.filters(of.measure.Filters), s.bind(unitType)
 	text := strings.Join([]string{
-		"SELECT if(grouping(day), '', toString(day)) AS day_text, count() AS logged, countIf(passes) AS events, uniqExactIf(unit, passes) AS units,",
+		"SELECT if(grouping(day) = 1, '', toString(day)) AS day_text, count() AS logged, countIf(passes) AS events, uniqExactIf(unit, passes) AS units,",
 		"    countIf(passes AND isNotNull(v)) AS values, sumIf(v, passes) AS total, avgIf(v, passes), minIf(v, passes), maxIf(v, passes),",
 		"    quantileExactInclusiveIf(0.5)(v, passes), quantileExactInclusiveIf(0.99)(v, passes)",
 		"FROM (",

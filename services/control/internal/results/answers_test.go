@@ -1,0 +1,309 @@
+package results_test
+
+import (
+	"bytes"
+	"encoding/csv"
+	"encoding/json"
+	"fmt"
+	"math"
+	"math/rand/v2"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/sluice-flags/sluice/internal/warehouse/warehousetest"
+	"github.com/sluice-flags/sluice/pkg/flags"
+	"github.com/sluice-flags/sluice/pkg/stats"
+	"github.com/sluice-flags/sluice/services/control/internal/results"
+)
+
+// busy is a world of a few days with an effect: good units buy more often.
+func busy(t *testing.T) *world {
+	w := newWorld(t, func(e *flags.Experiment) { e.Status, e.EndedAt = flags.ExperimentDecided, new(at(5*24*60)) })
+	rng := rand.New(rand.NewPCG(3, 4))
+	for i := range 1600 {
+		unit, group := fmt.Sprintf("u%d", i), []uint8{0, 0, 1, 2}[i%4]
+		enter := rng.IntN(4 * 24 * 60)
+		w.expose(unit, group, enter, func(r *warehousetest.ExposureRow) { r.SDKType, r.SDKVersion = []string{"go", "js"}[i/4%2], "1.0" })
+		for range rng.IntN(3 + int(group)%2) {
+			w.buy(unit, enter+rng.IntN(2*24*60), float64(10*(1+rng.IntN(9))))
+		}
+	}
+	w.load()
+	return w
+}
+
+func TestTheLastDayOfATimeseriesIsTheReport(t *testing.T) {
+	w := busy(t)
+	r := w.report()
+	series, err := w.service.Timeseries(t.Context(), w.state, experiment, results.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if series.Corrected {
+		t.Error("the points say that they are corrected for their number")
+	}
+	last := series.Units[len(series.Units)-1].Total
+	for i, g := range r.Groups {
+		if last[i] != g.Units {
+			t.Errorf("%s ends with %d units; the report has %d", g.Name, last[i], g.Units)
+		}
+	}
+	for i, m := range r.Metrics {
+		s := series.Metrics[i]
+		if s.Metric != m.Name || s.Code != stats.OK || len(s.Points) != len(series.Units)*len(r.Groups) {
+			t.Fatalf("series %q: code %s, %d points; want %q, OK, %d", s.Metric, s.Code, len(s.Points), m.Name, len(series.Units)*len(r.Groups))
+		}
+		for k, g := range m.Groups {
+			p := s.Points[len(s.Points)-len(m.Groups)+k]
+			if got := p.Cumulative; got.N != g.N || !close(got.Mean, g.Mean, 1e-9) {
+				t.Errorf("%s/%s: the last day has mean %v of %d; the report %v of %d", m.Name, g.Group, got.Mean, got.N, g.Mean, g.N)
+			} else if g.Line != nil && !close(got.Comparison.PValue, g.Unadjusted.PValue, 1e-6) {
+				t.Errorf("%s/%s: the last day has p %v; the report %v", m.Name, g.Group, got.Comparison.PValue, g.Unadjusted.PValue)
+			}
+		}
+		if m.Type == "event_count" || m.Type == "sum" { // days add up to the whole
+			var sum float64
+			for _, p := range s.Points {
+				if p.Group == "control" {
+					sum += p.Daily.Mean.Or(0) * float64(p.Daily.N)
+				}
+			}
+			if total := m.Groups[0].Total.Or(-1); math.Abs(sum-total) > 1e-6*total {
+				t.Errorf("%s: the days of control add up to %v; the report has %v", m.Name, sum, total)
+			}
+		}
+	}
+	lines := table(t, series)
+	if want := 1 + 2*len(series.Units)*len(r.Groups)*len(r.Metrics); len(lines) != want {
+		t.Errorf("the CSV has %d lines; want %d", len(lines), want)
+	}
+}
+
+func TestHealthFindsTheSliceThatIsSkewed(t *testing.T) {
+	w := newWorld(t, nil)
+	for i := range 1200 {
+		group := []uint8{0, 0, 1, 2}[i%4]
+		sdk := []string{"go", "js"}[i/4%2]
+		if sdk == "js" && group == 2 && i%3 > 0 {
+			continue // js loses two thirds of the third group
+		}
+		w.expose(fmt.Sprintf("u%d", i), group, 10, func(r *warehousetest.ExposureRow) { r.SDKType, r.Reason = sdk, "Network" })
+		if i%2 == 0 {
+			w.buy(fmt.Sprintf("u%d", i), 20, 10)
+		}
+	}
+	w.expose("both", 0, 10)
+	w.expose("both", 1, 20)
+	w.load()
+	h, err := w.service.Health(t.Context(), w.state, experiment, results.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if h.SRM.Verdict != stats.Alert || !slices.Contains(h.Warnings, results.WarnSRM) {
+		t.Errorf("verdict %s with warnings %v; want alert", h.SRM.Verdict, h.Warnings)
+	}
+	find := func(dimension, value string) results.Slice {
+		for _, s := range h.Breakdown {
+			if s.Dimension == dimension && s.Value == value {
+				return s
+			}
+		}
+		t.Fatalf("no slice %s %s among %v", dimension, value, h.Breakdown)
+		return results.Slice{}
+	}
+	if bad, good := find("sdk", "js"), find("sdk", "go"); bad.SRM.Verdict != stats.Alert || good.SRM.Verdict != stats.Fine {
+		t.Errorf("js is %s and go %s; want alert and ok", bad.SRM.Verdict, good.SRM.Verdict)
+	}
+	if got := h.Breakdown[0].SRM.PValue.Or(1); got > find("sdk", "go").SRM.PValue.Or(1) {
+		t.Errorf("the first slice has p %v, which is not the least", got)
+	}
+	// Half of the units bought nothing at all: unit i is silent where i is odd.
+	if got := h.Silent.Rates; got[0].Or(-1) != 0.5 || got[1].Or(-1) != 1-1.0 && got[1].Or(-1) < 0 {
+		t.Errorf("silent rates %v; want half of control's", got)
+	}
+	if h.LastExposure == nil || !h.LastExposure.Equal(at(20)) || h.LastEvent == nil || !h.LastEvent.Equal(at(20)) {
+		t.Errorf("last exposure %v, last event %v; want both at %v", h.LastExposure, h.LastEvent, at(20))
+	}
+	if h.Excluded["crossover"] != 1 {
+		t.Errorf("excluded %v; want one crossover", h.Excluded)
+	}
+	table(t, h)
+}
+
+func TestASplitIsTestedByPeriodWhereTheAllocationChanged(t *testing.T) {
+	w := newWorld(t, nil)
+	for i := range 800 {
+		w.expose(fmt.Sprintf("u%d", i), []uint8{0, 0, 1, 2}[i%4], i)
+	}
+	w.load()
+	periods := []results.Period{{From: start, Allocation: 10, Sequence: 1}, {From: at(300), Allocation: 100, Sequence: 9}}
+	r, err := w.service.Experiment(t.Context(), w.state, experiment, results.Options{Periods: periods})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(r.Periods) != 2 || !slices.Equal(r.Periods[0].Units, []uint64{150, 75, 75}) || !slices.Equal(r.Periods[1].Units, []uint64{250, 125, 125}) {
+		t.Fatalf("periods %+v; want 150+75+75 units and 250+125+125", r.Periods)
+	}
+	want := stats.SRMOver([]stats.Period{
+		{Observed: []uint64{150, 75, 75}, Weights: []float64{50, 25, 25}}, {Observed: []uint64{250, 125, 125}, Weights: []float64{50, 25, 25}},
+	})
+	if r.SRM.DegreesOfFreedom != 4 || !close(r.SRM.PValue, want.PValue, 1e-12) {
+		t.Errorf("the split of both periods is %+v; want %+v", r.SRM, want)
+	}
+}
+
+func TestEveryMethodReadsTheSameMoments(t *testing.T) {
+	w := busy(t)
+	ask := func(o results.Options) results.Report {
+		r, err := w.service.Experiment(t.Context(), w.state, experiment, o)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return r
+	}
+	fixed := ask(results.Options{})
+	for _, o := range []results.Options{
+		{Method: results.Sequential}, {Method: results.Bayesian}, {Method: results.Bayesian, Prior: stats.Prior{SD: 0.01}},
+		{Correction: stats.Holm}, {Correction: stats.BenjaminiHochberg}, {Correction: stats.Bonferroni, Method: results.Sequential},
+		{Alpha: 0.2}, {Tail: stats.Greater}, {Raw: true},
+	} {
+		r := ask(o)
+		var lines, base []stats.Line
+		for i, m := range r.Metrics {
+			for k, g := range m.Groups {
+				if g.Line == nil {
+					continue
+				}
+				was := fixed.Metrics[i].Groups[k].Line
+				if g.Unadjusted.Delta != was.Unadjusted.Delta || g.Unadjusted.StandardError != was.Unadjusted.StandardError {
+					t.Errorf("%+v: %s/%s differs by the method", o, m.Name, g.Group)
+				}
+				lines, base = append(lines, *g.Line), append(base, *was)
+				if o.Method != results.Bayesian && g.CorrectedInterval.Contains(0) == g.Significant && o.Correction != stats.Holm && !g.CorrectedPValue.IsZero() {
+					t.Errorf("%+v: %s/%s is significant: %t, with the interval %v", o, m.Name, g.Group, g.Significant, g.CorrectedInterval)
+				}
+			}
+		}
+		switch {
+		case o.Method == results.Bayesian:
+			for _, l := range lines {
+				if !l.CorrectedPValue.IsZero() || l.CorrectedLift != l.Posterior.Credible {
+					t.Errorf("%+v: p %v, lift %v; want none, and the credible interval %v", o, l.CorrectedPValue, l.CorrectedLift, l.Posterior.Credible)
+				}
+			}
+		case o.Correction != "":
+			ps := make([]stats.Optional, len(lines))
+			for i := range lines {
+				ps[i] = base[i].Comparison.PValue
+				if o.Method == results.Sequential {
+					ps[i] = stats.Optional{}
+					if lines[i].BurnedIn {
+						ps[i] = lines[i].Sequence.PValue
+					}
+				}
+			}
+			want := o.Correction.Adjust(ps, 0.05)
+			for i, l := range lines {
+				if l.CorrectedPValue != want.Adjusted[i] || l.Significant != want.Rejected[i] {
+					t.Errorf("%+v: line %d has p %v, %t; want %v, %t", o, i, l.CorrectedPValue, l.Significant, want.Adjusted[i], want.Rejected[i])
+				}
+			}
+		}
+		r.SQL = nil // which may ask for isNaN
+		raw, err := json.Marshal(r)
+		if err != nil || bytes.Contains(raw, []byte("NaN")) {
+			t.Errorf("%+v is no JSON: %v", o, err)
+		}
+		if lines := table(t, r); len(lines) != 1+len(r.Metrics)*len(r.Groups) {
+			t.Errorf("the CSV has %d lines; want one per metric and group", len(lines))
+		}
+	}
+}
+
+func TestPowerPlansFromTheFactsOrFromWhatIsKnown(t *testing.T) {
+	w := busy(t)
+	p, err := w.service.Power(t.Context(), w.state, experiment, results.PowerOptions{Effect: 0.1, UnitsPerDay: 1000})
+	if err != nil {
+		t.Fatal(err)
+	}
+	r := w.report()
+	for i, m := range p.Metrics {
+		g := r.Metrics[i].Groups[0]
+		if g.Mean.IsZero() || g.Variance.IsZero() {
+			continue
+		}
+		want := stats.Plan{Mean: g.Mean.Or(0), Variance: g.Variance.Or(0), Ratio: 0.5}.SampleSize(0.1*g.Mean.Or(0), 0.8)
+		if m.Needed.Control != want.Control || m.Needed.Treatment != want.Treatment {
+			t.Errorf("%s needs %d and %d units; want %d and %d", m.Metric, m.Needed.Control, m.Needed.Treatment, want.Control, want.Treatment)
+		}
+		if len(m.ByWeek) == 0 || m.ByWeek[0].Units != 7000 {
+			t.Errorf("%s: weeks %v; want the first to have 7000 units", m.Metric, m.ByWeek)
+		}
+	}
+	table(t, p)
+	known, err := w.service.Power(t.Context(), w.state, experiment, results.PowerOptions{Metric: "met_2", Mean: 10, SD: 20, Power: 0.9, Options: results.Options{Method: results.Sequential}})
+	if err != nil || len(known.Metrics) != 1 || known.Metrics[0].Mean.Or(0) != 10 || known.Metrics[0].Needed.Code != stats.OK {
+		t.Errorf("Power of known numbers = %+v, %v; want one plan", known, err)
+	}
+}
+
+func TestAPreviewCountsWhatTheFiltersLetPass(t *testing.T) {
+	w := newWorld(t, nil)
+	today := time.Now().UTC().Truncate(24 * time.Hour).Add(-12 * time.Hour)
+	put := func(unit string, value float64, shop string) {
+		w.buy(unit, 0, value, func(r *warehousetest.EventRow) {
+			r.Time, r.ReceivedAt = today, today
+			r.Metadata = map[string]string{"shop": shop, "items": fmt.Sprint(value / 10)}
+		})
+	}
+	put("a", 10, "main")
+	put("a", 30, "it's")
+	put("b", 50, "outlet")
+	put("c", 70, "")
+	w.load()
+	for _, tc := range []struct {
+		filter flags.MetricFilter
+		events uint64
+		sum    float64
+	}{
+		{flags.MetricFilter{Metadata: "shop", Operator: flags.FilterAny, Values: []string{"main", "it's", `x\`}}, 2, 40},
+		{flags.MetricFilter{Metadata: "shop", Operator: flags.FilterNone, Values: []string{"main"}}, 3, 150},
+		{flags.MetricFilter{Metadata: "shop", Operator: flags.FilterContains, Values: []string{"'"}}, 1, 30},
+		{flags.MetricFilter{Metadata: "shop", Operator: flags.FilterStartsWith, Values: []string{"out"}}, 1, 50},
+		{flags.MetricFilter{Operator: flags.FilterGreater, Values: []string{"30"}}, 2, 120},
+		{flags.MetricFilter{Metadata: "items", Operator: flags.FilterAtMost, Values: []string{"3"}}, 2, 40},
+		{flags.MetricFilter{Metadata: "shop", Operator: flags.FilterIsNull}, 1, 70},
+		{flags.MetricFilter{Metadata: "shop", Operator: flags.FilterNonNull}, 3, 90},
+		{flags.MetricFilter{Metadata: "shop') OR 1 --", Operator: flags.FilterNonNull}, 0, 0},
+	} {
+		doc := &flags.Metric{Name: "m", Type: flags.MetricSum, UnitType: "userID", Measure: flags.Measure{Event: "buy", ValueFrom: "value", Filters: []flags.MetricFilter{tc.filter}}}
+		p, err := w.service.Preview(t.Context(), w.project, doc, 7)
+		if err != nil {
+			t.Fatalf("Preview(%+v) = %v", tc.filter, err)
+		}
+		got := p.Parts[0].Total
+		if got.Logged != 4 || got.Events != tc.events || got.Sum.Or(0) != tc.sum {
+			t.Errorf("Preview(%+v) = %d of %d events, sum %v; want %d of 4, %v", tc.filter, got.Events, got.Logged, got.Sum, tc.events, tc.sum)
+		}
+		table(t, p)
+	}
+}
+
+// table writes an answer as CSV and reads it again.
+func table(t *testing.T, answer results.Table) [][]string {
+	t.Helper()
+	var b bytes.Buffer
+	if err := results.WriteCSV(&b, answer); err != nil {
+		t.Fatal(err)
+	}
+	if strings.Contains(b.String(), "NaN") {
+		t.Errorf("the CSV has a NaN:\n%s", b.String())
+	}
+	lines, err := csv.NewReader(&b).ReadAll() // which wants as many fields in each
+	if err != nil {
+		t.Errorf("the CSV cannot be read: %v", err)
+	}
+	return lines
+}
