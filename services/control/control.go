@@ -24,6 +24,7 @@ import (
 	"github.com/sluice-flags/sluice/internal/bus"
 	"github.com/sluice-flags/sluice/internal/bus/natslog"
 	"github.com/sluice-flags/sluice/internal/follow"
+	"github.com/sluice-flags/sluice/internal/lifecycle"
 	"github.com/sluice-flags/sluice/internal/warehouse"
 	"github.com/sluice-flags/sluice/pkg/events"
 	"github.com/sluice-flags/sluice/pkg/flags"
@@ -80,7 +81,9 @@ func New(deps Deps, opts Options) (*Service, error) {
 	s.health = bus.NewHealth(deps.Bus, bus.HealthOptions{
 		Canary: bus.HeadsCanary, Streams: []string{bus.FlagsStreams, bus.HeadsStream}, Registerer: deps.Registerer,
 	})
-	s.results = results.NewGates(results.New(deps.Warehouse), s.versions)
+	measured := results.New(deps.Warehouse)
+	measured.Share(s.claim)
+	s.results = results.NewGates(measured, s.versions)
 	s.api = api.New(s.projects, auth.NewResolver(s.state, "control", deps.Registerer), s.results)
 	return s, nil
 }
@@ -98,6 +101,7 @@ func (s *Service) Run(ctx context.Context) error {
 	var work sync.WaitGroup
 	defer work.Wait()
 	work.Go(func() { _ = s.health.Run(ctx) }) // ends with ctx, and never otherwise
+	work.Go(func() { s.refresh(ctx) })
 	tick := time.NewTicker(mirrorEvery)
 	defer tick.Stop()
 	for {
@@ -115,6 +119,12 @@ func (s *Service) Run(ctx context.Context) error {
 // mirror brings the definitions of all projects to the warehouse. What is there
 // already costs a comparison.
 func (s *Service) mirror(ctx context.Context) error {
+	return s.eachProject(ctx, s.results.Mirror)
+}
+
+// eachProject does something with the state of every project, once there is a
+// warehouse.
+func (s *Service) eachProject(ctx context.Context, do func(context.Context, *flags.State) error) error {
 	org, err := s.state(ctx, bus.OrgProject)
 	if err != nil || s.deps.Warehouse() == nil {
 		return err
@@ -123,11 +133,38 @@ func (s *Service) mirror(ctx context.Context) error {
 	for e := range org.All(flags.KindProject) {
 		state, err := s.state(ctx, e.Name)
 		if err == nil {
-			err = s.results.Mirror(ctx, state)
+			err = do(ctx, state)
 		}
 		errs = append(errs, err)
 	}
 	return errors.Join(errs...)
+}
+
+// refreshEvery is how often it is looked whether facts have come that analysts
+// do not see yet.
+const refreshEvery = 5 * time.Second
+
+// refresh keeps what analysts see of experiments current until ctx is done.
+func (s *Service) refresh(ctx context.Context) {
+	for lifecycle.Sleep(ctx, refreshEvery); ctx.Err() == nil; lifecycle.Sleep(ctx, refreshEvery) {
+		err := s.eachProject(ctx, s.results.Refresh)
+		if err != nil && ctx.Err() == nil {
+			s.deps.Logger.DebugContext(ctx, "results not refreshed", slog.Any("error", err))
+		}
+	}
+}
+
+// claim takes a piece of work for this process. Where the broker cannot say, the
+// work is done: twice is dearer, and no less right.
+func (s *Service) claim(ctx context.Context, work string, lasting time.Duration) (release func(), ok bool) {
+	giveBack, err := s.deps.Bus.Claim(ctx, work, lasting)
+	switch {
+	case errors.Is(err, bus.ErrClaimed):
+		return nil, false
+	case err != nil:
+		return func() {}, true
+	}
+	return func() { giveBack(ctx) }, true
 }
 
 // Ready is nil when the service can answer and what it is told to change is

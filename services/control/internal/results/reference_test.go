@@ -498,7 +498,7 @@ func compareWithReference(t *testing.T, seed uint64, ended bool) {
 	}
 	entity, _ := state.Find(flags.KindExperiment, doc.ID)
 	p := newPlan(state, entity, doc, end)
-	got, err := measure(t.Context(), db, p)
+	got, err := measure(t.Context(), db, nil, p)
 	if err != nil {
 		t.Fatalf("measure() = %v", err)
 	}

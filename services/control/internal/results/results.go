@@ -34,7 +34,8 @@ var (
 type Service struct {
 	db func() *warehouse.DB // nil until there is one; another after the engine was started anew
 
-	now func() time.Time
+	now   func() time.Time
+	claim Claim // nil: alone
 
 	measured flights[facts] // by the key of the study
 	healths  flights[Health]
@@ -43,6 +44,10 @@ type Service struct {
 	mu       sync.Mutex
 	mirrored map[string]mirror // by project
 }
+
+// Share has the service share its work with other processes by claim. Call it
+// before all else.
+func (s *Service) Share(claim Claim) { s.claim = claim }
 
 // New makes a service over the warehouse that db returns at the time.
 func New(db func() *warehouse.DB) *Service {
@@ -64,7 +69,7 @@ func (s *Service) Experiment(ctx context.Context, state *flags.State, experiment
 func (s *Service) report(ctx context.Context, study study, o Options) (Report, error) {
 	state := study.state
 	found, err := s.measured.do(ctx, study.key, func(ctx context.Context) (facts, error) {
-		return measure(ctx, study.db, newPlan(state, study.entity, study.doc, s.now()))
+		return measure(ctx, study.db, s.claim, newPlan(state, study.entity, study.doc, s.now()))
 	})
 	if err != nil {
 		return Report{}, classify(ctx, err)

@@ -84,27 +84,95 @@ func (p *plan) context(ctx context.Context, s *statement, settings ...clickhouse
 	return clickhouse.Context(ctx, clickhouse.WithParameters(s.parameters), clickhouse.WithSettings(all))
 }
 
+// A Claim takes a piece of work for this process, so that no other does the same
+// meanwhile; ok is false while another has it. A nil Claim is that of a process
+// that is alone.
+type Claim func(ctx context.Context, work string, lasting time.Duration) (release func(), ok bool)
+
+// How long a claim lasts, and how often those look who wait for another's work.
+const (
+	claimFor  = 30 * time.Second // or three times what it took the last time
+	lookEvery = 250 * time.Millisecond
+)
+
 // measure answers a plan: from the rollup that there is if that is good, else
-// from one that it makes.
-func measure(ctx context.Context, db *warehouse.DB, p *plan) (facts, error) {
-	mark, err := watermark(ctx, db)
+// from one that it makes, or that another process is making.
+func measure(ctx context.Context, db *warehouse.DB, claim Claim, p *plan) (facts, error) {
+	r, err := fresh(ctx, db, claim, p)
 	if err != nil {
-		return facts{}, err
-	}
-	r, err := latestRollup(ctx, db, p)
-	if err != nil {
-		return facts{}, fmt.Errorf("looking for a rollup of experiment %q: %w", p.experiment, err)
-	}
-	if !r.answers(p, mark) {
-		before := r.revision
-		if r, err = roll(ctx, db, p, mark); err != nil {
-			return facts{}, fmt.Errorf("rolling up experiment %q: %w", p.experiment, err)
-		}
-		if err := sweep(ctx, db, p, before); err != nil {
-			return facts{}, fmt.Errorf("sweeping after experiment %q: %w", p.experiment, err)
-		}
+		return facts{}, fmt.Errorf("rolling up experiment %q: %w", p.experiment, err)
 	}
 	return p.read(ctx, db, &r)
+}
+
+// fresh returns a rollup that answers p.
+func fresh(ctx context.Context, db *warehouse.DB, claim Claim, p *plan) (rollup, error) {
+	for {
+		mark, err := watermark(ctx, db)
+		if err != nil {
+			return rollup{}, err
+		}
+		last, err := latestRollup(ctx, db, p)
+		if err != nil || last.answers(p, mark) {
+			return last, err
+		}
+		release, ok := func() {}, true
+		if claim != nil {
+			release, ok = claim(ctx, "rollup "+p.project+" "+p.experiment, max(claimFor, 3*last.cost))
+		}
+		if ok {
+			defer release()
+			r, err := roll(ctx, db, p, mark)
+			if err != nil {
+				return rollup{}, err
+			}
+			return r, sweep(ctx, db, p, last.revision)
+		}
+		select {
+		case <-ctx.Done():
+			return rollup{}, context.Cause(ctx)
+		case <-time.After(lookEvery):
+		}
+	}
+}
+
+// refreshAfter is how old a rollup gets at most though no facts come: windows
+// close as time goes by.
+const refreshAfter = time.Hour
+
+// Refresh makes the rollups anew of the experiments that run, or have ended since
+// theirs was made, where facts or definitions have changed: for analysts, who ask
+// rollups and nobody else. What it has to do is shared with other processes.
+func (s *Service) Refresh(ctx context.Context, state *flags.State) error {
+	db, err := s.warehouse()
+	if err != nil {
+		return err
+	}
+	mark, err := watermark(ctx, db)
+	if err != nil {
+		return classify(ctx, err)
+	}
+	var errs []error
+	for e := range state.All(flags.KindExperiment) {
+		doc, ok := e.Doc.(*flags.Experiment)
+		if !ok || doc.StartedAt == nil || doc.Status == flags.ExperimentDraft || doc.Status == flags.ExperimentArchived {
+			continue
+		}
+		p := newPlan(state, e, doc, s.now())
+		last, err := latestRollup(ctx, db, p)
+		if err == nil && !last.settled(p, mark) && !last.answers(p, mark) {
+			_, err = fresh(ctx, db, s.claim, p)
+		}
+		if err != nil {
+			errs = append(errs, classify(ctx, fmt.Errorf("refreshing experiment %q: %w", e.Name, err)))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// settled reports whether nothing but a little time has gone by since r was made.
+func (r *rollup) settled(p *plan, mark string) bool {
+	return r.revision != 0 && r.definitions == p.version() && r.watermark == mark && p.end.Sub(r.asOf) < refreshAfter
 }
 
 const (

@@ -93,12 +93,12 @@ func TestBucketsMakeUpAllKeysOnce(t *testing.T) {
 
 func TestARollupIsReadAgainUntilSomethingHasChanged(t *testing.T) {
 	db, p := few(t)
-	first, err := measure(t.Context(), db, p)
+	first, err := measure(t.Context(), db, nil, p)
 	if err != nil {
 		t.Fatalf("measure() = %v", err)
 	}
 	made := revisions(t, db, p)
-	again, err := measure(t.Context(), db, p)
+	again, err := measure(t.Context(), db, nil, p)
 	if err != nil || len(made) != 1 || !slices.Equal(revisions(t, db, p), made) {
 		t.Fatalf("after a second look at the same facts: rollups %v, %v; want the one of %v", revisions(t, db, p), err, made)
 	}
@@ -108,7 +108,7 @@ func TestARollupIsReadAgainUntilSomethingHasChanged(t *testing.T) {
 	// A definition that changed is another question; the older one stays readable.
 	p.metrics[0].entity.Seq, p.definitions = 9, p.definitions+"!"
 	for range 2 {
-		if _, err := measure(t.Context(), db, p); err != nil {
+		if _, err := measure(t.Context(), db, nil, p); err != nil {
 			t.Fatalf("measure() = %v", err)
 		}
 	}
@@ -117,7 +117,7 @@ func TestARollupIsReadAgainUntilSomethingHasChanged(t *testing.T) {
 	}
 	// Time goes by: windows close. What nobody reads any more is gone.
 	p.end = p.end.Add(2 * goodFor)
-	if _, err := measure(t.Context(), db, p); err != nil {
+	if _, err := measure(t.Context(), db, nil, p); err != nil {
 		t.Fatalf("measure() = %v", err)
 	}
 	if got := revisions(t, db, p); len(got) != 2 || slices.Contains(got, made[0]) {
@@ -148,7 +148,7 @@ func TestAnExpensiveRollupRests(t *testing.T) {
 
 func TestBucketsOfARollupAddUp(t *testing.T) {
 	db, p := few(t)
-	want, err := measure(t.Context(), db, p)
+	want, err := measure(t.Context(), db, nil, p)
 	if err != nil {
 		t.Fatal(err)
 	}
