@@ -72,9 +72,6 @@ func (c *importCommand) run(ctx context.Context, out, complaints io.Writer) erro
 	if err != nil {
 		return err
 	}
-	if err := target.place(found, c.Shift, time.Now()); err != nil {
-		return err
-	}
 	if c.ServerKey == "" {
 		revoke, err := c.makeKey(ctx)
 		if err != nil {

@@ -40,9 +40,7 @@ type importedExperiment struct {
 	Name      string     `json:"name"`
 	Status    string     `json:"status"`
 	StartedAt *time.Time `json:"startedAt"`
-	EndedAt   *time.Time `json:"endedAt"`
 	UnitType  string     `json:"unitType"`
-	Metrics   []string   `json:"metrics"`
 	Groups    []struct {
 		ID   string `json:"id"`
 		Name string `json:"name"`
@@ -63,9 +61,29 @@ const beforeExposure = 24 * time.Hour
 const oldest = (2*365 - 1) * 24 * time.Hour
 
 // target finds the experiment and the metrics, and makes what is not there if
-// that is wanted.
+// that is wanted, once it is sure that the facts would count.
 func (c *importCommand) target(ctx context.Context, cols columns, found surveyed) (*importTarget, error) {
 	to := &importTarget{groups: map[string]string{}}
+	var x importedExperiment
+	var planned map[string]any // to be made
+	err := c.find(ctx, &x, "experiments", c.Experiment)
+	switch {
+	case isNotFound(err) && c.Create:
+		if planned, to.started, err = c.newExperiment(found); err != nil {
+			return nil, err
+		}
+	case isNotFound(err):
+		return nil, fmt.Errorf("there is no experiment %q; --create makes it: %w", c.Experiment, err)
+	case err != nil:
+		return nil, err
+	case x.StartedAt == nil:
+		return nil, fmt.Errorf("the experiment %q is %s and has not started, so no fact would count: start it first", c.Experiment, x.Status)
+	default:
+		to.started = *x.StartedAt
+	}
+	if err := to.place(found, c.Shift, time.Now()); err != nil {
+		return nil, err
+	}
 	var names []string
 	for _, m := range cols.metrics {
 		one, err := c.metric(ctx, m)
@@ -77,28 +95,17 @@ func (c *importCommand) target(ctx context.Context, cols columns, found surveyed
 			names = append(names, m.metric)
 		}
 	}
-	var x importedExperiment
-	err := c.find(ctx, &x, "experiments", c.Experiment)
-	if isNotFound(err) && c.Create {
-		doc, wrong := c.newExperiment(names, found)
-		if wrong != nil {
-			return nil, wrong
+	if planned != nil {
+		planned["metrics"] = names
+		got, err := c.call(ctx, c.Key, http.MethodPost, c.path("experiments"), planned)
+		if err != nil {
+			return nil, err
 		}
-		got, wrong := c.call(ctx, c.Key, http.MethodPost, c.path("experiments"), doc)
-		if wrong != nil {
-			return nil, wrong
+		if err := json.Unmarshal(got.body, &x); err != nil {
+			return nil, fmt.Errorf("reading the new experiment: %w", err)
 		}
-		err = json.Unmarshal(got.body, &x)
 	}
-	switch {
-	case isNotFound(err):
-		return nil, fmt.Errorf("there is no experiment %q; --create makes it: %w", c.Experiment, err)
-	case err != nil:
-		return nil, err
-	case x.StartedAt == nil:
-		return nil, fmt.Errorf("the experiment %q is %s and has not started, so no fact would count: start it first", c.Experiment, x.Status)
-	}
-	to.experiment, to.unitType, to.started = x.Name, x.UnitType, *x.StartedAt
+	to.experiment, to.unitType = x.Name, x.UnitType
 	for _, g := range x.Groups {
 		to.groups[g.Name] = g.ID
 	}
@@ -153,18 +160,19 @@ func (c *importCommand) metric(ctx context.Context, m metricColumn) (importMetri
 	return one, nil
 }
 
-// newExperiment is the document of an experiment that had the groups of a file.
-func (c *importCommand) newExperiment(metrics []string, found surveyed) (map[string]any, error) {
+// newExperiment is the document of an experiment that had the groups of a file,
+// and when it started.
+func (c *importCommand) newExperiment(found surveyed) (doc map[string]any, started time.Time, err error) {
 	names := slices.Sorted(maps.Keys(found.groups))
 	if len(names) < 2 {
-		return nil, fmt.Errorf("column %s has the group %q alone: an experiment compares two or more", c.GroupColumn, names)
+		return nil, started, fmt.Errorf("column %s has the group %q alone: an experiment compares two or more", c.GroupColumn, names)
 	}
 	shares := map[string]float64{}
 	for _, text := range c.Share {
 		name, number, _ := strings.Cut(text, "=")
 		share, err := strconv.ParseFloat(number, 64)
 		if err != nil || found.groups[name] == 0 {
-			return nil, usageError(fmt.Sprintf("--share %q: want a group of the file and a percentage, such as %s=50", text, names[0]))
+			return nil, started, usageError(fmt.Sprintf("--share %q: want a group of the file and a percentage, such as %s=50", text, names[0]))
 		}
 		shares[name] = share
 	}
@@ -181,13 +189,13 @@ func (c *importCommand) newExperiment(metrics []string, found surveyed) (map[str
 	}
 	control = cmp.Or(control, names[0])
 	if found.groups[control] == 0 {
-		return nil, usageError(fmt.Sprintf("--control %q: the file has the groups %q", control, names))
+		return nil, started, usageError(fmt.Sprintf("--control %q: the file has the groups %q", control, names))
 	}
 	groups := []map[string]any{}
 	for _, name := range names {
 		groups = append(groups, map[string]any{"name": name, "share": shares[name], "control": name == control, "parameters": map[string]any{}})
 	}
-	started := time.Now().UTC().Truncate(time.Second)
+	started = time.Now().UTC().Truncate(time.Second)
 	switch {
 	case c.TimeColumn != "" && c.Shift:
 		started = started.Add(-found.last.Sub(found.first)).Add(-time.Second)
@@ -196,9 +204,9 @@ func (c *importCommand) newExperiment(metrics []string, found surveyed) (map[str
 	}
 	return map[string]any{
 		"name": c.Experiment, "status": "running", "startedAt": started.Format(time.RFC3339Nano), "unitType": c.UnitType,
-		"allocation": 100, "groups": groups, "metrics": metrics,
+		"allocation": 100, "groups": groups,
 		"description": "Imported: nobody is divided by it.",
-	}, nil
+	}, started, nil
 }
 
 // place says when the facts of the file happened, and refuses times that would
