@@ -3,6 +3,7 @@ package warehouse
 import (
 	"fmt"
 	"strings"
+	"time"
 
 	"github.com/ClickHouse/ch-go/proto"
 	"github.com/cespare/xxhash/v2"
@@ -30,7 +31,11 @@ type Block struct {
 	project   events.Text
 	days      uint16 // for which the project's facts are kept
 	retention Retention
-	unit      []byte // scratch for a unit's key
+	erasures  Erasures
+	erased    map[uint64]time.Time // units of the project of whom nothing is kept
+	left      int                  // facts that were left out for that
+	leftKept  int                  // as of begin
+	unit      []byte               // scratch for a unit's key
 }
 
 // NewBlock returns an empty block.
@@ -40,6 +45,11 @@ func NewBlock() *Block {
 
 // Keep says how long the facts are kept that are added from now on.
 func (b *Block) Keep(r Retention) { b.retention = r }
+
+// Forget says of which units nothing is kept: their facts are left out of what is
+// added from now on. A batch that is sent again may so have fewer rows than it had
+// at first, and never others.
+func (b *Block) Forget(e Erasures) { b.erasures = e }
 
 // Add appends the facts of a message of the facts stream. It fails as
 // [events.DecodeBatch] does, and then has added nothing.
@@ -77,6 +87,9 @@ func (b *Block) AddDead(d DeadLetter) {
 // Facts is how many exposures and events are in b.
 func (b *Block) Facts() int { return b.exposures.rows + b.events.rows }
 
+// Erased is how many facts were left out because nothing is kept of their units.
+func (b *Block) Erased() int { return b.left }
+
 // Dead is how many dead letters are in b.
 func (b *Block) Dead() int { return b.dead.rows }
 
@@ -85,6 +98,7 @@ func (b *Block) Rows() int { return max(b.exposures.rows, b.events.rows, b.dead.
 
 // Reset empties b.
 func (b *Block) Reset() {
+	b.left = 0
 	for _, t := range b.tables() {
 		t.rows = 0
 		for _, c := range t.columns {
@@ -98,6 +112,7 @@ func (b *Block) tables() [3]*table {
 }
 
 func (b *Block) begin() {
+	b.leftKept = b.left
 	for _, t := range b.tables() {
 		t.kept = t.rows
 		for _, c := range t.columns {
@@ -107,6 +122,7 @@ func (b *Block) begin() {
 }
 
 func (b *Block) undo() {
+	b.left = b.leftKept
 	for _, t := range b.tables() {
 		t.rows = t.kept
 		for _, c := range t.columns {
@@ -238,11 +254,17 @@ type visitor Block
 func (b *visitor) Begin(project events.Text) {
 	b.project = project
 	b.days = b.retention[b.reader.Text(project)]
+	b.erased = b.erasures[b.reader.Text(project)]
 }
 
 // Exposure implements [events.FactsVisitor].
 func (b *visitor) Exposure(e *events.ExposureRecord) {
 	c := &b.exposures
+	key := b.unitKey(e.UnitType, e.UnitID)
+	if b.isErased(key, e.Received) {
+		b.left++
+		return
+	}
 	c.rows++
 	c.project.text(b.project)
 	b.environment(c.environment, e.Environment)
@@ -253,7 +275,7 @@ func (b *visitor) Exposure(e *events.ExposureRecord) {
 	c.override.bool(e.Override)
 	c.unitType.text(e.UnitType)
 	c.unitID.text(e.UnitID)
-	c.unitKey.uint64(b.unitKey(e.UnitType, e.UnitID))
+	c.unitKey.uint64(key)
 	c.time.time(e.Time)
 	c.received.time(e.Received)
 	c.id.uuid(&e.ID)
@@ -271,13 +293,18 @@ func (b *visitor) Exposure(e *events.ExposureRecord) {
 // Event implements [events.FactsVisitor].
 func (b *visitor) Event(e *events.EventRecord) {
 	c := &b.events
+	key := b.unitKey(e.UnitType, e.UnitID)
+	if b.isErased(key, e.Received) || b.anyErased(e.UnitIDs, e.Received) {
+		b.left++
+		return
+	}
 	c.rows++
 	c.project.text(b.project)
 	b.environment(c.environment, e.Environment)
 	c.name.text(e.Name)
 	c.unitType.text(e.UnitType)
 	c.unitID.text(e.UnitID)
-	c.unitKey.uint64(b.unitKey(e.UnitType, e.UnitID))
+	c.unitKey.uint64(key)
 	c.unitIDs.pairs(e.UnitIDs)
 	c.time.time(e.Time)
 	c.received.time(e.Received)
@@ -309,6 +336,22 @@ func (b *visitor) environment(c *wordColumn, t events.Text) {
 		return
 	}
 	c.text(t)
+}
+
+// isErased tells whether nothing is kept of a unit's fact that was received then.
+func (b *visitor) isErased(key uint64, received int64) bool {
+	before, ok := b.erased[key]
+	return ok && received <= before.UnixMilli()
+}
+
+// anyErased is isErased of all units of an event.
+func (b *visitor) anyErased(ids []events.TextPair, received int64) bool {
+	for _, id := range ids {
+		if len(b.erased) > 0 && b.isErased(b.unitKey(id.Name, id.Value), received) {
+			return true
+		}
+	}
+	return false
 }
 
 func (b *visitor) unitKey(unitType, unitID events.Text) uint64 {

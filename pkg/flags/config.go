@@ -41,7 +41,7 @@ func (c *Config) normalize() {
 	normalizeAbout(&c.About)
 	normalizeStatus(&c.Status)
 	normalizeTime(&c.ExpiresAt)
-	c.UnitType = canonicalUnitType(c.UnitType)
+	c.UnitType = CanonicalUnitType(c.UnitType)
 	unlist(&c.TargetApps)
 	c.DefaultValue = compact(c.DefaultValue)
 	normalizeRules(&c.Rules)

@@ -14,7 +14,7 @@ func (e *Experiment) normalize() {
 	}
 	normalizeTime(&e.StartedAt)
 	normalizeTime(&e.EndedAt)
-	e.UnitType = canonicalUnitType(e.UnitType)
+	e.UnitType = CanonicalUnitType(e.UnitType)
 	unlist(&e.TargetApps)
 	unlist(&e.Buckets)
 	if e.TargetingRules != nil {

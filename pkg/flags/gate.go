@@ -72,7 +72,7 @@ func (g *Gate) normalize() {
 	normalizeAbout(&g.About)
 	normalizeStatus(&g.Status)
 	normalizeTime(&g.ExpiresAt)
-	g.UnitType = canonicalUnitType(g.UnitType)
+	g.UnitType = CanonicalUnitType(g.UnitType)
 	unlist(&g.TargetApps)
 	normalizeRules(&g.Rules)
 	g.Overrides = canonicalKeys(g.Overrides)

@@ -108,6 +108,7 @@ func TestSchemasSayWhatDecodeTakes(t *testing.T) {
 		flags.KindHoldout: reflect.TypeFor[flags.Holdout](), flags.KindGate: reflect.TypeFor[flags.Gate](),
 		flags.KindConfig: reflect.TypeFor[flags.Config](), flags.KindLayer: reflect.TypeFor[flags.Layer](),
 		flags.KindExperiment: reflect.TypeFor[flags.Experiment](), flags.KindIDs: reflect.TypeFor[flags.IDBatch](), flags.KindMetric: reflect.TypeFor[flags.Metric](),
+		flags.KindErasure: reflect.TypeFor[flags.Erasure](),
 	}
 	for _, kind := range flags.Kinds() {
 		path := filepath.Join(schemaDir, string(kind)+".schema.json")

@@ -26,7 +26,7 @@ func (h *Holdout) header() header {
 func (h *Holdout) normalize() {
 	normalizeAbout(&h.About)
 	normalizeStatus(&h.Status)
-	h.UnitType = canonicalUnitType(h.UnitType)
+	h.UnitType = CanonicalUnitType(h.UnitType)
 }
 
 func (h *Holdout) validate(v *validation) {

@@ -20,7 +20,8 @@ const (
 	KindLayer       Kind = "layer"
 	KindExperiment  Kind = "experiment"
 	KindMetric      Kind = "metric"
-	KindIDs         Kind = "ids" // batches of a segment's id list
+	KindIDs         Kind = "ids"     // batches of a segment's id list
+	KindErasure     Kind = "erasure" // units of whom nothing is kept
 )
 
 // kinds is the one table of what a kind is: the prefix of its ids, the name
@@ -42,6 +43,7 @@ var kinds = []struct {
 	{KindLayer, "lay_", "layer", func() Document { return new(Layer) }},
 	{KindMetric, "met_", "metric", func() Document { return new(Metric) }},
 	{KindExperiment, "exp_", "config", func() Document { return new(Experiment) }},
+	{KindErasure, "era_", "erasure", func() Document { return new(Erasure) }},
 }
 
 // Kinds lists every kind, each after those that it may refer to.

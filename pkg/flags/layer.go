@@ -37,7 +37,7 @@ func (l *Layer) header() header { return header{&l.ID, &l.Name, &l.About, l.Stat
 func (l *Layer) normalize() {
 	normalizeAbout(&l.About)
 	normalizeStatus(&l.Status)
-	l.UnitType = canonicalUnitType(l.UnitType)
+	l.UnitType = CanonicalUnitType(l.UnitType)
 	unlist(&l.TargetApps)
 	l.Parameters = compact(l.Parameters)
 	unlist(&l.Holdouts)

@@ -19,4 +19,5 @@ const (
 	maxTags       = 100      // of one entity
 	maxBatch      = 5000     // changes in one batch of ids
 	maxField      = 100      // bytes of the name of a user's attribute
+	maxRetention  = 36_500   // days for which facts are kept
 )

@@ -151,7 +151,7 @@ func (m *Metric) normalize() {
 	if m.Direction == "" {
 		m.Direction = Increase
 	}
-	m.UnitType = canonicalUnitType(m.UnitType)
+	m.UnitType = CanonicalUnitType(m.UnitType)
 	m.Measure.normalize(m.Type)
 	for _, part := range []*MetricPart{m.Numerator, m.Denominator} {
 		if part != nil {

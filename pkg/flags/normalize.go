@@ -10,8 +10,8 @@ import (
 // DefaultUnitType is bucketed when a document does not say otherwise.
 const DefaultUnitType = "userID"
 
-// canonicalUnitType gives the unit types that every SDK knows their one spelling.
-func canonicalUnitType(s string) string {
+// CanonicalUnitType gives the unit types that every SDK knows their one spelling.
+func CanonicalUnitType(s string) string {
 	switch strings.ReplaceAll(strings.ToLower(s), "_", "") {
 	case "", "userid":
 		return DefaultUnitType
@@ -54,7 +54,7 @@ func normalizeRules(rules *[]Rule) {
 			c := &r.Conditions[j]
 			c.TargetValue = compact(c.TargetValue)
 			if c.CustomID != "" {
-				c.CustomID = canonicalUnitType(c.CustomID)
+				c.CustomID = CanonicalUnitType(c.CustomID)
 			}
 		}
 	}
@@ -88,7 +88,7 @@ func canonicalKeys[V any](m map[string]V) map[string]V {
 	}
 	out := make(map[string]V, len(m))
 	for key, value := range m {
-		out[canonicalUnitType(key)] = value
+		out[CanonicalUnitType(key)] = value
 	}
 	if len(out) != len(m) {
 		return m

@@ -21,6 +21,7 @@ type Project struct {
 	KeepAttributes []string `json:"keepAttributes,omitempty"` // names of attributes that are stored
 	DropFields     []string `json:"dropFields,omitempty"`     // names that are removed wherever they stand, in any case
 	HashUnitIDs    bool     `json:"hashUnitIDs,omitempty"`    // keyed hashes stand in for ids
+	RetentionDays  int      `json:"retentionDays,omitempty"`  // for which facts are kept after they were received; 0 for ever
 }
 
 // Settings are the project's settings: empty ones as long as it has none.
@@ -52,6 +53,9 @@ func (p *Project) Drops(name string) bool {
 }
 
 func (p *Project) validate(v *validation) {
+	if p.RetentionDays < 0 || p.RetentionDays > maxRetention {
+		v.add("/retentionDays", CodeInvalid, "facts are kept for 1 to %d days, or for ever with 0", maxRetention)
+	}
 	v.texts("/keepAttributes", p.KeepAttributes, maxTags, maxField)
 	v.texts("/dropFields", p.DropFields, maxTags, maxField)
 	for i, name := range p.KeepAttributes {

@@ -37,7 +37,7 @@ func (s *Segment) normalize() {
 	if s.Type == "" {
 		s.Type = SegmentRules
 	}
-	s.UnitType = canonicalUnitType(s.UnitType)
+	s.UnitType = CanonicalUnitType(s.UnitType)
 	normalizeRules(&s.Rules)
 }
 

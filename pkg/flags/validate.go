@@ -213,7 +213,7 @@ func (v *validation) percentage(pointer string, p float64, decimals int) {
 func (v *validation) unitType(pointer, unitType string) {
 	if !unitTypePattern.MatchString(unitType) {
 		v.add(pointer, CodeInvalid, "%q is no unit type, such as userID or stableID", clip(unitType))
-	} else if canonical := canonicalUnitType(unitType); canonical != unitType {
+	} else if canonical := CanonicalUnitType(unitType); canonical != unitType {
 		v.add(pointer, CodeDuplicate, "%q is another spelling of %q, which is given too", unitType, canonical)
 	}
 }
@@ -384,7 +384,10 @@ func (v *validation) size() {
 	if len(raw) > maxDocument {
 		v.add("", CodeTooLarge, "the document has %d bytes; at most %d", len(raw), maxDocument)
 	}
-	if n := v.state.Len() - v.state.Count(KindIDs); v.before == nil && v.ref.Kind != KindIDs && n >= maxEntities {
+	if v.ref.Kind == KindIDs || v.ref.Kind == KindErasure {
+		return // people define neither
+	}
+	if n := v.state.Len() - v.state.Count(KindIDs) - v.state.Count(KindErasure); v.before == nil && n >= maxEntities {
 		v.add("", CodeTooLarge, "the project has %d definitions; at most %d", n, maxEntities)
 	}
 }

@@ -30,6 +30,7 @@ import (
 	"github.com/sluice-flags/sluice/pkg/flags"
 	"github.com/sluice-flags/sluice/services/control/internal/api"
 	"github.com/sluice-flags/sluice/services/control/internal/command"
+	"github.com/sluice-flags/sluice/services/control/internal/erasure"
 	"github.com/sluice-flags/sluice/services/control/internal/project"
 	"github.com/sluice-flags/sluice/services/control/internal/results"
 )
@@ -53,6 +54,9 @@ type Options struct {
 	// FixedProjects refuses to make projects: their streams are made by somebody
 	// with other credentials.
 	FixedProjects bool
+	// Settle is how long after a unit's erasure was asked for facts may reach the
+	// stream that were received before: 15 s.
+	Settle time.Duration
 }
 
 // A Service is the control service.
@@ -62,6 +66,7 @@ type Service struct {
 	projects *project.Projects
 	health   *bus.Health
 	results  *results.Gates
+	erasures *erasure.Service
 	api      *api.API
 }
 
@@ -85,6 +90,8 @@ func New(deps Deps, opts Options) (*Service, error) {
 	measured.Share(s.claim)
 	s.results = results.NewGates(measured, s.versions)
 	s.api = api.New(s.projects, auth.NewResolver(s.state, "control", deps.Registerer), s.results)
+	s.erasures = erasure.New(deps.Bus, deps.Warehouse, erasure.Options{Settle: opts.Settle, Logger: deps.Logger})
+	s.api.Erase(s.erasures)
 	return s, nil
 }
 
@@ -100,6 +107,7 @@ const mirrorEvery = time.Second
 func (s *Service) Run(ctx context.Context) error {
 	var work sync.WaitGroup
 	defer work.Wait()
+	work.Go(func() { s.erase(ctx) })
 	work.Go(func() { _ = s.health.Run(ctx) }) // ends with ctx, and never otherwise
 	work.Go(func() { s.refresh(ctx) })
 	tick := time.NewTicker(mirrorEvery)

@@ -33,6 +33,7 @@ func (m Message) Project() string {
 
 // A Reader reads one partition of the facts stream.
 type Reader struct {
+	conn      *bus.Conn
 	stream    jetstream.Stream
 	id        string
 	partition int
@@ -44,7 +45,7 @@ func NewReader(ctx context.Context, conn *bus.Conn, partition int) (*Reader, err
 	if err != nil {
 		return nil, fmt.Errorf("stream %s: %w", bus.FactsStream, err)
 	}
-	return &Reader{stream: stream, id: streamID(stream.CachedInfo()), partition: partition}, nil
+	return &Reader{conn: conn, stream: stream, id: streamID(stream.CachedInfo()), partition: partition}, nil
 }
 
 // streamID names this very stream: another of the same name, made later, has
@@ -66,6 +67,32 @@ func (r *Reader) First(ctx context.Context) (uint64, error) {
 	return info.State.FirstSeq, nil
 }
 
+// A Backlog is what a partition has behind a sequence.
+type Backlog struct {
+	Seq      uint64    // of the oldest message; 0 if there is none
+	Stored   time.Time // when that was stored
+	Messages uint64    // how many there are
+}
+
+// Oldest tells what the partition has behind a sequence. It reads one message.
+func (r *Reader) Oldest(ctx context.Context, after uint64) (b Backlog, err error) {
+	q := bus.Query{Seq: after + 1, NextFor: r.subjects(), Batch: 1}
+	page, err := r.conn.Get(ctx, bus.FactsStream, q, func(m bus.Message) error {
+		b.Seq = m.Seq
+		b.Stored, err = time.Parse(time.RFC3339Nano, m.Header.Get(jetstream.TimeStampHeaer))
+		return err
+	})
+	if err != nil {
+		return Backlog{}, fmt.Errorf("looking for facts after %d: %w", after, err)
+	}
+	if b.Seq > 0 {
+		b.Messages = 1 + page.Pending
+	}
+	return b, nil
+}
+
+func (r *Reader) subjects() string { return fmt.Sprintf("facts.*.*.%d", r.partition) }
+
 // Follow yields the partition's messages after a sequence, in order and without
 // holes, and waits for more until ctx is done. It ends after the first error.
 //
@@ -79,7 +106,7 @@ func (r *Reader) Follow(ctx context.Context, after uint64) iter.Seq2[Message, er
 			}
 		}
 		consumer, err := r.stream.OrderedConsumer(ctx, jetstream.OrderedConsumerConfig{
-			FilterSubjects:   []string{fmt.Sprintf("facts.*.*.%d", r.partition)},
+			FilterSubjects:   []string{r.subjects()},
 			DeliverPolicy:    jetstream.DeliverByStartSequencePolicy,
 			OptStartSeq:      after + 1,
 			MaxResetAttempts: 1, // who follows decides when to try again

@@ -32,6 +32,7 @@ type API struct {
 	resolver *auth.Resolver
 	results  Results
 	jobs     results.Jobs
+	erasures Erasures // nil: nothing is erased here
 	mux      *http.ServeMux
 	routes   []route
 }
@@ -104,6 +105,7 @@ func (a *API) table() []route {
 		{"GET", one + "/changes/{sequence}", read, nil, a.getChange},
 	}
 	routes = append(routes, a.resultRoutes(one)...)
+	routes = append(routes, a.unitRoutes(one)...)
 	for _, n := range nouns {
 		all, each := one+"/"+n.path, one+"/"+n.path+"/{name}"
 		create, look := a.create(n.kind), read

@@ -174,6 +174,10 @@ func (l *Loader) round(ctx context.Context) error {
 		return err
 	}
 
+	policy, err := readPolicy(ctx, db)
+	if err != nil {
+		return err
+	}
 	g := l.follow(ctx, reader, done.Sequence)
 	defer g.stop()
 	for _, plan := range planned {
@@ -181,6 +185,7 @@ func (l *Loader) round(ctx context.Context) error {
 			continue // its facts are past their age
 		}
 		b := l.spare[0]
+		policy.of(b)
 		if err := g.exactly(ctx, plan, b); err != nil {
 			return err
 		}
@@ -192,8 +197,31 @@ func (l *Loader) round(ctx context.Context) error {
 	return l.stream(ctx, db, g, plans, end)
 }
 
-// retentionAge is how old may be what a loader knows of how long facts are kept.
-const retentionAge = time.Minute
+// A policy is what projects want of facts that are stored: for how long they are
+// kept, and of whom they are not.
+type policy struct {
+	retention warehouse.Retention
+	erasures  warehouse.Erasures
+	asked     time.Time
+}
+
+// policyAge is how old a policy may be that a loader goes by.
+const policyAge = time.Minute
+
+func readPolicy(ctx context.Context, db *warehouse.DB) (p policy, err error) {
+	p.asked = time.Now()
+	if p.retention, err = db.ReadRetention(ctx); err != nil {
+		return p, err
+	}
+	erasures, err := db.ReadErasures(ctx)
+	p.erasures = warehouse.ByUnit(erasures)
+	return p, err
+}
+
+func (p policy) of(b *batch) {
+	b.rows.Keep(p.retention)
+	b.rows.Forget(p.erasures)
+}
 
 // stream gathers, freezes and loads until something fails.
 //
@@ -208,20 +236,18 @@ func (l *Loader) stream(ctx context.Context, db *warehouse.DB, g *gatherer, plan
 	}
 	work, ctx := errgroup.WithContext(ctx)
 	work.Go(func() error {
-		var retention warehouse.Retention
-		var asked time.Time
+		var current policy
 		for {
 			b, err := receive(ctx, spare)
 			if err != nil {
 				return err
 			}
-			if time.Since(asked) > retentionAge {
-				if retention, err = db.ReadRetention(ctx); err != nil {
+			if time.Since(current.asked) > policyAge {
+				if current, err = readPolicy(ctx, db); err != nil {
 					return err
 				}
-				asked = time.Now()
 			}
-			b.rows.Keep(retention)
+			current.of(b)
 			if err := g.some(ctx, b); err != nil {
 				return err
 			}

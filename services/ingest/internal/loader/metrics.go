@@ -8,8 +8,8 @@ import (
 )
 
 type metrics struct {
-	inserted, dead, unkept, failures, batches prometheus.Counter
-	seconds                                   prometheus.Histogram
+	inserted, dead, erased, unkept, failures, batches prometheus.Counter
+	seconds                                           prometheus.Histogram
 }
 
 func newMetrics(l *Loader) metrics {
@@ -20,6 +20,7 @@ func newMetrics(l *Loader) metrics {
 	m := metrics{
 		inserted: counter("inserted_total", "Facts that this process put into their tables."),
 		dead:     counter("dead_lettered_total", "Facts that this process set aside with their reason."),
+		erased:   counter("erased_total", "Facts that this process left out because nothing is kept of their units."),
 		unkept:   counter("dead_stream_full_total", "Messages that do not decode and that the stream of dead facts had no room for."),
 		failures: counter("load_failures_total", "Times that loading stopped and was tried again."),
 		batches:  counter("batches_total", "Batches that this process inserted."),
@@ -29,7 +30,7 @@ func newMetrics(l *Loader) metrics {
 	if l.o.Registerer == nil {
 		return m
 	}
-	l.o.Registerer.MustRegister(m.inserted, m.dead, m.unkept, m.failures, m.batches, m.seconds,
+	l.o.Registerer.MustRegister(m.inserted, m.dead, m.erased, m.unkept, m.failures, m.batches, m.seconds,
 		prometheus.NewGaugeFunc(prometheus.GaugeOpts{Subsystem: "ingest", Name: "lag_messages",
 			Help: "Messages that were stored and are not loaded, as of the last batch.", ConstLabels: partition},
 			func() float64 { return float64(l.pending.Load()) }),
@@ -47,5 +48,6 @@ func newMetrics(l *Loader) metrics {
 func (m metrics) loaded(b *batch) {
 	m.inserted.Add(float64(b.rows.Facts()))
 	m.dead.Add(float64(b.rows.Dead()))
+	m.erased.Add(float64(b.rows.Erased()))
 	m.batches.Inc()
 }

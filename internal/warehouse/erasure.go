@@ -1,0 +1,140 @@
+package warehouse
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/ClickHouse/clickhouse-go/v2"
+)
+
+// An Erasure is a unit of whom nothing is kept that was received up to Before.
+type Erasure struct {
+	Project  string
+	UnitType string
+	UnitKey  uint64 // see [UnitKey]
+	Before   time.Time
+	Done     bool // the rows are gone
+}
+
+// Erasures are the units of each project of whom nothing is kept, and up to when.
+type Erasures map[string]map[uint64]time.Time
+
+// ReadErasures returns every erasure on record.
+func (db *DB) ReadErasures(ctx context.Context) (all []Erasure, err error) {
+	rows, err := db.conn.Query(ctx, "SELECT project, unit_type, unit_key, before, done FROM erasures FINAL")
+	if err != nil {
+		return nil, fmt.Errorf("reading erasures: %w", err)
+	}
+	defer rows.Close()
+	for rows.Next() {
+		var e Erasure
+		if err := rows.Scan(&e.Project, &e.UnitType, &e.UnitKey, &e.Before, &e.Done); err != nil {
+			return nil, fmt.Errorf("reading erasures: %w", err)
+		}
+		all = append(all, e)
+	}
+	return all, rows.Err()
+}
+
+// ByUnit sorts erasures by whom they are about.
+func ByUnit(all []Erasure) Erasures {
+	out := make(Erasures)
+	for _, e := range all {
+		if out[e.Project] == nil {
+			out[e.Project] = make(map[uint64]time.Time)
+		}
+		out[e.Project][e.UnitKey] = e.Before
+	}
+	return out
+}
+
+// WriteErasure puts an erasure on record, for loaders to heed and, when it is
+// done, for whoever asks.
+func (db *DB) WriteErasure(ctx context.Context, e Erasure) error {
+	version := uint64(e.Before.UnixMilli()) * 2
+	if e.Done {
+		version++
+	}
+	err := db.conn.Exec(ctx, "INSERT INTO erasures (project, unit_type, unit_key, before, done, version) VALUES (?, ?, ?, ?, ?, ?)",
+		e.Project, e.UnitType, e.UnitKey, e.Before, e.Done, version)
+	if err != nil {
+		return fmt.Errorf("recording an erasure in project %s: %w", e.Project, err)
+	}
+	return nil
+}
+
+// Erase deletes what the tables have of a unit, from the disk and not from sight
+// alone, and returns when it is gone. Doing it again changes nothing. Progress is
+// called after each table.
+//
+// Every table with a column unit_key is one of them. Rows of first_exposures and
+// of rollups go whole: they tell of all times at once. Dead letters tell of a unit
+// if its id stands in them as a text; those that nobody could read go too, since
+// nobody can tell.
+func (db *DB) Erase(ctx context.Context, e Erasure, progress func(done, total int)) error {
+	tables, err := db.tablesOfUnits(ctx)
+	if err != nil {
+		return fmt.Errorf("erasing a unit: %w", err)
+	}
+	progress(0, len(tables))
+	for i, t := range tables {
+		// mutations_sync waits for the rows to be rewritten, on all replicas.
+		statement := "ALTER TABLE " + quoteIdentifier(t.name) + variant{db.config.Cluster}.OnCluster() +
+			" DELETE WHERE project = {project:String} AND " + t.condition + " SETTINGS mutations_sync = 2"
+		err := db.conn.Exec(ctx, statement, clickhouse.Named("project", e.Project), clickhouse.Named("unit_type", e.UnitType),
+			clickhouse.Named("unit_key", fmt.Sprint(e.UnitKey)), clickhouse.Named("before", fmt.Sprint(e.Before.UnixMilli())))
+		if err != nil {
+			return fmt.Errorf("erasing a unit from %s: %w", t.name, err)
+		}
+		progress(i+1, len(tables))
+	}
+	return nil
+}
+
+type unitTable struct{ name, condition string }
+
+// tablesOfUnits finds the tables that hold rows of units.
+func (db *DB) tablesOfUnits(ctx context.Context) (out []unitTable, err error) {
+	rows, err := db.conn.Query(ctx, `
+		SELECT table, groupArray(name)
+		FROM system.columns
+		WHERE database = currentDatabase()
+		  AND table IN (SELECT name FROM system.tables WHERE database = currentDatabase() AND engine LIKE '%MergeTree')
+		GROUP BY table
+		ORDER BY table`)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	dead := variant{db.config.Cluster}.Local("dead_letters")
+	for rows.Next() {
+		var name string
+		var columns []string
+		if err := rows.Scan(&name, &columns); err != nil {
+			return nil, err
+		}
+		has := make(map[string]bool)
+		for _, c := range columns {
+			has[c] = true
+		}
+		condition := ""
+		switch {
+		case name == "erasures":
+			continue
+		case name == dead:
+			condition = `(reason = 'undecodable' OR arrayExists(id -> xxHash64(concat({unit_type:String}, '\x1f', id)) = {unit_key:UInt64}, extractAll(body, '"((?:[^"\\\\]|\\\\.)*)"')))`
+		case has["unit_ids"]:
+			condition = `(unit_key = {unit_key:UInt64} OR unit_ids[{unit_type:String}] != '' AND xxHash64(concat({unit_type:String}, '\x1f', unit_ids[{unit_type:String}])) = {unit_key:UInt64})`
+		case has["unit_key"] && has["project"]:
+			condition = `unit_key = {unit_key:UInt64}`
+		default:
+			continue
+		}
+		if has["received_at"] {
+			condition += ` AND received_at <= fromUnixTimestamp64Milli({before:Int64}, 'UTC')`
+		}
+		out = append(out, unitTable{name, condition})
+	}
+	return out, rows.Err()
+}
