@@ -66,7 +66,7 @@ func (a *API) answerWith(c *call, work func(context.Context) (results.Table, err
 	job := a.jobs.Start(c.ctx, c.project.ID(), func(ctx context.Context) (any, error) { return work(ctx) })
 	waiting, cancel := context.WithTimeout(c.ctx, time.Duration(seconds)*time.Second)
 	defer cancel()
-	if !job.Wait(waiting) {
+	if seconds == 0 || !job.Wait(waiting) {
 		if c.ctx.Err() != nil {
 			job.Cancel() // nobody has heard of it
 			return context.Cause(c.ctx)
@@ -417,9 +417,6 @@ func (a *API) job(c *call) (*results.Job, error) {
 
 // getOperation serves how far an operation has come, and what came of it.
 func (a *API) getOperation(c *call) error {
-	if flags.KindErasure.ValidID(c.r.PathValue("id")) {
-		return a.getErasureByID(c)
-	}
 	job, err := a.job(c)
 	if err != nil {
 		return err
@@ -445,9 +442,6 @@ func (a *API) getOperation(c *call) error {
 
 // cancelOperation ends an operation.
 func (a *API) cancelOperation(c *call) error {
-	if flags.KindErasure.ValidID(c.r.PathValue("id")) {
-		return web.Errorf(web.CodeWrongState, "an erasure cannot be taken back")
-	}
 	job, err := a.job(c)
 	if err != nil {
 		return err
