@@ -417,6 +417,9 @@ func (a *API) job(c *call) (*results.Job, error) {
 
 // getOperation serves how far an operation has come, and what came of it.
 func (a *API) getOperation(c *call) error {
+	if flags.KindErasure.ValidID(c.r.PathValue("id")) {
+		return a.getErasureByID(c)
+	}
 	job, err := a.job(c)
 	if err != nil {
 		return err
@@ -442,6 +445,9 @@ func (a *API) getOperation(c *call) error {
 
 // cancelOperation ends an operation.
 func (a *API) cancelOperation(c *call) error {
+	if flags.KindErasure.ValidID(c.r.PathValue("id")) {
+		return web.Errorf(web.CodeWrongState, "an erasure cannot be taken back")
+	}
 	job, err := a.job(c)
 	if err != nil {
 		return err
