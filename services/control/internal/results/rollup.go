@@ -7,6 +7,8 @@ import (
 	"fmt"
 	"math"
 	"math/rand/v2"
+	"strconv"
+	"strings"
 	"time"
 
 	"github.com/ClickHouse/clickhouse-go/v2"
@@ -97,7 +99,17 @@ const (
 
 // measure answers a plan: from the rollup that there is if that is good, else
 // from one that it makes, or that another process is making.
-func measure(ctx context.Context, db *warehouse.DB, claim Claim, p *plan) (facts, error) {
+//
+// A plan of definitions that have been replaced since, of a past state, gets a
+// rollup of its own that nobody else sees.
+func measure(ctx context.Context, db *warehouse.DB, claim Claim, p *plan) (f facts, err error) {
+	last, err := latestRollup(ctx, db, p)
+	if err != nil {
+		return facts{}, fmt.Errorf("looking for a rollup of experiment %q: %w", p.experiment, err)
+	}
+	if p.sequence() < sequenceOf(last.definitions) {
+		return measurePast(ctx, db, p)
+	}
 	r, err := fresh(ctx, db, claim, p)
 	if err != nil {
 		return facts{}, fmt.Errorf("rolling up experiment %q: %w", p.experiment, err)
@@ -105,7 +117,36 @@ func measure(ctx context.Context, db *warehouse.DB, claim Claim, p *plan) (facts
 	return p.read(ctx, db, &r)
 }
 
-// fresh returns a rollup that answers p.
+// measurePast answers a plan from a rollup that is gone afterwards.
+func measurePast(ctx context.Context, db *warehouse.DB, p *plan) (f facts, err error) {
+	r, err := roll(ctx, db, p, ofPast)
+	if err != nil {
+		return facts{}, fmt.Errorf("rolling up experiment %q: %w", p.experiment, err)
+	}
+	defer func() {
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), endTimeout)
+		defer cancel()
+		err = errors.Join(err, db.DropRollup(ctx, r.revision))
+	}()
+	return p.read(ctx, db, &r)
+}
+
+// sequence is the version of the project that the newest definition of p came with.
+func (p *plan) sequence() uint64 { return sequenceOf(p.version()) }
+
+// sequenceOf is the highest sequence in what version returned once.
+func sequenceOf(version string) (highest uint64) {
+	for i, word := range strings.Fields(version) {
+		if i == 0 {
+			continue // the layout
+		}
+		n, _ := strconv.ParseUint(word[strings.LastIndexByte(word, '@')+1:], 10, 64)
+		highest = max(highest, n)
+	}
+	return highest
+}
+
+// fresh returns a rollup that answers p, and counts.
 func fresh(ctx context.Context, db *warehouse.DB, claim Claim, p *plan) (rollup, error) {
 	for {
 		mark, err := watermark(ctx, db)
@@ -124,6 +165,9 @@ func fresh(ctx context.Context, db *warehouse.DB, claim Claim, p *plan) (rollup,
 			defer release()
 			r, err := roll(ctx, db, p, mark)
 			if err != nil {
+				return rollup{}, err
+			}
+			if err := db.PutRollup(ctx, p.row(&r)); err != nil {
 				return rollup{}, err
 			}
 			return r, sweep(ctx, db, p, last.revision)
@@ -188,6 +232,14 @@ FROM (
 )`
 )
 
+// ofPast is the mark of a rollup that never counts. Its revision is odd, so that
+// it is not swept away while somebody reads it.
+const ofPast = ""
+
+// revisionAt is the lowest revision of a rollup that was begun then: later ones
+// are higher.
+func revisionAt(begun time.Time) uint64 { return uint64(begun.UnixMilli()) << 20 }
+
 // roll makes a rollup from the facts, in as many buckets as bound its memory.
 func roll(ctx context.Context, db *warehouse.DB, p *plan, mark string) (rollup, error) {
 	var units uint64
@@ -197,11 +249,14 @@ func roll(ctx context.Context, db *warehouse.DB, p *plan, mark string) (rollup, 
 	return rollIn(ctx, db, p, mark, bucketsFor(units, p.unitType == flags.DefaultUnitType))
 }
 
-// rollIn makes a rollup in n buckets. It counts only when it is whole; what was
-// given up is taken away.
+// rollIn makes a rollup in n buckets. It does not count yet; what was given up is
+// taken away.
 func rollIn(ctx context.Context, db *warehouse.DB, p *plan, mark string, n int) (r rollup, err error) {
 	begun := time.Now()
-	revision := uint64(begun.UnixMilli())<<20 | rand.Uint64N(1<<20) // later is higher
+	revision := revisionAt(begun) | rand.Uint64N(1<<20)&^1
+	if mark == ofPast {
+		revision |= 1
+	}
 	r = rollup{revision: revision, asOf: p.end, watermark: mark, definitions: p.version()}
 	defer func() {
 		if err != nil {
@@ -222,7 +277,7 @@ func rollIn(ctx context.Context, db *warehouse.DB, p *plan, mark string, n int) 
 		return rollup{}, fmt.Errorf("finding caps: %w", err)
 	}
 	r.cost = time.Since(begun)
-	return r, db.PutRollup(ctx, p.row(&r))
+	return r, nil
 }
 
 // rollSettings bound what a bucket holds in memory. Its rows are one block.
@@ -257,14 +312,19 @@ func execute(ctx context.Context, db *warehouse.DB, text string) error {
 	return errors.Join(context.Cause(ctx), db.Conn().Exec(killing, "KILL QUERY WHERE query_id = {id:String} SYNC"))
 }
 
+// abandonedAfter is when a rollup that somebody made for himself is his no more.
+const abandonedAfter = 24 * time.Hour
+
 const staleSQL = `SELECT DISTINCT revision FROM unit_values
-WHERE project = {project:String} AND experiment = {experiment:String} AND revision < {before:UInt64}`
+WHERE project = {project:String} AND experiment = {experiment:String}
+  AND revision < if(revision % 2 = 0, {before:UInt64}, {abandoned:UInt64})`
 
 // sweep drops rollups that nobody reads: all but the one that counts, and the one
 // that counted before it, which somebody may be reading.
 func sweep(ctx context.Context, db *warehouse.DB, p *plan, before uint64) error {
 	s := newStatement(p.project)
 	s.parameters["before"] = fmt.Sprint(before)
+	s.parameters["abandoned"] = fmt.Sprint(revisionAt(time.Now().Add(-abandonedAfter)))
 	rows, err := db.Conn().Query(p.context(ctx, s), staleSQL)
 	if err != nil {
 		return err

@@ -106,7 +106,9 @@ func TestARollupIsReadAgainUntilSomethingHasChanged(t *testing.T) {
 		t.Errorf("the second look differs (-first +second):\n%s", diff)
 	}
 	// A definition that changed is another question; the older one stays readable.
-	p.metrics[0].entity.Seq, p.definitions = 9, p.definitions+"!"
+	old := *p
+	old.metrics = slices.Clone(p.metrics)
+	p.metrics[0].entity.Seq, p.definitions = 9, p.definitions+"@9"
 	for range 2 {
 		if _, err := measure(t.Context(), db, nil, p); err != nil {
 			t.Fatalf("measure() = %v", err)
@@ -114,6 +116,14 @@ func TestARollupIsReadAgainUntilSomethingHasChanged(t *testing.T) {
 	}
 	if got := revisions(t, db, p); len(got) != 2 || got[0] != made[0] {
 		t.Errorf("rollups after a definition changed = %v; want %v and another", got, made)
+	}
+	// Who asks for the past gets it, by the definitions of then, and changes nothing.
+	past, err := measure(t.Context(), db, nil, &old)
+	if err != nil || past.moments[0].version != first.moments[0].version || past.moments[0].version == 9 {
+		t.Errorf("measure() of a past state = definition %d, %v; want %d", past.moments[0].version, err, first.moments[0].version)
+	}
+	if got := revisions(t, db, p); len(got) != 2 {
+		t.Errorf("rollups after a look at the past = %v; want two still", got)
 	}
 	// Time goes by: windows close. What nobody reads any more is gone.
 	p.end = p.end.Add(2 * goodFor)
