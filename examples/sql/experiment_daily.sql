@@ -1,6 +1,5 @@
--- How many units each group of an experiment gained, day by day (UTC).
-SELECT toDate(first_exposure) AS day, group_index, count() AS units
-FROM experiment_units(project = {project:String}, experiment = {experiment:String})
-WHERE excluded = ''
-GROUP BY day, group_index
+-- How many units each group of an experiment gained, day by day (UTC), and how
+-- many it had by the end of the day.
+SELECT day, group, new_units, units
+FROM experiment_daily(project = {project:String}, experiment = {experiment:String})
 ORDER BY day, group_index
