@@ -80,6 +80,7 @@ func DecodeBatch(body []byte, keep ...string) (Batch, error) {
 				r.err = web.Invalid("/events", "wrong_type", "events should be an array")
 				return
 			}
+			r.Events = make([]BatchEvent, 0, min(maxElements, 1+len(body)/usualEvent))
 			r.elements(func() { r.entry(nil) })
 		case "batch_id":
 			once(1, name)
@@ -115,7 +116,18 @@ func DecodeBatch(body []byte, keep ...string) (Batch, error) {
 func DecodeLines(body []byte, keep ...string) (Batch, error) {
 	r := batchReader{scanner: newScanner(nil, keep)}
 	readable := false
-	for line := range strings.Lines(string(body)) {
+	text := string(body)
+	lines := 0
+	for line := range strings.Lines(text) { // before anything is made of them
+		if strings.TrimSpace(line) == "" {
+			continue
+		}
+		if lines++; lines > maxElements+1 { // one may be about all
+			return Batch{}, tooManyLines()
+		}
+	}
+	r.Events = make([]BatchEvent, 0, min(lines, maxElements))
+	for line := range strings.Lines(text) {
 		if strings.TrimSpace(line) == "" {
 			continue
 		}
@@ -147,13 +159,17 @@ func DecodeLines(body []byte, keep ...string) (Batch, error) {
 			readable = true
 		}
 		if len(r.Events) > maxElements {
-			return Batch{}, web.Errorf(web.CodeTooLarge, "the body has more than %d events: send them in several requests", maxElements)
+			return Batch{}, tooManyLines()
 		}
 	}
 	if !readable && len(r.Events) > 0 {
 		return Batch{}, r.err
 	}
 	return r.done(), nil
+}
+
+func tooManyLines() error {
+	return web.Errorf(web.CodeTooLarge, "the body has more than %d events: send them in several requests", maxElements)
 }
 
 // unreadable stands for a line that is not JSON.
