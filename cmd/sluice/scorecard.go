@@ -269,9 +269,10 @@ func bar(estimate, low, high, scale float64, columns int) string {
 	if high > scale {
 		cells[to] = '►'
 	}
-	if cells[zero] == ' ' {
+	switch cells[zero] {
+	case ' ':
 		cells[zero] = '│'
-	} else if cells[zero] == '─' {
+	case '─':
 		cells[zero] = '┼'
 	}
 	cells[place(estimate)] = '●'

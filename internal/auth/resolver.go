@@ -28,7 +28,7 @@ var (
 	ErrRevoked = errors.New("revoked key")
 )
 
-// ErrKeyMoved: the key is as good as before, and for something else.
+// ErrKeyMoved says that the key is as good as before, and for something else.
 var ErrKeyMoved = errors.New("key for something else")
 
 // States hands out the current state of a project: [bus.ErrUnknownProject] when

@@ -104,7 +104,7 @@ func (s *surge) poll(wait time.Duration, then func(*caller) error) error {
 		c := s.byFD[int(event.Fd)]
 		n, err := unix.Read(c.fd, s.buf)
 		switch {
-		case err == unix.EAGAIN, err == unix.EINTR:
+		case errors.Is(err, unix.EAGAIN), errors.Is(err, unix.EINTR):
 			continue
 		case err != nil:
 			return fmt.Errorf("reading as a client: %w", err)

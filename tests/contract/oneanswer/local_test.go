@@ -88,7 +88,7 @@ func (h *hearing) ourSDK() func(eval.User, int) (map[entity]answer, error) {
 	}
 	harness.Within(h.t, time.Minute, func() error {
 		if s := h.following.Status(); s.Sequence < h.seq {
-			return fmt.Errorf("our Go SDK is at %d: %v; want %d", s.Sequence, s.LastError, h.seq)
+			return fmt.Errorf("our Go SDK is at %d: %w; want %d", s.Sequence, s.LastError, h.seq)
 		}
 		return nil
 	})

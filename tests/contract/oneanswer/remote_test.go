@@ -133,8 +133,11 @@ func (h *hearing) features(key string) func(eval.User, int) (map[entity]answer, 
 				continue
 			}
 			got, err := h.project.Do(key, "GET", path+url.PathEscape(e.name)+query, nil)
-			if err != nil || got.Status != http.StatusOK {
-				return nil, fmt.Errorf("GET %s%s answered %d %s, %v", path, e.name, got.Status, got.Body, err)
+			if err != nil {
+				return nil, err
+			}
+			if got.Status != http.StatusOK {
+				return nil, fmt.Errorf("GET %s%s answered %d %s", path, e.name, got.Status, got.Body)
 			}
 			var told struct {
 				Enabled *bool

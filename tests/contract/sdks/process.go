@@ -25,11 +25,12 @@ func inNode(program string) starter {
 	return func(t testing.TB, lab *Lab) caller {
 		t.Helper()
 		root := harness.NeedNode(t)
-		return process(t, lab, exec.Command("node", filepath.Join(root, "tests", "contract", "js", program)))
+		return process(t, lab, exec.CommandContext(context.Background(), "node", filepath.Join(root, "tests", "contract", "js", program)))
 	}
 }
 
-// process starts a program that runs an SDK and reads commands.
+// process starts a program that runs an SDK and reads commands. The test ends it
+// by its own means, so the command is bound to no context.
 func process(t testing.TB, lab *Lab, cmd *exec.Cmd) caller {
 	t.Helper()
 	answers, theirs, err := os.Pipe()

@@ -1,6 +1,7 @@
 package sdks
 
 import (
+	"context"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -18,7 +19,7 @@ func inPython(program string) starter {
 	return func(t testing.TB, lab *Lab) caller {
 		t.Helper()
 		root, python := harness.NeedPython(t)
-		cmd := exec.Command(python, filepath.Join(root, "tests", "contract", "python", program))
+		cmd := exec.CommandContext(context.Background(), python, filepath.Join(root, "tests", "contract", "python", program))
 		cmd.Env = append(os.Environ(), "NO_PROXY=127.0.0.1", "HTTPS_PROXY="+lab.Vendor().URL())
 		return process(t, lab, cmd)
 	}

@@ -94,13 +94,11 @@ func (s *statement) valueOf(m *flags.Measure) string {
 func (s *statement) filters(filters []flags.MetricFilter) string {
 	all := []string{"1"}
 	for _, f := range filters {
-		text, number := "e.value_text", "e.value"
+		text, number := "if(e.value_text = '', ifNull(toString(e.value), ''), e.value_text)", "e.value"
 		absent := "(e.value IS NULL AND e.value_text = '')"
 		if f.Metadata != "" {
 			text = "e.metadata[" + s.bind(f.Metadata) + "]"
 			number, absent = "toFloat64OrNull("+text+")", "("+text+" = '')"
-		} else {
-			text = "if(e.value_text = '', ifNull(toString(e.value), ''), e.value_text)"
 		}
 		compare := func(sign string) string {
 			bound, _ := strconv.ParseFloat(first(f.Values), 64) // validated with the definition
