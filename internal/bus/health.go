@@ -19,8 +19,10 @@ import (
 
 // HealthOptions say which streams a process writes to.
 type HealthOptions struct {
-	// Canary is the subject that canaries go to: one that a stream takes and that
-	// nobody reads. Required.
+	// Door names the process in metrics, and its canaries in [HeadsStream]. Required.
+	Door string
+	// Canary is a subject that small canaries go to besides: one of a stream that
+	// keeps what it gets, so that this very stream is known to store. May be empty.
 	Canary string
 	// Streams are those whose room is watched. One that ends with '_' stands for
 	// all that begin so, and the fullest of them counts.
@@ -48,6 +50,9 @@ type Health struct {
 }
 
 const (
+	// canaryBytes is more than the last page of a file has room for: into a disk
+	// that is full, a few bytes may fit for minutes.
+	canaryBytes  = 8 << 10
 	canaryWithin = time.Second
 	// canaryAge is how old the last canary may be that was stored.
 	canaryAge = 5 * time.Second
@@ -62,9 +67,8 @@ func NewHealth(conn *Conn, o HealthOptions) *Health {
 	h.ratio = telemetry.Register(o.Registerer, prometheus.NewGaugeVec(prometheus.GaugeOpts{
 		Name: "stream_bytes_ratio", Help: "Bytes in a stream, as a share of its limit.",
 	}, []string{"stream"}))
-	subject, _, _ := strings.Cut(o.Canary, ".")
 	telemetry.Register(o.Registerer, prometheus.NewGaugeFunc(prometheus.GaugeOpts{
-		Name: "canary_publish_seconds", ConstLabels: prometheus.Labels{"subject": subject},
+		Name: "canary_publish_seconds", ConstLabels: prometheus.Labels{"door": o.Door},
 		Help: "How long the last canary took to be stored; while none is, the time since one was.",
 	}, h.seconds))
 	return h
@@ -96,22 +100,29 @@ func (h *Health) Run(ctx context.Context) error {
 	}
 }
 
-// sing sends one canary and waits for it to be stored.
+// sing sends one canary of each sort and waits for them to be stored.
 func (h *Health) sing(ctx context.Context) error {
 	if err := h.conn.Status(); err != nil {
 		return err
 	}
 	ctx, cancel := context.WithTimeout(ctx, canaryWithin)
 	defer cancel()
-	_, err := h.conn.js.Publish(ctx, h.o.Canary, nil)
+	if err := h.send(ctx, HeadsCanary(h.o.Door), make([]byte, canaryBytes)); err != nil || h.o.Canary == "" {
+		return err
+	}
+	return h.send(ctx, h.o.Canary, nil)
+}
+
+func (h *Health) send(ctx context.Context, subject string, body []byte) error {
+	_, err := h.conn.js.Publish(ctx, subject, body)
 	refusal, refused := errors.AsType[*jetstream.APIError](err)
 	switch {
 	case err == nil:
 		return nil
 	case refused && Full(refusal):
-		return fmt.Errorf("the stream is full: %w", err)
+		return fmt.Errorf("the stream of %s is full: %w", subject, err)
 	case errors.Is(err, jetstream.ErrNoStreamResponse), errors.Is(err, nats.ErrNoResponders):
-		return fmt.Errorf("NATS has no stream for %s: %w", h.o.Canary, err)
+		return fmt.Errorf("NATS has no stream for %s: %w", subject, err)
 	}
 	return fmt.Errorf("NATS stores nothing (its disk may be full; see its log, make room and start it again): %w", err)
 }

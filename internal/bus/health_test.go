@@ -41,7 +41,7 @@ func TestHealthFollowsWhatTheStreamStores(t *testing.T) {
 	}
 	t.Cleanup(c.Close)
 	reg := prometheus.NewRegistry()
-	h := bus.NewHealth(c, bus.HealthOptions{Canary: bus.FactsCanary, Streams: []string{bus.FactsStream, bus.FlagsStreams}, Every: 20 * time.Millisecond, Registerer: reg})
+	h := bus.NewHealth(c, bus.HealthOptions{Door: "ingest", Canary: bus.FactsCanary, Streams: []string{bus.FactsStream, bus.FlagsStreams}, Every: 20 * time.Millisecond, Registerer: reg})
 	if h.Stores() == nil {
 		t.Error("Stores() = nil before the first canary")
 	}
@@ -77,7 +77,7 @@ func TestHealthFollowsWhatTheStreamStores(t *testing.T) {
 			t.Errorf("stream_bytes_ratio of %s = %v", stream, ratio)
 		}
 	}
-	if took := gauge(t, reg, "canary_publish_seconds", "facts"); took <= 0 || took > 1 {
+	if took := gauge(t, reg, "canary_publish_seconds", "ingest"); took <= 0 || took > 1 {
 		t.Errorf("canary_publish_seconds = %v while canaries are stored", took)
 	}
 
@@ -85,9 +85,9 @@ func TestHealthFollowsWhatTheStreamStores(t *testing.T) {
 		t.Fatal(err)
 	}
 	await(t, "Stores() without a server", h.Stores, true)
-	before := gauge(t, reg, "canary_publish_seconds", "facts")
+	before := gauge(t, reg, "canary_publish_seconds", "ingest")
 	await(t, "the age of the last canary", func() error {
-		if now := gauge(t, reg, "canary_publish_seconds", "facts"); now > before {
+		if now := gauge(t, reg, "canary_publish_seconds", "ingest"); now > before {
 			return fmt.Errorf("%v", now)
 		}
 		return nil

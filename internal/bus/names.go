@@ -34,12 +34,12 @@ var projectID = regexp.MustCompile(`^([a-z][a-z0-9_]{0,31}|_org)$`)
 // digits and '_', beginning with a letter, at most 32; or [OrgProject].
 func ValidProject(id string) bool { return projectID.MatchString(id) }
 
-// Where canaries go, to be stored and read by nobody: no project can have such a
-// name. See [Health].
-const (
-	FactsCanary = "facts._canary"
-	HeadsCanary = "heads._canary"
-)
+// FactsCanary is where canaries go in [FactsStream], to be stored and read by
+// nobody: no project has such a name. See [Health].
+const FactsCanary = "facts._canary"
+
+// HeadsCanary is the same in [HeadsStream], which keeps the last one alone.
+func HeadsCanary(door string) string { return "heads._canary_" + door }
 
 // FlagsStream names the stream of a project's definitions.
 func FlagsStream(project string) string { return FlagsStreams + project }

@@ -84,7 +84,7 @@ func New(deps Deps, opts Options) (*Service, error) {
 	s := &Service{deps: deps, opts: opts}
 	s.projects = project.New(project.Source{Log: s.openLog, Follower: s.follower, Provision: s.provision})
 	s.health = bus.NewHealth(deps.Bus, bus.HealthOptions{
-		Canary: bus.HeadsCanary, Streams: []string{bus.FlagsStreams, bus.HeadsStream}, Registerer: deps.Registerer,
+		Door: "control", Streams: []string{bus.FlagsStreams, bus.HeadsStream}, Registerer: deps.Registerer,
 	})
 	measured := results.New(deps.Warehouse)
 	measured.Share(s.claim)

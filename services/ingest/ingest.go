@@ -92,7 +92,7 @@ func New(d Deps, o Options) (*Service, error) {
 		Partitions: o.Partitions, Window: facts.NewWindow(0, 0), Door: "ingest", Logger: d.Logger, Registerer: d.Registerer,
 	})
 	s.health = bus.NewHealth(d.Bus, bus.HealthOptions{
-		Canary: bus.FactsCanary, Streams: []string{bus.FactsStream, bus.PlansStream, bus.DeadFactsStream}, Registerer: d.Registerer,
+		Door: "ingest", Canary: bus.FactsCanary, Streams: []string{bus.FactsStream, bus.PlansStream, bus.DeadFactsStream}, Registerer: d.Registerer,
 	})
 	states := auth.Followed(d.Followers)
 	keys, bodies := auth.NewResolver(states, "ingest", d.Registerer), body.NewReader()

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
-	"strings"
 	"testing"
 
 	natsembed "github.com/sluice-flags/sluice/internal/bus/embed"
@@ -13,14 +12,18 @@ import (
 )
 
 // brokerVariable makes this binary a NATS server in a process of its own. It
-// holds the server's address and folder.
+// holds the server's address, the bytes that it may reserve, and its folder.
 const brokerVariable = "SLUICE_TEST_NATS"
 
 // beBroker serves until it is killed, or until its standard input ends, so that
 // it never outlives the test.
 func beBroker(settings string) {
-	address, dir, _ := strings.Cut(settings, " ")
-	if _, err := natsembed.Start(natsembed.Options{Dir: dir, Listen: address}); err != nil {
+	var o natsembed.Options
+	_, err := fmt.Sscan(settings, &o.Listen, &o.MaxStore, &o.Dir)
+	if err == nil {
+		_, err = natsembed.Start(o)
+	}
+	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		os.Exit(1)
 	}
@@ -33,12 +36,20 @@ func beBroker(settings string) {
 type broker struct {
 	t            *testing.T
 	address, dir string
+	reserves     int64 // bytes; 0 for what the disk has
 	cmd          *exec.Cmd
 }
 
 func startBroker(t *testing.T) *broker {
 	t.Helper()
-	b := &broker{t: t, address: harness.FreeAddress(t), dir: t.TempDir()}
+	return startBrokerOn(t, t.TempDir(), 0)
+}
+
+// startBrokerOn starts a server in a folder, whose streams may reserve more than
+// the disk has.
+func startBrokerOn(t *testing.T, dir string, reserves int64) *broker {
+	t.Helper()
+	b := &broker{t: t, address: harness.FreeAddress(t), dir: dir, reserves: reserves}
 	t.Cleanup(b.kill)
 	b.start()
 	return b
@@ -50,7 +61,7 @@ func (b *broker) url() string { return "nats://" + b.address }
 func (b *broker) start() {
 	b.t.Helper()
 	b.cmd = exec.Command(os.Args[0])
-	b.cmd.Env = append(os.Environ(), brokerVariable+"="+b.address+" "+b.dir)
+	b.cmd.Env = append(os.Environ(), brokerVariable+"="+fmt.Sprint(b.address, " ", b.reserves, " ", b.dir))
 	b.cmd.Stderr = os.Stderr
 	if _, err := b.cmd.StdinPipe(); err != nil {
 		b.t.Fatal(err)

@@ -209,7 +209,7 @@ func (s *site) through(fault func() error, steps ...func() error) {
 func (s *site) awaitWork() error {
 	wrote, sent := s.wrote.Load(), s.sent.Load()
 	return harness.Await(time.Minute, func() error {
-		if len(s.writers) > 0 && s.wrote.Load() < wrote+changesBefore || s.sent.Load() < sent+batchesBefore {
+		if len(s.writers) > 0 && s.wrote.Load() < wrote+changesBefore || len(s.senders) > 0 && s.sent.Load() < sent+batchesBefore {
 			return fmt.Errorf("the clients stand still at %d changes and %d batches", s.wrote.Load(), s.sent.Load())
 		}
 		return nil

@@ -134,6 +134,17 @@ func (p *Platform) waitReady() {
 	}
 }
 
+// Ready asks for the platform's readiness.
+func (p *Platform) Ready() (status int, body string, err error) {
+	res, err := http.Get("http://" + p.ops + "/readyz")
+	if err != nil {
+		return 0, "", err
+	}
+	defer res.Body.Close()
+	text, err := io.ReadAll(res.Body)
+	return res.StatusCode, string(text), err
+}
+
 // Kill ends the process as `kill -9` does, and waits for its end.
 func (p *Platform) Kill() {
 	if p.cmd == nil {
