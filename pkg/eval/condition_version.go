@@ -25,13 +25,16 @@ func newVersion(want order) operator {
 		if !ok {
 			return constant(false), nil
 		}
-		return versionTest{v, want}, nil
+		return &versionTest{v, want}, nil
 	}
 }
 
-func (t versionTest) match(v value) bool {
+func (t *versionTest) match(v value) bool {
 	if v.kind != text {
 		return false
+	}
+	if packed, ok := packVersion(v.text); ok && t.target.fits {
+		return compare(packed, t.target.packed)&t.want != 0
 	}
 	got, ok := parseVersion(v.text)
 	return ok && got.compare(t.target)&t.want != 0
