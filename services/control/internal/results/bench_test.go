@@ -32,7 +32,9 @@ func BenchmarkResults(b *testing.B) {
 		}
 	}
 	db := warehousetest.Open(b)
+	begun := time.Now()
 	p := generate(b, db, events/100, events)
+	fmt.Printf("\nmade %d events of %d units in %v\n", events, events/100, time.Since(begun).Round(time.Second))
 
 	floor := timed{name: "floor: one read of key, time and value"}
 	raw := timed{name: "all metrics, from the facts"}
