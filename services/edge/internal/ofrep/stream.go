@@ -197,11 +197,20 @@ func (s *stream) missed(r *http.Request) {
 // admit lets a stream hear what the key of its ticket sees, if there is such a
 // key.
 func (h *hub) admit(ctx context.Context, s *stream) {
-	p, err := h.holder(ctx, s.claim)
-	if err != nil {
-		return
+	var p auth.Principal
+	var scope *follower.Scope
+	for {
+		var err error
+		if p, err = h.holder(ctx, s.claim); err != nil {
+			return
+		}
+		scope = h.api.gate.Scope(p.State, p.Scope)
+		if scope.Current().Seq <= p.State.Seq() {
+			break
+		}
+		// A change came in between: the state to begin from is one that has it,
+		// or nobody would tell of it.
 	}
-	scope := h.api.gate.Scope(p.State, p.Scope)
 	s.key = p.Key.Ref()
 	h.mu.Lock()
 	defer h.mu.Unlock()
