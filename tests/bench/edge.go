@@ -279,7 +279,7 @@ func (e *edgeBench) polls(ctx context.Context) (table, error) {
 	least, floor := median(lanes[0].costs), median(lanes[0].cores)
 	for _, l := range lanes {
 		c, core := median(l.costs), median(l.cores)
-		t.add(l.name, fmt.Sprintf("%.1f", c), fmt.Sprintf("%.1f", core), fmt.Sprintf("%.1f", core-floor), times(c/least))
+		t.add(l.name, fmt.Sprintf("%.1f", c), fmt.Sprintf("%.2f", core), fmt.Sprintf("%.2f", core-floor), times(c/least))
 	}
 	return t, nil
 }
