@@ -38,7 +38,8 @@ func Fail(w http.ResponseWriter, r *http.Request, err error) {
 	switch {
 	case ok:
 	case r.Context().Err() != nil && errors.Is(err, context.Canceled):
-		e = Errorf(CodeUnavailable, "the request was cancelled before it was done")
+		e = &Error{Code: CodeUnavailable, Message: "the request was cancelled before it was done", Err: err}
+		ex.fail(e) // callers who leave are no failure of ours
 	default:
 		e = Errorf(CodeInternal, "the cause is in the server's log under this request id")
 	}

@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	"log/slog"
 	"net"
@@ -81,6 +82,25 @@ func TestWhatIsNotForTheCallerStaysInTheLog(t *testing.T) {
 				t.Errorf("log = %q, want one error line with the cause", log.String())
 			}
 		})
+	}
+}
+
+func TestACallerWhoLeavesIsNoErrorOfTheLog(t *testing.T) {
+	var log bytes.Buffer
+	gone, leave := context.WithCancel(t.Context())
+	mux := http.NewServeMux()
+	mux.Handle("GET /slow", web.Handle(func(_ http.ResponseWriter, r *http.Request) error {
+		leave()
+		return fmt.Errorf("asking the warehouse: %w", context.Cause(r.Context()))
+	}))
+	logger := slog.New(slog.NewJSONHandler(&log, &slog.HandlerOptions{Level: slog.LevelDebug}))
+	w := httptest.NewRecorder()
+	web.Middleware(logger, mux).ServeHTTP(w, httptest.NewRequestWithContext(gone, http.MethodGet, "/slow", nil))
+	if w.Code != http.StatusServiceUnavailable {
+		t.Errorf("answer = %d %s, want 503", w.Code, w.Body)
+	}
+	if line := log.String(); !strings.Contains(line, `"level":"DEBUG"`) || !strings.Contains(line, "asking the warehouse") {
+		t.Errorf("log = %s, want a line for debugging with the cause", line)
 	}
 }
 
