@@ -251,6 +251,11 @@ func overloading(ctx context.Context, b *bench) (table, error) {
 		return table{}, err
 	}
 
+	ready := make([][]byte, 64) // sent again and again, as by clients that were refused
+	for i := range ready {
+		ready[i] = next()
+	}
+
 	// Offered by the clock, not by answers: who has not been answered does not
 	// keep the next from coming.
 	const many = 512 // requests under way; beyond, the clients themselves are the limit
@@ -263,11 +268,7 @@ func overloading(ctx context.Context, b *bench) (table, error) {
 	defer tick.Stop()
 	var resident []int64
 	began := time.Now()
-	ready := make([][]byte, 64) // sent again and again, as by clients that were refused
-	for i := range ready {
-		ready[i] = next()
-	}
-	for n, offered := 0, 0; ctx.Err() == nil; n++ {
+	for n, offered := 0, 0; n == 0 || ctx.Err() == nil; n++ {
 		<-tick.C
 		for due := int(time.Since(began).Seconds() * 3 * capacity); offered < due; offered++ {
 			select {
