@@ -25,8 +25,9 @@ import (
 var idStream = web.Limits{Raw: 256 << 20, Inflated: 512 << 20}
 
 const (
-	maxIDLine     = 16 << 10 // bytes of one line
-	mostMistakes  = 100      // that are told of one body
+	maxIDLine     = 16 << 10           // bytes of one line
+	maxIDLines    = 2*flags.MaxIDs + 1 // of one body: as many changes as can be made at once, and the name of the column
+	mostMistakes  = 100                // that are told of one body
 	idUploadLasts = 10 * time.Minute
 )
 
@@ -84,7 +85,9 @@ func (c *call) idLines(w *write, parse func(line []byte, number int)) error {
 	lines.Buffer(nil, maxIDLine)
 	number := 0
 	for lines.Scan() {
-		number++
+		if number++; number > maxIDLines { // a small body may decompress into many lines
+			return tooManyIDs()
+		}
 		line := lines.Bytes()
 		if number == 1 {
 			line = bytes.TrimPrefix(line, []byte("\ufeff"))
@@ -129,9 +132,13 @@ func (p *idParser) mistakes() error {
 	case p.wrong > 0:
 		return &web.Error{Code: web.CodeValidation, Message: fmt.Sprintf("%d of the ids cannot be read; nothing was changed", p.wrong), Problems: p.problems}
 	case p.changes.Len() > 2*flags.MaxIDs:
-		return web.Errorf(web.CodeTooLarge, "at most %d changes can be made at once", 2*flags.MaxIDs)
+		return tooManyIDs()
 	}
 	return nil
+}
+
+func tooManyIDs() error {
+	return web.Errorf(web.CodeTooLarge, "at most %d changes can be made at once", 2*flags.MaxIDs)
 }
 
 // take notes one change.

@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"github.com/sluice-flags/sluice/pkg/eval"
+	"github.com/sluice-flags/sluice/pkg/flags"
 )
 
 const (
@@ -215,5 +216,23 @@ func TestAManyTimesLargerBodyThanOthersIsTaken(t *testing.T) {
 	}
 	if a := w.do("PUT", path, w.shop, "not gzip", "Content-Type", ndjson, "Content-Encoding", "gzip", "If-Match", w.tag(path)); a.status != http.StatusBadRequest {
 		t.Errorf("what is no gzip = %v, want 400", a)
+	}
+}
+
+func TestABodyOfMoreLinesThanAListTakesIsNotReadToItsEnd(t *testing.T) {
+	w, path := listed(t)
+	var body bytes.Buffer
+	z := gzip.NewWriter(&body)
+	for range 2*flags.MaxIDs/1000 + 1 {
+		_, _ = z.Write(bytes.Repeat([]byte("\n"), 1000)) // to memory
+	}
+	if err := z.Close(); err != nil {
+		t.Fatal(err)
+	}
+	for _, media := range []string{ndjson, csv} {
+		a := w.do("PATCH", path, w.shop, body.String(), "Content-Type", media, "Content-Encoding", "gzip", "If-Match", w.tag(path))
+		if a.status != http.StatusRequestEntityTooLarge {
+			t.Errorf("four million lines of %s in %d bytes = %v, want 413", media, body.Len(), a)
+		}
 	}
 }
