@@ -56,8 +56,8 @@ func (db *DB) WriteErasure(ctx context.Context, e Erasure) error {
 	if e.Done {
 		version++
 	}
-	err := db.conn.Exec(ctx, "INSERT INTO erasures (project, unit_type, unit_key, before, done, version) VALUES (?, ?, ?, ?, ?, ?)",
-		e.Project, e.UnitType, e.UnitKey, e.Before, e.Done, version)
+	err := db.conn.Exec(ctx, "INSERT INTO erasures (project, unit_type, unit_key, before, done, version) VALUES (?, ?, ?, fromUnixTimestamp64Milli(?, 'UTC'), ?, ?)",
+		e.Project, e.UnitType, e.UnitKey, e.Before.UnixMilli(), e.Done, version) // a time as such would lose its milliseconds
 	if err != nil {
 		return fmt.Errorf("recording an erasure in project %s: %w", e.Project, err)
 	}
