@@ -235,6 +235,7 @@ func TestASnapshotServesUntilTheLogIsReached(t *testing.T) {
 		changes := &recorder{}
 		again := run(t, opener(away), follow.Options{Snapshots: store, OnChange: changes.record})
 		wait(t, again, uint64(len(all)))
+		synctest.Wait() // the state is there before the log was tried
 		if s := again.Status(); s.Phase != follow.Stale {
 			t.Errorf("Status() = %+v; want stale", s)
 		}

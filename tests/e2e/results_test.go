@@ -2,8 +2,10 @@ package e2e
 
 import (
 	"context"
+	"fmt"
 	"net/http"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -20,6 +22,16 @@ type scorecard struct {
 // ledger's.
 func checkResults(t *testing.T, shop *harness.Project, want ledger) {
 	t.Helper()
+	// Reports rest on a rollup, which follows the facts by seconds.
+	harness.Within(t, time.Minute, func() error {
+		got := resultsByAPI(t, shop)
+		for group, units := range want.units {
+			if int(got[group].Units) != units {
+				return fmt.Errorf("group %s: %d units; the ledger has %d", group, got[group].Units, units)
+			}
+		}
+		return nil
+	})
 	fromAPI, fromSQL := resultsByAPI(t, shop), resultsBySQL(t, shop)
 	if diff := cmp.Diff(fromAPI, fromSQL, cmp.Comparer(nearly)); diff != "" {
 		t.Errorf("the SQL view differs from the API (-api +sql):\n%s", diff)
