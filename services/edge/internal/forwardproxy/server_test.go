@@ -373,9 +373,13 @@ func TestMoreStreamsThanThereIsRoomForAreRefused(t *testing.T) {
 	first, second := w.open(t, "StreamConfigSpec", key(token)), w.open(t, "StreamConfigSpec", key(token))
 	first.next()
 	second.next()
-	if got := w.open(t, "StreamConfigSpec", key(token)).end(); got.Code() != codes.Unavailable {
+	// A client that was refused connects again by itself, and would take the room
+	// that another leaves: each goes before the next comes.
+	third := w.open(t, "StreamConfigSpec", key(token))
+	if got := third.end(); got.Code() != codes.Unavailable {
 		t.Errorf("a third connection ended with %v; want %v", got, codes.Unavailable)
 	}
+	third.conn.Close()
 	if got := call(t, second.conn, "StreamConfigSpec", key(token)).end(); got.Code() != codes.ResourceExhausted {
 		t.Errorf("a third stream ended with %v; want %v", got, codes.ResourceExhausted)
 	}
@@ -383,10 +387,12 @@ func TestMoreStreamsThanThereIsRoomForAreRefused(t *testing.T) {
 	first.conn.Close() // makes room
 	deadline := time.Now().Add(patience)
 	for {
-		_, _, err := w.open(t, "StreamConfigSpec", key(token)).receive()
+		late := w.open(t, "StreamConfigSpec", key(token))
+		_, _, err := late.receive()
 		if err == nil {
 			break
 		}
+		late.conn.Close()
 		if time.Now().After(deadline) {
 			t.Fatalf("after another has left: %v", err)
 		}
