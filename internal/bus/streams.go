@@ -24,6 +24,9 @@ type Limits struct {
 	FlagsBytes     int64 // per project; default 256 MiB, some hundred thousand changes
 	FactsBytes     int64 // default 2 GiB
 	DeadFactsBytes int64 // default 256 MiB
+	// FactsWindow is for how long a fact that is sent again is recognised by those
+	// that accept facts, and a message by the server: default 10 minutes.
+	FactsWindow time.Duration
 }
 
 func (l Limits) withDefaults() Limits {
@@ -32,6 +35,7 @@ func (l Limits) withDefaults() Limits {
 		FlagsBytes:     cmp.Or(l.FlagsBytes, 256<<20),
 		FactsBytes:     cmp.Or(l.FactsBytes, 2<<30),
 		DeadFactsBytes: cmp.Or(l.DeadFactsBytes, 256<<20),
+		FactsWindow:    cmp.Or(l.FactsWindow, factsDedupe),
 	}
 }
 
@@ -81,7 +85,7 @@ func FactsConfig(l Limits) jetstream.StreamConfig {
 	c := base(FactsStream, "facts.>", l.FactsBytes, l.Replicas)
 	c.Description = "exposures and events on their way to the warehouse"
 	c.MaxMsgSize = maxFactsMessage
-	c.Duplicates = factsDedupe
+	c.Duplicates = l.FactsWindow
 	c.MaxAge = factsAge
 	return c
 }

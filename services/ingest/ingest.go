@@ -46,7 +46,8 @@ type Deps struct {
 
 // Options of the service. The zero value works.
 type Options struct {
-	// Limits of the streams, where they have to be made.
+	// Limits of the streams, where they have to be made; its window holds for the
+	// service itself, too.
 	Limits bus.Limits
 	// Partitions over which facts spread, and loaders: 1. It may be raised later
 	// and must not be lowered, or what lies in the others is not loaded.
@@ -89,7 +90,7 @@ func New(d Deps, o Options) (*Service, error) {
 
 	s := &Service{bus: d.Bus, options: o, logger: d.Logger}
 	s.publisher = facts.NewPublisher(d.Bus, facts.Options{
-		Partitions: o.Partitions, Window: facts.NewWindow(0, 0), Door: "ingest", Logger: d.Logger, Registerer: d.Registerer,
+		Partitions: o.Partitions, Window: facts.NewWindow(o.Limits.FactsWindow, 0), Door: "ingest", Logger: d.Logger, Registerer: d.Registerer,
 	})
 	s.health = bus.NewHealth(d.Bus, bus.HealthOptions{
 		Door: "ingest", Canary: bus.FactsCanary, Streams: []string{bus.FactsStream, bus.PlansStream, bus.DeadFactsStream}, Registerer: d.Registerer,

@@ -85,6 +85,7 @@ type site struct {
 	url     string
 
 	server, client, console string // keys
+	limits                  bus.Limits
 	writer                  events.Log
 	state                   *flags.State
 	head                    events.Head
@@ -112,7 +113,12 @@ var sites atomic.Int64
 // newProject makes a broker with a project in it.
 func newProject(t testing.TB) *site {
 	t.Helper()
-	s := &site{t: t, project: fmt.Sprintf("p%d_%d", os.Getpid(), sites.Add(1)), broker: &broker{t: t, dir: t.TempDir()},
+	return newProjectWith(t, bus.Limits{})
+}
+
+func newProjectWith(t testing.TB, limits bus.Limits) *site {
+	t.Helper()
+	s := &site{t: t, limits: limits, project: fmt.Sprintf("p%d_%d", os.Getpid(), sites.Add(1)), broker: &broker{t: t, dir: t.TempDir()},
 		metrics: prometheus.NewRegistry(), log: new(lockedBuffer)}
 	s.broker.start()
 	t.Cleanup(s.broker.stop)
@@ -122,7 +128,7 @@ func newProject(t testing.TB) *site {
 	}
 	t.Cleanup(conn.Close)
 	s.conn = conn
-	if err := bus.EnsureShared(t.Context(), conn, bus.Limits{}); err != nil {
+	if err := bus.EnsureShared(t.Context(), conn, limits); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := bus.EnsureProject(t.Context(), conn, s.project, bus.Limits{}); err != nil {
@@ -184,7 +190,7 @@ func (s *site) keyFor(name string, kind flags.KeyKind, apps ...string) string {
 func (s *site) serve(db func() *warehouse.DB) *site {
 	s.t.Helper()
 	lg := slog.New(slog.NewJSONHandler(s.log, &slog.HandlerOptions{Level: slog.LevelDebug}))
-	handler, run := compose(s.t, s.conn, db, lg, s.metrics, ingest.Options{})
+	handler, run := compose(s.t, s.conn, db, lg, s.metrics, ingest.Options{Limits: s.limits})
 	s.service = run.service
 	listener := httptest.NewServer(handler)
 	s.url = listener.URL
@@ -204,6 +210,37 @@ func (s *site) serve(db func() *warehouse.DB) *site {
 		}
 	}
 	return s
+}
+
+// another serves as a further process would, with a connection and a memory of
+// its own.
+func (s *site) another(db func() *warehouse.DB) *site {
+	s.t.Helper()
+	conn, err := bus.Connect(s.t.Context(), bus.Config{InProcess: s.broker, Name: s.t.Name()})
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	s.t.Cleanup(conn.Close)
+	other := *s
+	other.conn, other.metrics = conn, prometheus.NewRegistry()
+	return other.serve(db)
+}
+
+// metric is the sum of what the service exposes under a name.
+func (s *site) metric(name string) (sum int) {
+	s.t.Helper()
+	families, err := s.metrics.Gather()
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	for _, family := range families {
+		for _, m := range family.GetMetric() {
+			if family.GetName() == name {
+				sum += int(m.GetCounter().GetValue() + m.GetGauge().GetValue())
+			}
+		}
+	}
+	return sum
 }
 
 type running struct {
