@@ -51,6 +51,14 @@ func (b *Block) Keep(r Retention) { b.retention = r }
 // at first, and never others.
 func (b *Block) Forget(e Erasures) { b.erasures = e }
 
+// Skip says which facts are stored already: they are left out of what is added
+// from now on.
+func (b *Block) Skip(s Stored) {
+	for i, t := range b.tables() {
+		t.stored = s[i]
+	}
+}
+
 // Add appends the facts of a message of the facts stream. It fails as
 // [events.DecodeBatch] does, and then has added nothing.
 func (b *Block) Add(message []byte) error {
@@ -75,6 +83,9 @@ type DeadLetter struct {
 // AddDead appends a dead letter that no message holds.
 func (b *Block) AddDead(d DeadLetter) {
 	c := &b.dead
+	if c.has(&d.ID) {
+		return
+	}
 	c.rows++
 	c.project.string(d.Project)
 	c.reason.string(d.Reason)
@@ -138,6 +149,14 @@ type table struct {
 	input   proto.Input
 	rows    int
 	kept    int // rows at begin
+
+	received, id *fixedColumn // two of the columns, which every table has
+	stored       ids          // of facts that are left out
+}
+
+func (t *table) has(id *events.FactID) bool {
+	_, ok := t.stored[*id]
+	return ok
 }
 
 func add[C column](t *table, name string, c C) C {
@@ -198,6 +217,7 @@ func newExposureColumns() (c exposureColumns) {
 		sdkType: t.words("sdk_type"), sdkVersion: t.words("sdk_version"), reason: t.words("reason"),
 		metadata: t.maps("metadata"), days: t.days(),
 	}
+	t.received, t.id = c.received, c.id
 	c.table = t
 	return c
 }
@@ -225,6 +245,7 @@ func newEventColumns() (c eventColumns) {
 		value: add(&t, "value", newNumbers()), valueText: t.texts("value_text"), metadata: t.maps("metadata"),
 		sdkType: t.words("sdk_type"), sdkVersion: t.words("sdk_version"), days: t.days(),
 	}
+	t.received, t.id = c.received, c.id
 	c.table = t
 	return c
 }
@@ -243,6 +264,7 @@ func newDeadColumns() (c deadColumns) {
 		project: t.words("project"), reason: t.words("reason"), detail: t.texts("detail"),
 		received: t.times("received_at"), id: t.ids("event_id"), body: t.texts("body"),
 	}
+	t.received, t.id = c.received, c.id
 	c.table = t
 	return c
 }
@@ -260,6 +282,9 @@ func (b *visitor) Begin(project events.Text) {
 // Exposure implements [events.FactsVisitor].
 func (b *visitor) Exposure(e *events.ExposureRecord) {
 	c := &b.exposures
+	if c.has(&e.ID) {
+		return
+	}
 	key := b.unitKey(e.UnitType, e.UnitID)
 	if b.isErased(key, e.Received) {
 		b.left++
@@ -293,6 +318,9 @@ func (b *visitor) Exposure(e *events.ExposureRecord) {
 // Event implements [events.FactsVisitor].
 func (b *visitor) Event(e *events.EventRecord) {
 	c := &b.events
+	if c.has(&e.ID) {
+		return
+	}
 	key := b.unitKey(e.UnitType, e.UnitID)
 	if b.isErased(key, e.Received) || b.anyErased(e.UnitIDs, e.Received) {
 		b.left++
@@ -320,6 +348,9 @@ func (b *visitor) Event(e *events.EventRecord) {
 // Dead implements [events.FactsVisitor].
 func (b *visitor) Dead(d *events.DeadRecord) {
 	c := &b.dead
+	if c.has(&d.ID) {
+		return
+	}
 	c.rows++
 	c.project.text(b.project)
 	c.reason.text(d.Reason)

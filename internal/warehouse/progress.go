@@ -37,3 +37,26 @@ func (db *DB) ReadProgress(ctx context.Context, stream string, partition uint32)
 	}
 	return p, nil
 }
+
+// ReadPositions returns the last sequence that was loaded of each partition of a
+// stream, which has none where nothing was ever loaded.
+func (db *DB) ReadPositions(ctx context.Context, stream string) (map[int]uint64, error) {
+	rows, err := db.conn.Query(ctx, "SELECT partition, max(sequence) FROM load_progress WHERE stream = ? GROUP BY partition", stream)
+	if err != nil {
+		return nil, fmt.Errorf("reading the positions of stream %s: %w", stream, err)
+	}
+	defer rows.Close()
+	positions := make(map[int]uint64)
+	for rows.Next() {
+		var partition uint32
+		var sequence uint64
+		if err := rows.Scan(&partition, &sequence); err != nil {
+			return nil, fmt.Errorf("reading the positions of stream %s: %w", stream, err)
+		}
+		positions[int(partition)] = sequence
+	}
+	if err := rows.Err(); err != nil {
+		return nil, fmt.Errorf("reading the positions of stream %s: %w", stream, err)
+	}
+	return positions, nil
+}

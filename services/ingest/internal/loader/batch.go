@@ -38,6 +38,15 @@ func (b *batch) reset() {
 	*b = batch{rows: b.rows}
 }
 
+// refill makes b the batch of a plan.
+func (b *batch) refill(plan facts.Plan, messages []facts.Message) {
+	b.reset()
+	b.plan = plan
+	for i := range messages {
+		b.add(&messages[i])
+	}
+}
+
 // add appends the facts of a message.
 func (b *batch) add(m *facts.Message) {
 	if b.messages == 0 {

@@ -90,27 +90,25 @@ func (g *gatherer) some(ctx context.Context, b *batch) error {
 const patience = 30 * time.Second
 
 // exactly gathers the messages of a plan.
-func (g *gatherer) exactly(ctx context.Context, plan facts.Plan, b *batch) error {
-	b.reset()
-	b.plan = plan
+func (g *gatherer) exactly(ctx context.Context, plan facts.Plan) (messages []facts.Message, err error) {
 	timer := time.NewTimer(patience)
 	defer timer.Stop()
 	for {
 		m, err := g.next(ctx, timer.C)
 		switch {
 		case err != nil:
-			return err
+			return nil, err
 		case m == nil:
-			return fmt.Errorf("messages %d to %d of plan %d did not come", plan.First, plan.Last, plan.Number)
+			return nil, fmt.Errorf("messages %d to %d of plan %d did not come", plan.First, plan.Last, plan.Number)
 		case m.Seq > plan.Last: // its last ones are past their age: what is left is the batch
 			g.held = m
-			return nil
+			return messages, nil
 		case m.Seq < plan.First:
 			continue
 		}
-		b.add(m)
+		messages = append(messages, *m)
 		if m.Seq == plan.Last {
-			return nil
+			return messages, nil
 		}
 	}
 }

@@ -7,8 +7,9 @@
 // Nothing else is remembered. The position is where the rows are, so a warehouse
 // that lost its last hours is filled again from there, in the very same batches,
 // as long as the stream keeps them. A batch that may have been inserted already
-// is inserted again: the engine knows its token and drops the repetition. So
-// there is no moment at which a kill -9, of any process, loses or doubles rows,
+// is inserted again: the engine knows its token and drops the repetition, and
+// where a power cut took the token, the rows themselves are asked for. So there
+// is no moment at which a kill -9, of any process, loses or doubles rows,
 // and two loaders of one partition, which [facts.Share] keeps apart, would do no
 // harm but to each other's patience.
 package loader
@@ -184,17 +185,33 @@ func (l *Loader) round(ctx context.Context) error {
 		if plan.Last < first {
 			continue // its facts are past their age
 		}
-		b := l.spare[0]
-		policy.of(b)
-		if err := g.exactly(ctx, plan, b); err != nil {
-			return err
-		}
-		if err := l.load(ctx, db, b); err != nil {
+		policy.of(l.spare[0])
+		if err := l.again(ctx, db, g, plan, l.spare[0]); err != nil {
 			return err
 		}
 	}
 	l.failing.Store(nil)
 	return l.stream(ctx, db, g, plans, end)
+}
+
+// again loads, in b, a batch that was planned before: it may be stored, in part or
+// whole, and its token forgotten.
+func (l *Loader) again(ctx context.Context, db *warehouse.DB, g *gatherer, plan facts.Plan, b *batch) error {
+	messages, err := g.exactly(ctx, plan)
+	if err != nil {
+		return err
+	}
+	b.refill(plan, messages)
+	stored, err := db.FindStored(ctx, b.rows)
+	if err != nil {
+		return err
+	}
+	if stored.Any() {
+		b.rows.Skip(stored)
+		b.refill(plan, messages)
+		b.rows.Skip(warehouse.Stored{})
+	}
+	return l.load(ctx, db, b)
 }
 
 // A policy is what projects want of facts that are stored: for how long they are

@@ -13,6 +13,7 @@ import (
 	"net"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
@@ -540,6 +541,56 @@ func TestALostPositionLoadsTheSameBatchesAgain(t *testing.T) {
 	if p, err := db.ReadProgress(ctx, r.StreamID(), 0); err != nil || p.Plan != 0 {
 		t.Fatalf("ReadProgress() = %+v, %v; want nothing", p, err)
 	}
+	s.run(always(db), Options{})
+	s.publish(5)
+	s.settle(db)
+}
+
+// A power cut takes the tokens of the newest blocks, which the engine writes and
+// does not sync, and leaves the rows. What was on its way then is stored once.
+func TestRowsWhoseTokensAreLostAreNotStoredTwice(t *testing.T) {
+	warehousetest.Need(t)
+	dir, ctx := t.TempDir(), t.Context()
+	start := func() (*embed.Engine, *warehouse.DB) {
+		t.Helper()
+		e, err := embed.Start(ctx, embed.Options{Dir: dir})
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { e.Stop(context.Background()) })
+		return e, open(t, e.Config())
+	}
+	e, db := start()
+	s := newSite(t)
+	_, stop := s.run(always(db), Options{Linger: 2 * time.Millisecond})
+	for range 5 {
+		s.publish(5)
+	}
+	s.settle(db)
+	s.positioned(db)
+	stop()
+
+	for _, statement := range []string{
+		"TRUNCATE TABLE load_progress",                                   // nothing is known to be loaded,
+		"DELETE FROM events WHERE cityHash64(event_id) % 2 = 0",          // and some of it is not,
+		"DELETE FROM first_exposures WHERE cityHash64(unit_key) % 2 = 0", // in what views feed, too
+	} {
+		if err := db.Conn().Exec(ctx, statement); err != nil {
+			t.Fatal(err)
+		}
+	}
+	_ = db.Close()
+	e.Stop(ctx)
+	logs, err := filepath.Glob(filepath.Join(dir, "data", "store", "*", "*", "deduplication_logs"))
+	if err != nil || len(logs) == 0 {
+		t.Fatalf("the engine keeps no tokens in %s (%v)", dir, err)
+	}
+	for _, log := range logs {
+		if err := os.RemoveAll(log); err != nil {
+			t.Fatal(err)
+		}
+	}
+	_, db = start()
 	s.run(always(db), Options{})
 	s.publish(5)
 	s.settle(db)
