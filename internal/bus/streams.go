@@ -24,6 +24,7 @@ type Limits struct {
 	FlagsBytes     int64 // per project; default 256 MiB, some hundred thousand changes
 	FactsBytes     int64 // default 2 GiB
 	DeadFactsBytes int64 // default 256 MiB
+	PlansBytes     int64 // default 64 MiB, half a million plans: two a second for three days
 	// FactsWindow is for how long a fact that is sent again is recognised by those
 	// that accept facts, and a message by the server: default 10 minutes.
 	FactsWindow time.Duration
@@ -35,13 +36,13 @@ func (l Limits) withDefaults() Limits {
 		FlagsBytes:     cmp.Or(l.FlagsBytes, 256<<20),
 		FactsBytes:     cmp.Or(l.FactsBytes, 2<<30),
 		DeadFactsBytes: cmp.Or(l.DeadFactsBytes, 256<<20),
+		PlansBytes:     cmp.Or(l.PlansBytes, 64<<20),
 		FactsWindow:    cmp.Or(l.FactsWindow, factsDedupe),
 	}
 }
 
 const (
 	headsBytes   = 16 << 20
-	plansBytes   = 64 << 20 // half a million plans, two a second for three days
 	loadersBytes = 1 << 20
 	keysBytes    = 16 << 20
 
@@ -105,7 +106,7 @@ func DeadFactsConfig(l Limits) jetstream.StreamConfig {
 // lost its last days is filled again in the very same batches.
 func PlansConfig(l Limits) jetstream.StreamConfig {
 	l = l.withDefaults()
-	c := base(PlansStream, "facts_plans.>", plansBytes, l.Replicas)
+	c := base(PlansStream, "facts_plans.>", l.PlansBytes, l.Replicas)
 	c.Description = "which facts were loaded together"
 	c.Duplicates = flagsDedupe
 	c.MaxAge = factsAge + time.Hour // never before the facts themselves

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io/fs"
 	"log/slog"
+	"maps"
 	"math"
 	"regexp"
 	"strings"
@@ -173,6 +174,10 @@ func TestProgressOnlyAdvances(t *testing.T) {
 	}
 	if got, err := db.ReadProgress(t.Context(), stream, 3); err != nil || got != newest {
 		t.Errorf("ReadProgress = %+v, %v; want %+v", got, err, newest)
+	}
+	want := map[int]uint64{3: 900, 4: 9999}
+	if got, err := db.ReadPositions(t.Context(), stream); err != nil || !maps.Equal(got, want) {
+		t.Errorf("ReadPositions = %v, %v; want %v", got, err, want)
 	}
 }
 

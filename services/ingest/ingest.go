@@ -14,6 +14,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net/http"
+	"sync"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -54,6 +55,9 @@ type Options struct {
 	Partitions int
 	// LoadLinger is how long a batch for ClickHouse gathers: 250 ms.
 	LoadLinger time.Duration
+	// Replay is for how long facts stay in their stream after they were loaded,
+	// however full it is: 15 minutes. Negative: none leaves before its age.
+	Replay time.Duration
 	// AcceptOnly leaves loading to other processes.
 	AcceptOnly bool
 }
@@ -67,6 +71,7 @@ type Service struct {
 	health    *bus.Health
 	share     *facts.Share
 	loaders   []*loader.Loader
+	room      *facts.Room // nil: facts stay for their age
 	statsig   *statsig.API
 	native    *native.API
 }
@@ -109,7 +114,20 @@ func New(d Deps, o Options) (*Service, error) {
 			Partition: partition, Linger: o.LoadLinger, Logger: d.Logger, Registerer: d.Registerer,
 		}))
 	}
+	if o.Replay >= 0 {
+		s.room = facts.NewRoom(d.Bus, positions(d.Warehouse), facts.RoomOptions{Replay: o.Replay, Logger: d.Logger, Registerer: d.Registerer})
+	}
 	return s, nil
+}
+
+// positions asks the warehouse, if there is one, how far loading is.
+func positions(db func() *warehouse.DB) func(context.Context, string) (map[int]uint64, error) {
+	return func(ctx context.Context, stream string) (map[int]uint64, error) {
+		if db := db(); db != nil {
+			return db.ReadPositions(ctx, stream)
+		}
+		return nil, errors.New("there is no warehouse yet")
+	}
 }
 
 // Register puts the service's endpoints on mux.
@@ -124,7 +142,8 @@ func (s *Service) Register(mux *http.ServeMux) {
 //
 //	Run ─┬─ publisher: flushes what requests bring
 //	     ├─ health: shows that the stream stores
-//	     └─ share ── loader, one for each partition that is this process's
+//	     └─ share ─┬─ loader, one for each partition that is this process's
+//	               └─ room, with the first partition: lets go of what was loaded
 func (s *Service) Run(ctx context.Context) error {
 	if err := s.streams(ctx); err != nil {
 		return err
@@ -134,10 +153,21 @@ func (s *Service) Run(ctx context.Context) error {
 	g.Go(func() error { return s.health.Run(ctx) })
 	if s.share != nil {
 		g.Go(func() error {
-			return s.share.Run(ctx, func(ctx context.Context, partition int) { s.loaders[partition].Run(ctx) })
+			return s.share.Run(ctx, s.load)
 		})
 	}
 	return g.Wait()
+}
+
+// load works on a partition while it is this process's. Who has the first one
+// keeps room for all of them.
+func (s *Service) load(ctx context.Context, partition int) {
+	var work sync.WaitGroup
+	defer work.Wait()
+	if partition == 0 && s.room != nil {
+		work.Go(func() { s.room.Run(ctx) })
+	}
+	s.loaders[partition].Run(ctx)
 }
 
 // streams makes the streams that facts travel on, as soon as the bus is there.

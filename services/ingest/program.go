@@ -1,6 +1,7 @@
 package ingest
 
 import (
+	"cmp"
 	"context"
 	"log/slog"
 	"net/http"
@@ -30,6 +31,7 @@ type Settings struct {
 
 	Partitions int           `help:"Over how many partitions facts spread, at most 16. Raise it, never lower it." default:"1"`
 	LoadLinger time.Duration `help:"How long a batch for ClickHouse gathers." default:"250ms"`
+	Replay     time.Duration `help:"When the stream of facts is four fifths full, let go of the oldest, but of none that was loaded less than this ago; 0 keeps all for 72 h, and refuses new ones when there is no room." default:"15m"`
 	AcceptOnly bool          `help:"Accept facts, and leave loading to other processes."`
 	Replicas   int           `help:"Copies of each new stream: 1, or 3 on a cluster." default:"1"`
 }
@@ -52,7 +54,10 @@ func Main(ctx context.Context, cfg *Settings) error {
 	keeper := warehouse.NewKeeper(lg)
 	service, err := New(
 		Deps{Bus: conn, Followers: followers, Warehouse: keeper.DB, Logger: lg, Registerer: reg},
-		Options{Limits: bus.Limits{Replicas: cfg.Replicas}, Partitions: cfg.Partitions, LoadLinger: cfg.LoadLinger, AcceptOnly: cfg.AcceptOnly},
+		Options{
+			Limits: bus.Limits{Replicas: cfg.Replicas}, Partitions: cfg.Partitions, LoadLinger: cfg.LoadLinger,
+			Replay: cmp.Or(cfg.Replay, -1), AcceptOnly: cfg.AcceptOnly,
+		},
 	)
 	if err != nil {
 		return err

@@ -91,13 +91,16 @@ func (r *Reader) Oldest(ctx context.Context, after uint64) (b Backlog, err error
 	return b, nil
 }
 
-func (r *Reader) subjects() string { return fmt.Sprintf("facts.*.*.%d", r.partition) }
+func (r *Reader) subjects() string { return subjects(r.partition) }
+
+func subjects(partition int) string { return fmt.Sprintf("facts.*.*.%d", partition) }
 
 // Follow yields the partition's messages after a sequence, in order and without
 // holes, and waits for more until ctx is done. It ends after the first error.
 //
 // The sequence is the reader's own to keep: nothing is acknowledged, because
-// the stream keeps its messages for its age, loaded or not.
+// the stream keeps its messages, loaded or not, for their age or as long as
+// [Room] finds room for them.
 func (r *Reader) Follow(ctx context.Context, after uint64) iter.Seq2[Message, error] {
 	return func(yield func(Message, error) bool) {
 		fail := func(err error) {
