@@ -2,6 +2,8 @@ package statsig
 
 import (
 	"encoding/json"
+	"strconv"
+	"unicode/utf8"
 
 	"github.com/sluice-flags/sluice/pkg/eval"
 )
@@ -28,6 +30,31 @@ type GateAnswer struct {
 // NewGateAnswer returns the answer for a decision on a gate.
 func NewGateAnswer(r eval.Result) GateAnswer {
 	return GateAnswer{Name: r.Name, Value: r.Pass, RuleID: orNull(r.RuleID), GroupName: orNull(r.GroupName)}
+}
+
+// AppendJSON appends the answer as encoding/json writes it. One gate is what is
+// asked most often.
+func (a GateAnswer) AppendJSON(dst []byte) []byte {
+	dst = appendText(append(dst, `{"name":`...), &a.Name)
+	dst = strconv.AppendBool(append(dst, `,"value":`...), a.Value)
+	dst = appendText(append(dst, `,"rule_id":`...), a.RuleID)
+	dst = appendText(append(dst, `,"group_name":`...), a.GroupName)
+	return append(dst, '}')
+}
+
+// appendText appends a text, or null where there is none.
+func appendText(dst []byte, s *string) []byte {
+	if s == nil {
+		return append(dst, "null"...)
+	}
+	for i := range len(*s) {
+		switch c := (*s)[i]; {
+		case c < ' ', c >= utf8.RuneSelf-1, c == '"', c == '\\', c == '<', c == '>', c == '&':
+			text, _ := json.Marshal(*s) // a text always has a form
+			return append(dst, text...)
+		}
+	}
+	return append(append(append(dst, '"'), *s...), '"')
 }
 
 // A ConfigAnswer is the answer of get_config.

@@ -268,11 +268,20 @@ func attribute(u *eval.User, name string) string {
 
 // environment is where the decision counts.
 func environment(d Decision) string {
+	tier := d.User.StatsigEnvironment["tier"]
 	var of []string
-	if d.Key != nil {
+	switch {
+	case d.Key == nil:
+	case tier == "" && len(d.Key.Environments) == 0:
+		// The usual case needs no list of all environments.
+		if e, ok := d.State.Find(flags.KindEnvironment, flags.Production); ok && e.Name == flags.Production {
+			return flags.Production
+		}
+		fallthrough
+	default:
 		of = d.State.EnvironmentsOf(d.Key)
 	}
-	return flags.EnvironmentOf(of, d.User.StatsigEnvironment["tier"])
+	return flags.EnvironmentOf(of, tier)
 }
 
 // identify derives the fact's id: equal for one unit, entity, rule and hour,

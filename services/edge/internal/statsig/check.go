@@ -63,7 +63,9 @@ func (a *API) checkGate(w http.ResponseWriter, r *http.Request) error {
 		if err := access.Name("/gateName", c.GateName); err != nil {
 			return err
 		}
-		return web.Respond(w, http.StatusOK, answer(c.GateName))
+		var room [256]byte
+		web.Send(w, http.StatusOK, answer(c.GateName).AppendJSON(room[:0]))
+		return nil
 	case len(c.GateNames) > 0:
 		answers := make(map[string]protocol.GateAnswer, len(c.GateNames))
 		for _, name := range c.GateNames {
