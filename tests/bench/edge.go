@@ -4,9 +4,12 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"io"
 	"net/http"
+	"os"
 	"time"
 
+	"github.com/sluice-flags/sluice/internal/web"
 	"github.com/sluice-flags/sluice/pkg/eval"
 )
 
@@ -175,8 +178,8 @@ func (e *edgeBench) bare(ctx context.Context) (func(time.Duration) time.Duration
 	}, nil
 }
 
-// checks compares check_gate with a handler that does nothing, both behind a
-// server of the standard library, asked by the same clients.
+// checks compares check_gate with a handler that does nothing, behind the same
+// server with the same deadlines, asked by the same clients.
 func (e *edgeBench) checks(ctx context.Context) (table, error) {
 	ask := func(key, gate string) func(int) []byte {
 		return func(i int) []byte {
@@ -323,7 +326,17 @@ func sleep(ctx context.Context, d time.Duration) error {
 	}
 }
 
-// runFloorHTTP is a server whose handler does nothing.
+// runFloorHTTP is the edge's own server around a handler that does nothing.
 func runFloorHTTP() error {
-	return serveFloor(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {}), "-")
+	s := &web.Server{Addr: "127.0.0.1:0", Handler: http.HandlerFunc(func(http.ResponseWriter, *http.Request) {})}
+	if err := s.Listen(); err != nil {
+		return err
+	}
+	fmt.Println(s.Address(), "-")
+	ctx, stop := context.WithCancel(context.Background())
+	go func() { // ends when the parent closes it, or is gone
+		_, _ = io.Copy(io.Discard, os.Stdin)
+		stop()
+	}()
+	return s.Run(ctx)
 }
