@@ -101,7 +101,7 @@ func (p *platform) listen() (err error) {
 	if p.streams, err = p.settings.GRPC.Open(); err != nil {
 		return err
 	}
-	p.front = &web.Server{Addr: p.settings.Listen, Handler: web.Middleware(p.logger, p.settings.Proxies.Handler(p.mux)), Drain: p.settings.Drain / 2, Logger: p.logger}
+	p.front = &web.Server{Addr: p.settings.Listen, Drain: p.settings.Drain / 2, Logger: p.logger}
 	p.ops = &web.Server{Addr: p.settings.Ops, Handler: telemetry.Ops(p.registry, p.ready, p.degraded), Logger: p.logger}
 	return web.Listen(p.front, p.ops)
 }
@@ -158,6 +158,7 @@ func (p *platform) assemble() (err error) {
 	}
 	p.control.Register(p.mux)
 	p.edge.Register(p.mux)
+	p.front.Handler = web.Middleware(p.logger, p.settings.Proxies.Handler(p.edge.Literally(p.mux)))
 	p.front.OnShutdown = p.edge.Goodbye
 	p.ingest.Register(p.mux)
 	p.mux.Handle("/", web.Unmatched(p.mux))

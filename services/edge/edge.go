@@ -144,6 +144,10 @@ func (s *Service) Register(mux *http.ServeMux) {
 	}
 }
 
+// Literally stands before the router that Register was given: routers lead from
+// unclean paths to clean ones, and the path of a flag is its name.
+func (s *Service) Literally(router http.Handler) http.Handler { return s.ofrep.Literally(router) }
+
 // Goodbye tells live clients when to come back. Call it when the listener begins
 // to drain (OnShutdown of the web server): a listener waits for requests to
 // end, and event streams end with this. Run does it at the latest.

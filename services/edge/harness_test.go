@@ -132,7 +132,7 @@ func startEdge(t *testing.T, n *nats, snapshots string) *running {
 	mux := http.NewServeMux()
 	service.Register(mux)
 	mux.Handle("/", web.Unmatched(mux))
-	e.server = httptest.NewServer(web.Middleware(nil, mux))
+	e.server = httptest.NewServer(web.Middleware(nil, service.Literally(mux)))
 
 	ctx, cancel := context.WithCancel(context.WithoutCancel(t.Context()))
 	following, unfollow := context.WithCancel(context.WithoutCancel(t.Context()))

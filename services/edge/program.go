@@ -79,7 +79,7 @@ func Main(ctx context.Context, cfg *Settings) error {
 	service.Register(mux)
 	mux.Handle("/", web.Unmatched(mux))
 	front := &web.Server{
-		Addr: cfg.Listen, Handler: web.Middleware(lg, cfg.Proxies.Handler(mux)), Drain: cfg.Drain / 2, OnShutdown: service.Goodbye, Logger: lg,
+		Addr: cfg.Listen, Handler: web.Middleware(lg, cfg.Proxies.Handler(service.Literally(mux))), Drain: cfg.Drain / 2, OnShutdown: service.Goodbye, Logger: lg,
 	}
 	ops := &web.Server{Addr: cfg.Ops, Handler: telemetry.Ops(reg, service.Ready), Logger: lg}
 	if err := web.Listen(front, ops); err != nil {

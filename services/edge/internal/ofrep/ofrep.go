@@ -24,6 +24,7 @@ import (
 	"math"
 	"math/rand/v2"
 	"net/http"
+	"path"
 	"runtime"
 	"slices"
 	"strconv"
@@ -101,9 +102,39 @@ func (a *API) Register(mux *http.ServeMux) {
 	mux.Handle("POST "+protocol.PathFlags, pages.Allow(a.handle(a.bulk, "")))
 	mux.Handle("POST "+protocol.PathFlags+"/{key...}", pages.Allow(a.handle(a.single, "key")))
 	mux.Handle("GET "+protocol.PathStream, pages.Allow(http.HandlerFunc(a.streams.serve)))
-	for _, path := range []string{protocol.PathFlags, protocol.PathFlags + "/{key...}", protocol.PathStream} {
-		mux.Handle("OPTIONS "+path, pages.Preflight("POST, GET"))
+	for _, at := range []string{protocol.PathFlags, protocol.PathFlags + "/{key...}", protocol.PathStream} {
+		mux.Handle("OPTIONS "+at, pages.Preflight("POST, GET"))
 	}
+}
+
+// Literally stands before a router that leads callers from a path with empty or
+// dotted steps to the one without: for a flag that would be another flag, and an
+// answer that no client reads. Here what is asked for is what stands in the path,
+// and there is no such flag.
+func (a *API) Literally(next http.Handler) http.Handler {
+	single := pages.Allow(a.handle(a.single, "key"))
+	nowhere := web.Handle(func(http.ResponseWriter, *http.Request) error {
+		return web.Errorf(web.CodeNotFound, "nothing is served at this path: take out its empty or dotted steps")
+	})
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if !strings.Contains(r.URL.Path, "//") && !strings.Contains(r.URL.Path, "/.") {
+			next.ServeHTTP(w, r)
+			return
+		}
+		stands := r.URL.EscapedPath()
+		clean := path.Clean("/" + stands)
+		if clean == strings.TrimSuffix(stands, "/") || !strings.HasPrefix(clean, "/ofrep/") {
+			next.ServeHTTP(w, r)
+			return
+		}
+		key, named := strings.CutPrefix(r.URL.Path, protocol.PathFlags+"/")
+		if !named || r.Method != http.MethodPost {
+			nowhere.ServeHTTP(w, r)
+			return
+		}
+		r.SetPathValue("key", key)
+		single.ServeHTTP(w, r)
+	})
 }
 
 // Goodbye ends event streams, spread over a short time.

@@ -204,6 +204,40 @@ func TestWhatWasRemovedFromTheProtocolIsNotThere(t *testing.T) {
 	}
 }
 
+func TestAPathIsTakenAsItStands(t *testing.T) {
+	w := newWorld(t)
+	w.Put(t, w.Gate("checkout", edgetest.Everyone()))
+	key := w.Key(t, flags.KeyServer)
+	for _, c := range []struct {
+		path string
+		want int
+		key  string // of the failure
+	}{
+		{"/ofrep/v1/evaluate/flags/checkout", 200, "checkout"},
+		{"/ofrep/v1/evaluate/flags//checkout", 404, "/checkout"},
+		{"/ofrep/v1/evaluate/flags/checkout//", 404, "checkout//"},
+		{"/ofrep/v1/evaluate/flags/a//b", 404, "a//b"},
+		{"/ofrep/v1/evaluate/flags/a%2F%2Fb", 404, "a//b"},
+		{"/ofrep/v1/evaluate/flags/./checkout", 404, "./checkout"},
+		{"/ofrep/v1/evaluate/flags/../flags/checkout", 404, "../flags/checkout"},
+		{"/ofrep/v1/evaluate/flags/.checkout", 404, ".checkout"},
+		{"/ofrep//v1/evaluate/flags", 404, ""},
+		{"//ofrep/v1/evaluate/flags/checkout", 404, ""},
+	} {
+		res := w.ask("POST", c.path, key, contextOf(`"targetingKey":"u1"`))
+		body := decode[map[string]any](t, res)
+		if got, _ := body["key"].(string); res.Code != c.want || got != c.key {
+			t.Errorf("POST %s = %d %s; want %d for the key %q", c.path, res.Code, res.Body, c.want, c.key)
+		}
+		if code, _ := body["errorCode"].(string); c.want == 404 && c.key != "" && code != "FLAG_NOT_FOUND" {
+			t.Errorf("POST %s has the error code %q; want FLAG_NOT_FOUND", c.path, code)
+		}
+	}
+	if res := w.ask("POST", "/ofrep/v1/evaluate/flags//checkout", "", "{}"); res.Code != 401 {
+		t.Errorf("without a key = %d; want 401", res.Code)
+	}
+}
+
 func TestAnEqualAnswerIsNotSentAgain(t *testing.T) {
 	w := newWorld(t)
 	w.Put(t, w.Gate("checkout", edgetest.Everyone()))

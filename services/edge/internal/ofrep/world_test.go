@@ -83,7 +83,7 @@ func (w *world) ask(method, path, key, body string, header ...string) *httptest.
 		r.Header.Set(header[i], header[i+1])
 	}
 	out := httptest.NewRecorder()
-	w.mux.ServeHTTP(out, r)
+	w.api.Literally(w.mux).ServeHTTP(out, r)
 	return out
 }
 
