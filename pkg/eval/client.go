@@ -132,7 +132,8 @@ func (b *builder) setApps(a AppIDs) {
 }
 
 func (r *Ruleset) client(u *User, o *ClientOptions) client {
-	c := client{evaluation: r.evaluation(u), mode: min(o.Hash, hashModes-1), app: o.TargetApp}
+	c := client{mode: min(o.Hash, hashModes-1), app: o.TargetApp}
+	c.begin(r, u)
 	if o.ClientKey != "" && (r.allow != nil || o.TargetApp == "") {
 		hashed := HashName(HashDJB2, o.ClientKey)
 		c.allow = r.allow[hashed]
@@ -224,7 +225,7 @@ func (c *client) appendEntry(dst []byte, s *spec) []byte {
 	if c.exposures.n > 0 {
 		c.exposures = exposures{}
 	}
-	c.depth, c.visits = 0, 0
+	c.depth, c.visits = 1, 1
 	o := c.decide(s)
 	switch s.ref.Section {
 	case Gates:

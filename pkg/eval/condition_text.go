@@ -8,42 +8,42 @@ import (
 	"unicode/utf8"
 )
 
-// textOp relates a value to one element of a target list.
-type textOp uint8
+// A relation is how a value relates to an element of a target list.
+type relation uint8
 
 const (
-	equals textOp = iota
+	equals relation = iota
 	startsWith
 	endsWith
 	contains
 )
 
-// linearElements is how many elements are compared one by one; more go into a set.
-const linearElements = 8
-
 // textList passes values that relate to some element of the target, or with
 // negate to none. An absent value relates to nothing.
 type textList struct {
-	op       textOp
+	relation relation
 	fold     bool // ignore case; the elements are lower-cased
 	negate   bool
 	elements []string
+	longest  int                 // of the elements, in bytes
 	set      map[string]struct{} // of equals, when there are many
 }
 
-func textIn(op textOp, fold, negate bool) operator {
+// textIn makes operators that ask whether text relates to some of a list.
+func textIn(relation relation, fold, negate bool) operator {
 	return func(target any) (test, error) {
 		elements, ok := texts(target)
 		if !ok {
 			return constant(negate), nil
 		}
-		t := &textList{op: op, fold: fold, negate: negate, elements: elements}
-		if fold {
-			for i, e := range elements {
+		t := &textList{relation: relation, fold: fold, negate: negate, elements: elements}
+		for i, e := range elements {
+			if fold {
 				elements[i] = toLower(e)
 			}
+			t.longest = max(t.longest, len(elements[i]))
 		}
-		if op == equals && len(elements) > linearElements {
+		if relation == equals && len(elements) > linearElements {
 			t.set = make(map[string]struct{}, len(elements))
 			for _, e := range elements {
 				t.set[e] = struct{}{}
@@ -52,6 +52,9 @@ func textIn(op textOp, fold, negate bool) operator {
 		return t, nil
 	}
 }
+
+// linearElements is how many elements are compared one by one; more go into a set.
+const linearElements = 8
 
 // texts returns the elements of a target list as text, without null.
 func texts(target any) ([]string, bool) {
@@ -74,6 +77,11 @@ func (t *textList) match(v value) bool {
 	if v.kind == text {
 		return t.relates(v.text) != t.negate
 	}
+	return t.matchScalar(v)
+}
+
+// matchScalar is match of what is no text yet.
+func (t *textList) matchScalar(v value) bool {
 	var buf numberText
 	_, b, ok := v.asText(buf[:0])
 	return (ok && t.relates(string(b))) != t.negate
@@ -82,69 +90,61 @@ func (t *textList) match(v value) bool {
 func (t *textList) matchList(list items) bool { return t.relates(joined(list)) != t.negate }
 
 // relates tries the text as it is, folding ASCII on the way, and lower-cases a
-// copy only if that fails and there are other letters.
+// copy only if that fails and there are other letters where an element could be.
 func (t *textList) relates(s string) bool {
-	switch t.op {
-	case equals:
-		if t.set != nil {
-			return t.contains(s)
+	switch {
+	case t.relation == endsWith:
+		return t.ends(s)
+	case t.relation == startsWith:
+		return t.starts(s)
+	case t.relation == contains:
+		return t.contained(s)
+	case t.set != nil:
+		return t.inSet(s)
+	}
+	return t.equals(s)
+}
+
+func (t *textList) equals(s string) bool {
+	for _, e := range t.elements {
+		if len(s) == len(e) && t.same(s, e) {
+			return true
 		}
-		for _, e := range t.elements {
-			if len(s) == len(e) && t.same(s, e) {
+	}
+	return t.odd(s) && t.relatesLowered(s)
+}
+
+func (t *textList) starts(s string) bool {
+	for _, e := range t.elements {
+		if len(s) >= len(e) && t.same(s[:len(e)], e) {
+			return true
+		}
+	}
+	return t.odd(s[:min(len(s), t.longest)]) && t.relatesLowered(s)
+}
+
+func (t *textList) ends(s string) bool {
+	for _, e := range t.elements {
+		if len(s) >= len(e) && t.same(s[len(s)-len(e):], e) {
+			return true
+		}
+	}
+	return t.odd(s[max(0, len(s)-t.longest):]) && t.relatesLowered(s)
+}
+
+func (t *textList) contained(s string) bool {
+	for _, e := range t.elements {
+		for i := 0; i+len(e) <= len(s); i++ {
+			if t.same(s[i:i+len(e)], e) {
 				return true
 			}
 		}
-	case startsWith:
-		for _, e := range t.elements {
-			if len(s) >= len(e) && t.same(s[:len(e)], e) {
-				return true
-			}
-		}
-	case endsWith:
-		for _, e := range t.elements {
-			if len(s) >= len(e) && t.same(s[len(s)-len(e):], e) {
-				return true
-			}
-		}
-	case contains:
-		for _, e := range t.elements {
-			for i := 0; i+len(e) <= len(s); i++ {
-				if t.same(s[i:i+len(e)], e) {
-					return true
-				}
-			}
-		}
 	}
-	if t.fold && !isASCII(s) {
-		lowered := textList{op: t.op, elements: t.elements}
-		return lowered.relates(toLower(s))
-	}
-	return false
+	return t.odd(s) && t.relatesLowered(s)
 }
 
-// same compares texts of equal length, e being lower-cased if case is ignored.
-// Most pairs differ in their first letter, whatever its case.
-func (t *textList) same(s, e string) bool {
-	if e == "" {
-		return true
-	}
-	if s[0]|0x20 != e[0]|0x20 {
-		return false
-	}
-	return s == e || t.fold && sameFolded(s, e)
-}
-
-func sameFolded(s, lowered string) bool {
-	for i := range len(lowered) {
-		if c := s[i]; c != lowered[i] && (c < 'A' || c > 'Z' || c|0x20 != lowered[i]) {
-			return false
-		}
-	}
-	return true
-}
-
-// contains looks s up in the set of a long list.
-func (t *textList) contains(s string) bool {
+// inSet is equals for long lists.
+func (t *textList) inSet(s string) bool {
 	if _, ok := t.set[s]; ok || !t.fold {
 		return ok
 	}
@@ -163,18 +163,42 @@ func (t *textList) contains(s string) bool {
 	return ok
 }
 
-func isASCII(s string) bool {
-	for ; len(s) >= 8; s = s[8:] {
-		if s[0]|s[1]|s[2]|s[3]|s[4]|s[5]|s[6]|s[7] >= utf8.RuneSelf {
-			return false
-		}
-	}
-	for i := range len(s) {
-		if s[i] >= utf8.RuneSelf {
+// same compares texts of equal length, e being lower-cased if case is ignored.
+func (t *textList) same(s, e string) bool {
+	s = s[:len(e)]
+	for i := range len(e) {
+		if c := s[i]; c != e[i] && (!t.fold || c < 'A' || c > 'Z' || c|0x20 != e[i]) {
 			return false
 		}
 	}
 	return true
+}
+
+// odd reports whether text may relate although it does not as it is.
+func (t *textList) odd(s string) bool { return t.fold && !isASCII(s) }
+
+// relatesLowered relates the text once it is lower-cased.
+func (t *textList) relatesLowered(s string) bool {
+	lowered := textList{relation: t.relation, elements: t.elements}
+	return lowered.relates(toLower(s))
+}
+
+func isASCII(s string) bool {
+	var all uint64
+	for ; len(s) >= 8; s = s[8:] {
+		all |= word(s)
+	}
+	for i := range len(s) {
+		all |= uint64(s[i])
+	}
+	return all&0x8080808080808080 == 0
+}
+
+// word is the first eight bytes of s; one load to the processor.
+func word(s string) uint64 {
+	_ = s[7]
+	return uint64(s[0]) | uint64(s[1])<<8 | uint64(s[2])<<16 | uint64(s[3])<<24 |
+		uint64(s[4])<<32 | uint64(s[5])<<40 | uint64(s[6])<<48 | uint64(s[7])<<56
 }
 
 // toLower lower-cases by the full Unicode rules that JavaScript and Rust follow:

@@ -42,16 +42,18 @@ func (r *Ruleset) decide(res *Result, section Section, u *User, name string) {
 		r.fill(res, s, s.always)
 		return
 	}
-	e := r.evaluation(u)
-	o := e.decide(s)
+	var e evaluation
+	e.begin(r, u)
+	o := e.walk(s)
+	if e.exposures.n > 0 {
+		e.settle(s, o)
+		res.exposures = e.exposures
+	}
 	r.fill(res, s, o)
 	if o.delegated(s) {
 		d := e.delegate
 		res.ExperimentActive, res.Version = d.active, o.spec.version
 		res.AllocatedExperiment, res.ExplicitParameters = d.name, d.explicit
-	}
-	if e.exposures.n > 0 {
-		res.exposures = e.exposures
 	}
 }
 
@@ -74,7 +76,7 @@ type evaluation struct {
 
 	delegate *spec // that the spec which was asked names, if another decided
 
-	depth, visits int
+	depth, visits int32 // the spec that was asked counts
 	exposures     exposures
 
 	attribute struct { // the last one that was read
@@ -93,38 +95,48 @@ type evaluation struct {
 // nobody is whom a nil user stands for.
 var nobody User
 
-func (r *Ruleset) evaluation(u *User) evaluation {
+// begin prepares a zero evaluation.
+func (e *evaluation) begin(r *Ruleset, u *User) {
 	if u == nil {
 		u = &nobody
 	}
-	return evaluation{rules: r, user: u, app: r.apps.AppID}
+	e.rules, e.user, e.app = r, u, r.apps.AppID
+	e.depth, e.visits = 1, 1
 }
 
-// decide runs a spec from the start. What is unsupported exposes nothing.
+// decide decides a spec from the start.
 func (e *evaluation) decide(s *spec) *outcome {
-	o := e.run(s)
+	o := s.always
+	if o == nil {
+		o = e.walk(s)
+	}
+	e.settle(s, o)
+	return o
+}
+
+// settle completes the exposures of a decision. What is unsupported exposes
+// nothing.
+func (e *evaluation) settle(s *spec, o *outcome) {
 	switch {
 	case o.reason == ReasonUnsupported:
 		e.exposures = exposures{}
 	case !o.delegated(s):
 		e.exposures.undelegated = e.exposures.n
 	}
-	return o
 }
 
-// run returns the outcome of a spec for the user.
+// run returns the outcome of a spec that another one asks or delegates to.
 func (e *evaluation) run(s *spec) *outcome {
-	if e.trace != nil {
+	switch {
+	case e.trace != nil:
 		return e.trace.run(e, s)
-	}
-	if s.always != nil {
+	case s.always != nil:
 		return s.always
 	}
-	if !e.enter() {
-		e.depth--
-		return unsupportedOutcome(s.ref.Section)
+	o := unsupportedOutcome(s.ref.Section)
+	if e.enter() {
+		o = e.walk(s)
 	}
-	o := e.walk(s)
 	e.depth--
 	return o
 }

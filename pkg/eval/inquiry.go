@@ -38,7 +38,8 @@ func (r *Ruleset) MissingUnit(u *User, ref Ref, excepts func(ruleID string) bool
 	if s == nil {
 		return "", false
 	}
-	m := needs{evaluation: r.evaluation(u), excepts: excepts, asked: make(map[*spec]bool)}
+	m := needs{excepts: excepts, asked: make(map[*spec]bool)}
+	m.begin(r, u)
 	found := m.of(s)
 	if found == nil {
 		return "", false
@@ -118,7 +119,8 @@ func (m *needs) conditions(r *rule) (absent *unit, matched bool) {
 // answer asks a gate from a fresh start: what it exposes is nobody's concern
 // here.
 func (m *needs) answer(c *condition) (holds, ok bool) {
-	e := m.rules.evaluation(m.user)
+	var e evaluation
+	e.begin(m.rules, m.user)
 	return e.asks(c)
 }
 

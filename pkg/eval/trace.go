@@ -62,9 +62,11 @@ func (r *Ruleset) Trace(u *User, ref Ref) (Result, *Trace) {
 		return res, &Trace{Section: ref.Section.String(), Name: ref.Name, Reason: res.Reason.String()}
 	}
 	t := tracer{}
-	e := r.evaluation(u)
+	var e evaluation
+	e.begin(r, u)
 	e.trace = &t
-	e.decide(s)
+	e.depth, e.visits = 0, 0 // the tracer counts the first spec too
+	t.run(&e, s)
 	return res, t.last
 }
 
