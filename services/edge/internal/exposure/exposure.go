@@ -65,6 +65,7 @@ type Recorder struct {
 	dropped   prometheus.Counter
 	recorded  prometheus.Counter
 	recent    *recent
+	places    places
 }
 
 type fact struct {
@@ -97,7 +98,7 @@ func New(p Publisher, keys Keys, o Options) *Recorder {
 // Record notes a decision, unless this hour has it already. It does not wait; when
 // too many are waiting already, the decision is counted as dropped.
 func (r *Recorder) Record(d Decision) {
-	e, ok := describe(d, time.Now())
+	e, ok := describe(d, r.places.of(d.State, d.Key), time.Now())
 	if !ok || !r.recent.add(e.ID, e.Time/time.Hour.Milliseconds()) {
 		return
 	}
@@ -185,9 +186,9 @@ func (r *Recorder) publish(ctx context.Context, project string, waiting []fact) 
 	return err
 }
 
-// describe turns a decision into a fact, or says that there is nothing to
-// record: unknown names decide nothing, and a decision without a unit is nobody's.
-func describe(d Decision, now time.Time) (events.Exposure, bool) {
+// describe turns a decision under a key of some environments into a fact, or says
+// that there is nothing to record: unknown names decide nothing, and a decision without a unit is nobody's.
+func describe(d Decision, environments []string, now time.Time) (events.Exposure, bool) {
 	res := d.Result
 	if !res.Found {
 		return events.Exposure{}, false
@@ -195,7 +196,7 @@ func describe(d Decision, now time.Time) (events.Exposure, bool) {
 	ms := now.UnixMilli()
 	e := events.Exposure{
 		Time: ms, Received: ms,
-		Environment: environment(d),
+		Environment: flags.EnvironmentOf(environments, d.User.StatsigEnvironment["tier"]),
 		Kind:        d.Kind, Name: res.Name, RuleID: res.RuleID, Group: events.NoGroup,
 		Sequence: res.Sequence, SDKType: d.SDK, SDKVersion: d.SDKVersion, Reason: res.Reason.String(),
 	}
@@ -264,24 +265,6 @@ func attribute(u *eval.User, name string) string {
 		}
 		return string(text)
 	}
-}
-
-// environment is where the decision counts.
-func environment(d Decision) string {
-	tier := d.User.StatsigEnvironment["tier"]
-	var of []string
-	switch {
-	case d.Key == nil:
-	case tier == "" && len(d.Key.Environments) == 0:
-		// The usual case needs no list of all environments.
-		if e, ok := d.State.Find(flags.KindEnvironment, flags.Production); ok && e.Name == flags.Production {
-			return flags.Production
-		}
-		fallthrough
-	default:
-		of = d.State.EnvironmentsOf(d.Key)
-	}
-	return flags.EnvironmentOf(of, tier)
 }
 
 // identify derives the fact's id: equal for one unit, entity, rule and hour,
