@@ -79,11 +79,10 @@ func CompareAdjusted(control, treatment Pair, o Options) Adjusted {
 // adjust returns the estimate of y - θ(x - x̄_pooled).
 func (p Pair) adjust(theta float64, pooled *Pair) Estimate {
 	shift := (p.MeanX - pooled.MeanX) + (p.LowX - pooled.LowX)
-	m2 := p.M2Y + theta*theta*p.M2X - 2*theta*p.CXY
 	return Estimate{
 		N: p.N, Code: OK,
 		Value:    p.MeanY - theta*shift,
-		Variance: max(0, m2/float64(p.N-1)),
+		Variance: p.residual(theta) / float64(p.N-1),
 	}
 }
 
@@ -303,6 +302,6 @@ func (l linearised) adjust(n uint64, theta float64) Estimate {
 	return Estimate{
 		N: n, Code: OK,
 		Value:    l.ratio - theta*l.preRatio,
-		Variance: max(0, l.post-2*theta*l.cross+theta*theta*l.pre),
+		Variance: residue(l.post, -2*theta*l.cross, theta*theta*l.pre),
 	}
 }

@@ -167,6 +167,37 @@ func TestHeterogeneityIsJudgedByTheNumberOfComparisons(t *testing.T) {
 	}
 }
 
+func TestUnitsOfOneRatioHaveNoVariance(t *testing.T) {
+	// In binary a tenth of a count is not exact: what rounding leaves must not
+	// pass for a spread that makes every difference significant.
+	group := func(ratio float64) (r stats.RatioCovaried) {
+		for d := range 40 {
+			y, x := ratio*float64(d+1), float64(d%7)
+			r.Add([4]float64{y, float64(d + 1), x, 1}, true)
+		}
+		return r
+	}
+	for _, ratios := range [][2]float64{{0.1, 0.3}, {0.7, 0.7}, {1e-9, 3e7}, {-0.1, 1. / 3}} {
+		c, tr := group(ratios[0]), group(ratios[1])
+		if got := stats.Compare(c.Ratio(), tr.Ratio(), stats.Options{}); got.Code != stats.ZeroVariance {
+			t.Errorf("Compare(ratios %v) = %s with p %v; want ZERO_VARIANCE", ratios, got.Code, got.PValue)
+		}
+		if got := stats.AnalyzeCUPEDRatio(c, tr, stats.Method{}).Comparison; got.Code != stats.ZeroVariance {
+			t.Errorf("AnalyzeCUPEDRatio(ratios %v) = %s with p %v; want ZERO_VARIANCE", ratios, got.Code, got.PValue)
+		}
+	}
+	var c, tr stats.Covaried // y follows from x, but for a difference of one
+	for i := range 200 {
+		x := 0.1 * float64(i+1)
+		c.Add(0.3*x, x)
+		tr.Add(0.3*x+1, x)
+	}
+	c.WithCovariate, tr.WithCovariate = c.N, tr.N
+	if got := stats.CUPED(c, tr, stats.Options{}); got.Comparison.PValue.Or(1) == 0 {
+		t.Errorf("CUPED(y that follows from x) = %v; want no p of 0", got.Comparison)
+	}
+}
+
 func TestBurnInAsksForUnitsAndForSuccesses(t *testing.T) {
 	enough := stats.Proportion{N: 500, Successes: 50}
 	for _, tc := range []struct {

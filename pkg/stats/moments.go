@@ -203,6 +203,22 @@ func (p Pair) Covariance() Optional {
 	return Defined(p.CXY / float64(p.N-1))
 }
 
+// residual returns Σ(y-b·x)² about its mean: what is left of y beside b times x.
+func (p Pair) residual(b float64) float64 {
+	return residue(p.M2Y, -2*b*p.CXY, b*b*p.M2X)
+}
+
+// residue returns the sum of a variance's terms. Where they cancel, as those of
+// y and b·x do for units whose y is b times x, what rounding leaves of them is
+// zero: taken for a variance, it would make any difference significant.
+func residue(a, b, c float64) float64 {
+	sum := a + b + c
+	if sum <= 16*epsilon*(math.Abs(a)+math.Abs(b)+math.Abs(c)) {
+		return 0
+	}
+	return sum
+}
+
 // check refuses moments that no sample has.
 func (p Pair) check() Reason {
 	switch {

@@ -31,9 +31,7 @@ func (r Ratio) Estimate() Estimate {
 		e.Code = InsufficientUnits
 		return e
 	}
-	// Σ(y-r·x)² about its mean; it cannot be negative but for rounding.
-	residual := r.M2Y - 2*e.Value*r.CXY + e.Value*e.Value*r.M2X
-	e.Variance = max(0, residual/float64(r.N-1)/r.MeanX/r.MeanX)
+	e.Variance = r.residual(e.Value) / float64(r.N-1) / r.MeanX / r.MeanX // of y-r·x
 	return e
 }
 

@@ -198,33 +198,71 @@ WITH
         )
         ARRAY JOIN arms AS arm
     ),
-    compared AS (
+    -- Step by step, each in a query of its own: an alias that stands on others is
+    -- written out wherever it is used, so one long list of them grows beyond bounds.
+    described AS (
         SELECT
-            metric, type, is_ratio, group_index, units,
+            metric, type, is_ratio, level, group_index, units, sample, base_sample,
             type = 'percentile' AS is_percentile,
             group_index = control AS is_control,
             length(sample) AS n,
             length(base_sample) AS base_n,
-            level * greatest(toInt64(n) - 1, 0) AS place,
-            toUInt64(floor(place)) AS rank,
-            multiIf(n = 0, NULL, is_percentile, sample[rank + 1] + (place - rank) * (sample[least(rank + 2, n)] - sample[rank + 1]), arrayAvg(sample)) AS mean,
-            if(n > 1 AND NOT is_percentile, arrayReduce('varSampStable', sample), NULL) AS variance,
+            level * greatest(toInt64(length(sample)) - 1, 0) AS place,
             if(base_n > 0, arrayAvg(base_sample), NULL) AS base,
-            if(base_n > 1, arrayReduce('varSampStable', base_sample), NULL) / base_n AS base_error,
-            if(is_control OR is_percentile, NULL, mean - base) AS difference,
+            if(n > 1 AND NOT is_percentile, arrayReduce('varSampStable', sample), NULL) AS spread,
+            if(base_n > 1, arrayReduce('varSampStable', base_sample), NULL) AS base_spread
+        FROM pairs
+    ),
+    averaged AS (
+        SELECT
+            * EXCEPT (place, level),
+            toUInt64(floor(place)) AS rank,
+            multiIf(n = 0, NULL, is_percentile, sample[rank + 1] + (place - rank) * (sample[least(rank + 2, n)] - sample[rank + 1]), arrayAvg(sample)) AS mean
+        FROM described
+    ),
+    spread_out AS (
+        SELECT
+            * EXCEPT (rank, spread, base_spread),
+            -- Units that all have the same ratio differ by what rounding leaves.
+            if(is_ratio AND spread <= 1e-26 * mean * mean, 0, spread) AS variance,
+            if(is_ratio AND base_spread <= 1e-26 * base * base, 0, base_spread) / base_n AS base_error,
+            if(is_control OR is_percentile, NULL, mean - base) AS difference
+        FROM averaged
+    ),
+    tested AS (
+        SELECT
+            * EXCEPT (sample, base_sample),
             if(is_control OR variance / n + base_error <= 0, NULL, variance / n + base_error) AS squared_error,
-            arrayReduce('welchTTest(0.95)', arrayConcat(sample, base_sample), arrayConcat(arrayWithConstant(n, 0), arrayWithConstant(base_n, 1))) AS test,
+            arrayReduce('welchTTest(0.95)', arrayConcat(sample, base_sample), arrayConcat(arrayWithConstant(n, 0), arrayWithConstant(base_n, 1))) AS test
+        FROM spread_out
+    ),
+    bounded AS (
+        SELECT
+            * EXCEPT (test),
             if(isNull(squared_error), NULL, test.2) AS p,
             if(isNull(squared_error), NULL, abs(test.4 - test.3) / 2) AS half,
-            -- Fieller: all lifts l for which difference - l * base is within the critical value of 0.
-            half * half / squared_error AS critical_squared,
+            half * half / squared_error AS critical_squared
+        FROM tested
+    ),
+    -- Fieller: all lifts l for which difference - l * base is within the critical value of 0.
+    fieller AS (
+        SELECT
+            * EXCEPT (critical_squared, base_error),
             base * base - critical_squared * base_error AS fa,
             difference * base + critical_squared * base_error AS fb,
-            difference * difference - half * half AS fc,
-            fb + if(fb < 0, -1, 1) * sqrt(greatest(fb * fb - fa * fc, 0)) AS q,
+            difference * difference - half * half AS fc
+        FROM bounded
+    ),
+    rooted AS (
+        SELECT *, fb + if(fb < 0, -1, 1) * sqrt(greatest(fb * fb - fa * fc, 0)) AS q
+        FROM fieller
+    ),
+    compared AS (
+        SELECT
+            * EXCEPT (fa, fb, fc, q),
             if(fa > 0, if(q = 0, sqrt(greatest(-fc / fa, 0)), q / fa) * sign(base), NULL) AS bound_1,
             if(fa > 0, if(q = 0, -sqrt(greatest(-fc / fa, 0)), fc / q) * sign(base), NULL) AS bound_2
-        FROM pairs
+        FROM rooted
     )
 SELECT
     metric,

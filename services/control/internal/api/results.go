@@ -209,8 +209,8 @@ func (c *call) studied() (name string, s *flags.State, err error) {
 func (c *call) periods(s *flags.State, name string) ([]results.Period, error) {
 	entity, _ := s.Find(flags.KindExperiment, name)
 	now, ok := entity.Doc.(*flags.Experiment)
-	if !ok || now.StartedAt == nil || entity.Version < 3 {
-		return nil, nil // it was made and started, and not changed since
+	if !ok || now.StartedAt == nil || entity.Version < 2 {
+		return nil, nil // it was made running, and not changed since
 	}
 	var periods []results.Period
 	for e, err := range c.project.History(c.ctx, entity.Ref) {

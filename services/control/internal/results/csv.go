@@ -5,8 +5,10 @@ import (
 	"fmt"
 	"io"
 	"maps"
+	"math"
 	"slices"
 	"strconv"
+	"strings"
 
 	"github.com/sluice-flags/sluice/pkg/stats"
 )
@@ -58,8 +60,11 @@ func sorted[V any](m map[string]V) []string { return slices.Sorted(maps.Keys(m))
 
 func number(o stats.Optional) string {
 	v, ok := o.Get()
-	if !ok {
+	switch {
+	case !ok:
 		return ""
+	case math.IsInf(v, 0): // the open end of a one-sided interval, as in JSON
+		return strings.TrimPrefix(strings.ToLower(fmt.Sprint(v)), "+")
 	}
 	return strconv.FormatFloat(v, 'g', -1, 64)
 }
