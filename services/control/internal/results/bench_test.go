@@ -33,7 +33,8 @@ func BenchmarkResults(b *testing.B) {
 	}
 	db := warehousetest.Open(b)
 	begun := time.Now()
-	p := generate(b, db, events/100, events)
+	p := fiveMetrics(b, db, warehousetest.Project())
+	generate(b, db, p.project, events/100, events)
 	fmt.Printf("\nmade %d events of %d units in %v\n", events, events/100, time.Since(begun).Round(time.Second))
 
 	floor := timed{name: "floor: one read of key, time and value"}
@@ -121,13 +122,10 @@ func comparisons() time.Duration {
 	return time.Since(begun)
 }
 
-// generate makes the facts inside the engine: units of two groups with as many
-// events each before and after their first exposure, all of it merged, as facts
-// are some time after they came.
-func generate(b *testing.B, db *warehouse.DB, units, events uint64) *plan {
+// fiveMetrics plans the analysis of an experiment of two groups.
+func fiveMetrics(b *testing.B, db *warehouse.DB, project string) *plan {
 	b.Helper()
 	start := time.Date(2026, 10, 8, 0, 0, 0, 0, time.UTC)
-	project := warehousetest.Project()
 	doc := &flags.Experiment{
 		ID: "exp_1", Name: "exp", Status: flags.ExperimentRunning, StartedAt: &start, UnitType: "userID",
 		Groups: []flags.Group{{ID: "a", Name: "a", Share: 50, Control: true}, {ID: "b", Name: "b", Share: 50}},
@@ -154,6 +152,15 @@ func generate(b *testing.B, db *warehouse.DB, units, events uint64) *plan {
 	if err := New(func() *warehouse.DB { return db }).Mirror(b.Context(), state); err != nil {
 		b.Fatal(err)
 	}
+	entity, _ := state.Find(flags.KindExperiment, "exp")
+	return newPlan(state, entity, doc, start.AddDate(0, 1, 0))
+}
+
+// generate makes the facts inside the engine: units of two groups with as many
+// events each before and after their first exposure, all of it merged, as facts
+// are some time after they came.
+func generate(b *testing.B, db *warehouse.DB, project string, units, events uint64) {
+	b.Helper()
 	do := func(format string, arguments ...any) {
 		b.Helper()
 		ctx := clickhouse.Context(b.Context(), clickhouse.WithSettings(clickhouse.Settings{"insert_deduplicate": 0, "max_insert_threads": 2, "max_execution_time": 0}))
@@ -180,6 +187,4 @@ FROM (SELECT number, intDiv(number, %[5]d) AS u FROM numbers(%[3]d))`, width, pr
 	}
 	do("OPTIMIZE TABLE events FINAL")
 	do("OPTIMIZE TABLE first_exposures FINAL")
-	entity, _ := state.Find(flags.KindExperiment, "exp")
-	return newPlan(state, entity, doc, start.AddDate(0, 1, 0))
 }

@@ -15,19 +15,18 @@ import (
 type statement struct {
 	parameters clickhouse.Parameters // as they are sent
 	texts      map[string]string     // those that are texts, as they are
+	bindings   map[string]string     // placeholders by kind and value: equal ones are bound once
 }
 
 func newStatement(project string) *statement {
-	s := &statement{parameters: clickhouse.Parameters{}, texts: map[string]string{}}
+	s := &statement{parameters: clickhouse.Parameters{}, texts: map[string]string{}, bindings: map[string]string{}}
 	s.name("project", project)
 	return s
 }
 
 // bind returns the placeholder of a text.
 func (s *statement) bind(value string) string {
-	name := fmt.Sprintf("p%d", len(s.parameters))
-	s.name(name, value)
-	return "{" + name + ":String}"
+	return s.bound("String", value, s.name)
 }
 
 // name gives a text to a placeholder. Texts are sent as in a file of separated
@@ -38,14 +37,18 @@ func (s *statement) name(placeholder, text string) {
 }
 
 func (s *statement) number(value float64) string {
-	return s.bound("Float64", strconv.FormatFloat(value, 'g', -1, 64))
+	return s.bound("Float64", strconv.FormatFloat(value, 'g', -1, 64), s.put)
 }
 
 func (s *statement) integer(value int64) string {
-	return s.bound("Int64", strconv.FormatInt(value, 10))
+	return s.bound("Int64", strconv.FormatInt(value, 10), s.put)
 }
 
-func (s *statement) list(values []string) string { return s.bound("Array(String)", array(values)) }
+func (s *statement) list(values []string) string {
+	return s.bound("Array(String)", array(values), s.put)
+}
+
+func (s *statement) put(placeholder, value string) { s.parameters[placeholder] = value }
 
 // array writes texts as the value of a parameter.
 func array(texts []string) string {
@@ -56,10 +59,15 @@ func array(texts []string) string {
 	return "[" + strings.Join(quoted, ",") + "]"
 }
 
-func (s *statement) bound(kind, value string) string {
-	name := fmt.Sprintf("p%d", len(s.parameters))
-	s.parameters[name] = value
-	return "{" + name + ":" + kind + "}"
+// bound returns the placeholder of a value, which put makes a parameter.
+func (s *statement) bound(kind, value string, put func(placeholder, value string)) string {
+	key := kind + " " + value
+	if s.bindings[key] == "" {
+		name := fmt.Sprintf("p%d", len(s.parameters))
+		put(name, value)
+		s.bindings[key] = "{" + name + ":" + kind + "}"
+	}
+	return s.bindings[key]
 }
 
 // spell writes the parameters out, for people to run the statement.
@@ -89,15 +97,23 @@ func (s *statement) valueOf(m *flags.Measure) string {
 	return "e.value"
 }
 
+// textOf is what an event carries as text under a metadata key, or with an empty
+// one as its own value; empty without one.
+func (s *statement) textOf(key string) string {
+	if key == "" {
+		return "if(e.value_text = '', ifNull(toString(e.value), ''), e.value_text)"
+	}
+	return "e.metadata[" + s.bind(key) + "]"
+}
+
 // filters is the condition that all filters of a measure hold for an event. One
 // that lacks what a filter looks at does not pass it, but for none and is_null.
 func (s *statement) filters(filters []flags.MetricFilter) string {
 	all := []string{"1"}
 	for _, f := range filters {
-		text, number := "if(e.value_text = '', ifNull(toString(e.value), ''), e.value_text)", "e.value"
+		text, number := s.textOf(f.Metadata), "e.value"
 		absent := "(e.value IS NULL AND e.value_text = '')"
 		if f.Metadata != "" {
-			text = "e.metadata[" + s.bind(f.Metadata) + "]"
 			number, absent = "toFloat64OrNull("+text+")", "("+text+" = '')"
 		}
 		compare := func(sign string) string {

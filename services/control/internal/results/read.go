@@ -349,7 +349,7 @@ func (p *plan) readQuantile(ctx context.Context, db *warehouse.DB, r *rollup, m 
 // values come about, and what is made of them.
 func (p *plan) spelled(r *rollup) []string {
 	s := newStatement(p.project)
-	perUnit := p.perUnit(s, bucket(0, 1))
+	perUnit := p.perUnit(s, unitsSQL, bucket(0, 1))
 	s.name("experiment", p.experiment)
 	moments := newStatement(p.project)
 	moments.name("experiment", p.experiment)

@@ -220,10 +220,18 @@ func (r *rollup) settled(p *plan, mark string) bool {
 }
 
 const (
-	countUnitsSQL = `SELECT count() FROM first_exposures
-WHERE project = {project:String} AND name IN (
-    SELECT arrayJoin([{experiment:String}, argMax(gate, version)]) FROM experiments
-    WHERE project = {project:String} AND name = {experiment:String})`
+	// The units are found once, and stand beside the rollup until it is made: as
+	// rows without values under a revision of their own.
+	enrolSQL = `INSERT INTO unit_values (revision, project, experiment, unit_key, group_index, first_exposure, excluded)
+SELECT %d, {project:String}, {experiment:String}, unit_key, group_index, first_exposure, excluded
+FROM experiment_units(project = {project:String}, experiment = {experiment:String})`
+
+	enrolledSQL = `SELECT unit_key, group_index, toUnixTimestamp64Milli(first_exposure) AS first, excluded
+FROM unit_values
+WHERE revision = %d AND project = {project:String} AND experiment = {experiment:String} AND %s`
+
+	countEnrolledSQL = `SELECT count() FROM unit_values
+WHERE revision = {revision:UInt64} AND project = {project:String} AND experiment = {experiment:String}`
 
 	rollSQL = `INSERT INTO unit_values (revision, project, experiment, unit_key, group_index, first_exposure, excluded, values, samples)
 SELECT %d, {project:String}, {experiment:String}, unit_key, group_index, fromUnixTimestamp64Milli(first, 'UTC'), excluded, values, samples
@@ -242,32 +250,42 @@ func revisionAt(begun time.Time) uint64 { return uint64(begun.UnixMilli()) << 20
 
 // roll makes a rollup from the facts, in as many buckets as bound its memory.
 func roll(ctx context.Context, db *warehouse.DB, p *plan, mark string) (rollup, error) {
-	var units uint64
-	if err := db.Conn().QueryRow(p.context(ctx, newStatement(p.project)), countUnitsSQL).Scan(&units); err != nil {
-		return rollup{}, err
-	}
-	return rollIn(ctx, db, p, mark, bucketsFor(units, p.unitType == flags.DefaultUnitType))
+	return rollIn(ctx, db, p, mark, 0)
 }
 
-// rollIn makes a rollup in n buckets. It does not count yet; what was given up is
-// taken away.
+// rollIn makes a rollup in n buckets, as many as there should be if 0. It does not
+// count yet; what was given up is taken away.
 func rollIn(ctx context.Context, db *warehouse.DB, p *plan, mark string, n int) (r rollup, err error) {
 	begun := time.Now()
 	revision := revisionAt(begun) | rand.Uint64N(1<<20)&^1
 	if mark == ofPast {
 		revision |= 1
 	}
+	enrolled := revision ^ 2 | 1 // odd, for those who sweep
 	r = rollup{revision: revision, asOf: p.end, watermark: mark, definitions: p.version()}
 	defer func() {
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), endTimeout)
+		defer cancel()
 		if err != nil {
-			ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), endTimeout)
-			defer cancel()
 			err = errors.Join(err, db.DropRollup(ctx, revision))
 		}
+		err = errors.Join(err, db.DropRollup(ctx, enrolled))
 	}()
+	if err := execute(p.context(ctx, newStatement(p.project), rollSettings), db, fmt.Sprintf(enrolSQL, enrolled)); err != nil {
+		return rollup{}, fmt.Errorf("finding the units: %w", err)
+	}
+	if n == 0 {
+		var units uint64
+		err := p.ask(ctx, db, enrolled, countEnrolledSQL, func(scan func(...any) error) error { return scan(&units) })
+		if err != nil {
+			return rollup{}, fmt.Errorf("counting the units: %w", err)
+		}
+		n = bucketsFor(units, p.unitType == flags.DefaultUnitType)
+	}
 	for i := range n {
-		s := newStatement(p.project)
-		text := fmt.Sprintf(rollSQL, r.revision, p.perUnit(s, bucket(i, n)))
+		s, of := newStatement(p.project), bucket(i, n)
+		units := fmt.Sprintf(enrolledSQL, enrolled, of.condition("unit_key"))
+		text := fmt.Sprintf(rollSQL, revision, p.perUnit(s, units, of))
 		if err := execute(p.context(ctx, s, rollSettings), db, text); err != nil {
 			return rollup{}, fmt.Errorf("bucket %d of %d: %w", i+1, n, err)
 		}
@@ -280,16 +298,17 @@ func rollIn(ctx context.Context, db *warehouse.DB, p *plan, mark string, n int) 
 	return r, nil
 }
 
-// rollSettings bound what a bucket holds in memory. Its rows are one block.
+// rollSettings make a bucket cheap. Its rows are one block.
 var rollSettings = clickhouse.Settings{
-	"insert_deduplicate":        0, // a bucket is written once
-	"max_insert_threads":        1,
-	"max_block_size":            16384,
-	"max_threads":               2,
-	"optimize_on_insert":        0,
-	"max_query_size":            1 << 20, // many metrics with many filters
-	"max_ast_elements":          500_000,
-	"max_expanded_ast_elements": 2_000_000,
+	"insert_deduplicate":            0, // a bucket is written once
+	"max_insert_threads":            1,
+	"max_threads":                   2,
+	"optimize_on_insert":            0,
+	"optimize_aggregation_in_order": 1, // facts are sorted by unit: no table of all units is held
+	"query_plan_join_swap_table":    "false",
+	"max_query_size":                1 << 20, // many metrics with many filters
+	"max_ast_elements":              500_000,
+	"max_expanded_ast_elements":     2_000_000,
 }
 
 // endTimeout is how long it may take to end what was begun and given up.
