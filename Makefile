@@ -108,6 +108,10 @@ bench-results: node_modules/.setup ## reports from facts and from rollups beside
 soak-stats: ## the simulations of docs/statistics.md at full size, three to four minutes
 	SLUICE_SOAK=1 go test ./pkg/stats -v -count=1 -timeout 30m -run 'Fixed|Peeking|CUPEDReduces|SampleRatio|CorrectionsKeep'
 
+.PHONY: soak-ingest
+soak-ingest: node_modules/.setup ## a hundred kills of all that facts pass through, and the ledger, three minutes (SLUICE_SEED=n)
+	SLUICE_ROUNDS=100 go test ./tests/faults -v -count=1 -timeout 30m -run WhicheverPartIsKilled
+
 .PHONY: fuzz
 FUZZTIME ?= 10s
 fuzz: ## each fuzz target for FUZZTIME

@@ -45,6 +45,7 @@ type Options struct {
 	MemoryLimit int64        // bytes the engine may use, DefaultMemoryLimit if 0; never over half of the machine
 	Logger      *slog.Logger // slog.Default if nil
 
+	Password        string // of [Engine.Config]'s user; a new one with each start if empty
 	AnalystPassword string // of the read-only user; a new one with each start if empty
 }
 
@@ -238,7 +239,8 @@ func (e *Engine) awaitAnswer(ctx context.Context, s *settings) error {
 	}
 }
 
-// Config is how to connect to the engine. Address and password are new with each start.
+// Config is how to connect to the engine. The address is new with each start, and
+// so is the password unless [Options] have one.
 func (e *Engine) Config() warehouse.Config { return e.config }
 
 // Analyst is how people connect who only ask: they may read the facts, the

@@ -51,7 +51,7 @@ func newSettings(o Options) (*settings, error) {
 	}
 	return &settings{
 		Library: o.Library, Dir: o.Dir, Host: host, TCPPort: ports[0], HTTPPort: ports[1],
-		Password: rand.Text(), Analyst: cmp.Or(o.AnalystPassword, rand.Text()), memory: o.MemoryLimit,
+		Password: cmp.Or(o.Password, rand.Text()), Analyst: cmp.Or(o.AnalystPassword, rand.Text()), memory: o.MemoryLimit,
 	}, nil
 }
 

@@ -247,6 +247,23 @@ func TestNoKillLosesOrDoubles(t *testing.T) {
 	}
 }
 
+// One loader after the other dies on the same batches, most of them between what
+// they inserted and the word that they did.
+func TestLoadersThatDieOneAfterTheOtherCountOnce(t *testing.T) {
+	c := config(t)
+	db := open(t, c)
+	s := newSite(t)
+	for n := range 20 {
+		s.publish(5)
+		where := []string{"inserted:1", "exposures:1", "inserted:1", "planned:1", "done:1"}[n%5]
+		if ended := s.loadUntilKilled(c, where); !ended {
+			t.Fatalf("loader %d was not killed at %s", n, where)
+		}
+	}
+	s.run(always(db), Options{Linger: 5 * time.Millisecond})
+	s.settle(db)
+}
+
 // order tells a child what to load, and where to die.
 type order struct {
 	URL       string
