@@ -72,7 +72,9 @@ type Evaluation struct {
 // Metadata is what we say about a value beside it. The protocol allows
 // booleans, strings and numbers only.
 type Metadata struct {
-	Kind      string `json:"kind"` // gate, config, experiment, layer
+	Kind      string `json:"kind"`                // gate, config, experiment, layer
+	Name      string `json:"name,omitempty"`      // of the entity, where the key is more than that
+	Parameter string `json:"parameter,omitempty"` // that the key names
 	RuleID    string `json:"ruleID,omitempty"`
 	GroupName string `json:"groupName,omitempty"`
 	IDType    string `json:"idType,omitempty"`

@@ -63,10 +63,9 @@ export class Reporter {
   // A flag was read. What was decided without a rule of ours is no exposure: an
   // error, or a flag that leaves the code its default.
   #read(hookContext, { flagKey, variant, value, errorCode, flagMetadata = {} }) {
-    const { kind, ruleID, idType, experiment, deferred } = flagMetadata;
+    const { kind, name = flagKey, parameter = '', ruleID, idType, experiment, deferred } = flagMetadata;
     const eventName = exposures[kind];
     if (!eventName || errorCode || !ruleID || deferred) return;
-    const [name, parameter] = split(flagKey, kind);
     const who = user(hookContext.context, idType ? [idType, ...this.#unitTypes] : this.#unitTypes);
     if (!this.#first([who.userID, JSON.stringify(who.customIDs ?? {}), kind, name, ruleID, parameter].join('\n'))) return;
     const metadata = { ruleID, reason: 'ofrep' };
@@ -119,15 +118,6 @@ export class Reporter {
     }
     this.dropped += events.length;
   }
-}
-
-// Takes a flag's key apart: kind:name, kind:name:parameter, or a plain name.
-function split(key, kind) {
-  const prefix = `${kind}:`;
-  if (!key.startsWith(prefix)) return [key, ''];
-  const rest = key.slice(prefix.length);
-  const at = rest.lastIndexOf(':');
-  return at > 0 && kind !== 'gate' ? [rest.slice(0, at), rest.slice(at + 1)] : [rest, ''];
 }
 
 // The user that a context describes, as the edge reads it. Private attributes

@@ -204,6 +204,26 @@ func TestWhatWasRemovedFromTheProtocolIsNotThere(t *testing.T) {
 	}
 }
 
+func TestMetadataNamesWhatTheKeyDoesNotTell(t *testing.T) {
+	w := newWorld(t)
+	w.Put(t, w.Gate("dual", edgetest.Everyone()))
+	w.Put(t, w.Config("dual", `{"a:b":1}`))
+	w.Put(t, w.Config("dual:a", `{"b":2}`))
+	key := w.Key(t, flags.KeyServer)
+	for _, c := range []struct{ flag, name, parameter string }{
+		{"dual", "", ""},
+		{"gate:dual", "dual", ""},
+		{"config:dual", "dual", ""},
+		{"config:dual:a", "dual:a", ""},
+		{"config:dual:a:b", "dual:a", "b"},
+		{"dual:a", "", ""},
+	} {
+		if m := w.one(key, c.flag, `"targetingKey":"u1"`).Metadata; m.Name != c.name || m.Parameter != c.parameter {
+			t.Errorf("metadata of %s names %q and parameter %q; want %q and %q", c.flag, m.Name, m.Parameter, c.name, c.parameter)
+		}
+	}
+}
+
 func TestAPathIsTakenAsItStands(t *testing.T) {
 	w := newWorld(t)
 	w.Put(t, w.Gate("checkout", edgetest.Everyone()))

@@ -43,7 +43,10 @@ func (v *visit) evaluate(f *flag, parameter, key string) (e protocol.Evaluation,
 	}
 	e.Metadata = &protocol.Metadata{
 		Kind: string(f.kind), RuleID: res.RuleID, GroupName: res.GroupName, IDType: res.IDType, Version: f.version,
-		Deferred: f.deferred, Experiment: res.AllocatedExperiment,
+		Deferred: f.deferred, Experiment: res.AllocatedExperiment, Parameter: parameter,
+	}
+	if key != f.name {
+		e.Metadata.Name = f.name // both may hold colons: the key alone does not tell
 	}
 	e.Reason, e.Variant = v.catalog.outcome(v.Version.Rules, f, &res, e.Metadata)
 	if !f.deferred && !bytes.Equal(value, []byte("null")) { // a null is no value to the protocol
