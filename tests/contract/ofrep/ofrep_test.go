@@ -7,7 +7,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
-	"io"
+	"maps"
 	"net/http"
 	"os/exec"
 	"path/filepath"
@@ -78,11 +78,13 @@ func TestReleasedProvidersAreServed(t *testing.T) {
 	p := shop(t)
 	t.Run("go", func(t *testing.T) { goProvider(t, p) })
 	t.Run("javascript on a server", func(t *testing.T) { serverProvider(t, p) })
-	t.Run("javascript in a page", func(t *testing.T) { webProvider(t, p) })
+	t.Run("javascript in a page", func(t *testing.T) { webProvider(t, p, inNode) })
+	p.SetGate("checkout", 100)
+	t.Run("javascript in Chromium", func(t *testing.T) { webProvider(t, p, inChromium(t)) })
 	t.Run("exposures and events", func(t *testing.T) { reported(t, p) })
 }
 
-// reported waits for what the providers' evaluations, and the page's reporter,
+// reported waits for what the providers' evaluations, and the pages' reporter,
 // left in the warehouse.
 func reported(t *testing.T, p *harness.Project) {
 	db := p.Warehouse()
@@ -112,8 +114,8 @@ func reported(t *testing.T, p *harness.Project) {
 		want        []string
 	}{
 		{"single evaluations", exposed(""), []string{"config banner", "experiment button", "gate checkout true", "gate pro only true"}},
-		{"what the page read", exposed("0.1.0"), []string{"config banner", "experiment button", "gate checkout true", "gate pro only true"}},
-		{"what the page tracked", `SELECT concat(event, ' ', toString(value), ' ', metadata['currency'], ' ', unit_id) FROM events
+		{"what the pages read", exposed("0.1.0"), []string{"config banner", "experiment button", "gate checkout true", "gate pro only false", "gate pro only true"}},
+		{"what the pages tracked", `SELECT DISTINCT concat(event, ' ', toString(value), ' ', metadata['currency'], ' ', unit_id) FROM events
 			WHERE project = ?`, []string{"purchase 12.5 EUR ann"}},
 	} {
 		harness.Within(t, 30*time.Second, func() error {
@@ -182,6 +184,38 @@ func program(t *testing.T, name string, task any) *exec.Cmd {
 	return cmd
 }
 
+// Names and parameters may hold colons, so that a key alone does not tell one
+// from the other.
+func TestTheReporterLogsTheEntityAndNotTheKey(t *testing.T) {
+	meta := func(kind string, more doc) doc {
+		m := doc{"kind": kind, "ruleID": "r"}
+		maps.Copy(m, more)
+		return m
+	}
+	out, err := program(t, "ofrep-reporter.mjs", [][]any{
+		{"gate:beta", meta("gate", nil)},
+		{"gate:beta", meta("gate", doc{"name": "beta"})},
+		{"config:a:b", meta("config", doc{"name": "a:b"})},
+		{"config:a:b", meta("config", doc{"name": "a", "parameter": "b"})},
+		{"layer:home:top:size", meta("layer", doc{"name": "home", "parameter": "top:size"})},
+	}).Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var events []struct{ Gate, Config, ParameterName string }
+	if err := json.Unmarshal(out, &events); err != nil {
+		t.Fatalf("%s: %v", out, err)
+	}
+	var got []string
+	for _, e := range events {
+		got = append(got, strings.Join([]string{e.Gate, e.Config, e.ParameterName}, "|"))
+	}
+	want := []string{"gate:beta||", "beta||", "|a:b|", "|a|", "|home|top:size"}
+	if !slices.Equal(got, want) {
+		t.Errorf("the reporter named %q, want %q", got, want)
+	}
+}
+
 func serverProvider(t *testing.T, p *harness.Project) {
 	for _, header := range []string{"Authorization", "X-API-Key"} {
 		text, err := program(t, "ofrep-server.mjs", doc{"base": p.HTTP, "key": p.Server, "header": header}).Output()
@@ -221,9 +255,12 @@ func serverProvider(t *testing.T, p *harness.Project) {
 // A page is a running ofrep-web.mjs.
 type page struct {
 	t     *testing.T
-	in    io.Writer
+	set   func(members doc) error // begins to set the context
 	lines chan line
 }
+
+// An opener opens pages somewhere.
+type opener func(t *testing.T, base, key string) *page
 
 // asked is what the page asked by itself, not because an event made it ask.
 func (l line) asked() []exchange {
@@ -249,9 +286,18 @@ type line struct {
 	Wire    []exchange
 }
 
-func open(t *testing.T, base, key string) *page {
+// read reads what a page said.
+func read(text string) (l line) {
+	if err := json.Unmarshal([]byte(text), &l); err != nil {
+		l = line{Event: "unreadable", Message: err.Error() + ": " + text}
+	}
+	return l
+}
+
+// inNode opens pages without a browser.
+func inNode(t *testing.T, base, key string) *page {
 	t.Helper()
-	cmd := program(t, "ofrep-web.mjs", doc{"base": base, "key": key})
+	cmd := program(t, "ofrep-web-node.mjs", doc{"base": base, "key": key})
 	in, err := cmd.StdinPipe()
 	if err != nil {
 		t.Fatal(err)
@@ -263,15 +309,12 @@ func open(t *testing.T, base, key string) *page {
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
-	p := &page{t: t, in: in, lines: make(chan line, 100)}
+	p := &page{t: t, lines: make(chan line, 100)}
+	p.set = func(members doc) error { return json.NewEncoder(in).Encode(doc{"context": members}) }
 	go func() { // ends with the process
 		defer close(p.lines)
 		for s := bufio.NewScanner(out); s.Scan(); {
-			var l line
-			if err := json.Unmarshal(s.Bytes(), &l); err != nil {
-				l = line{Event: "unreadable", Message: err.Error() + ": " + s.Text()}
-			}
-			p.lines <- l
+			p.lines <- read(s.Text())
 		}
 	}()
 	t.Cleanup(func() {
@@ -304,13 +347,14 @@ func (p *page) next(event string) line {
 // context sets the page's context and returns what it read then.
 func (p *page) context(members doc) line {
 	p.t.Helper()
-	if err := json.NewEncoder(p.in).Encode(doc{"context": members}); err != nil {
+	if err := p.set(members); err != nil {
 		p.t.Fatal(err)
 	}
 	return p.next("context")
 }
 
-func webProvider(t *testing.T, p *harness.Project) {
+func webProvider(t *testing.T, p *harness.Project, open opener) {
+	t.Helper()
 	pg := open(t, p.HTTP, p.Client)
 	ready := pg.next("ready")
 	got := ready.Read
