@@ -44,9 +44,10 @@ type node struct {
 type rule struct {
 	conditions  []conditionRef
 	bits        uint64 // of all conditions
-	gates       []*condition
+	eager       bool   // has gates, or is unsupported: to be asked whatever its conditions say
 	unsupported bool
 	delegate    int32 // slot of the experiment that decides instead, -1 if none
+	gates       []*condition
 
 	pass      *outcome // what everybody who matches gets, if fail is nil
 	fail      *outcome
@@ -62,7 +63,8 @@ type rule struct {
 // that rules that ask the same share the answer; 0 beyond the 64th.
 type conditionRef struct {
 	*condition
-	bit uint64
+	bit  uint64
+	next int32 // the rule to go on with if it fails: the first that does not ask the same
 }
 
 // An outcome is one possible answer of a spec, precomputed.
@@ -223,12 +225,31 @@ func (d *draft) compile() (err error) {
 			return fmt.Errorf("rule %q: %w", d.src.Rules[i].ID, err)
 		}
 	}
+	for i := len(s.rules) - 1; i >= 0; i-- {
+		for j := range s.rules[i].conditions {
+			c := &s.rules[i].conditions[j]
+			c.next = s.afterFailed(int32(i+1), c.bit)
+		}
+	}
 	if len(s.rules) == 0 {
 		s.always = s.fallback
 	} else if r := &s.rules[0]; r.fail == nil && r.delegate < 0 && !r.unsupported && len(r.gates)+len(r.conditions) == 0 {
 		s.always = r.pass
 	}
 	return nil
+}
+
+// afterFailed returns the first rule, from the given one on, that may match
+// although a condition does not hold, or asks gates. Later rules know already.
+func (s *spec) afterFailed(i int32, bit uint64) int32 {
+	if int(i) < len(s.rules) && !s.rules[i].eager && s.rules[i].bits&bit != 0 {
+		for _, c := range s.rules[i].conditions {
+			if c.bit == bit {
+				return c.next
+			}
+		}
+	}
+	return i
 }
 
 // outcome makes an answer of the spec, with the value that clients see.
@@ -262,9 +283,9 @@ func (d *draft) ask(r *rule, c *condition) {
 	switch c.source {
 	case fromNothing: // holds for everybody
 	case unsupported:
-		r.unsupported = true
+		r.eager, r.unsupported = true, true
 	case fromGate:
-		r.gates = append(r.gates, c)
+		r.eager, r.gates = true, append(r.gates, c)
 		d.spec.refs = append(d.spec.refs, node{Gates, c.slot})
 	default:
 		bit, ok := d.numbers[c]
@@ -277,7 +298,7 @@ func (d *draft) ask(r *rule, c *condition) {
 			}
 		}
 		r.bits |= bit
-		r.conditions = append(r.conditions, conditionRef{c, bit})
+		r.conditions = append(r.conditions, conditionRef{condition: c, bit: bit})
 	}
 }
 

@@ -18,7 +18,8 @@ type condition struct {
 	direct property // of the user, tested as it is
 	ranged bool     // a bucket, tested by its range
 	among  bucketRange
-	test   test // of every source but public and the gates
+	texts  *textList // the test, if it is one
+	test   test      // of every source but public and the gates
 
 	slot   int32 // of the gate or the id list that is asked
 	want   bool  // the answer of that gate or list that makes the condition hold
@@ -208,6 +209,7 @@ func (b *builder) condition(c *Condition) (*condition, error) {
 	}
 	if out.source == fromUser {
 		out.direct = out.field.property
+		out.texts, _ = out.test.(*textList)
 	}
 	if t, ok := out.test.(numberTest); ok && out.source == fromBucket {
 		out.ranged, out.among = true, bucketsOf(t)

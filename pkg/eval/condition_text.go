@@ -102,10 +102,6 @@ func (t *textList) relates(s string) bool {
 	case t.set != nil:
 		return t.inSet(s)
 	}
-	return t.equals(s)
-}
-
-func (t *textList) equals(s string) bool {
 	for _, e := range t.elements {
 		if len(s) == len(e) && t.same(s, e) {
 			return true
@@ -167,7 +163,7 @@ func (t *textList) inSet(s string) bool {
 func (t *textList) same(s, e string) bool {
 	s = s[:len(e)]
 	for i := range len(e) {
-		if c := s[i]; c != e[i] && (!t.fold || c < 'A' || c > 'Z' || c|0x20 != e[i]) {
+		if c := s[i]; c != e[i] && (c|0x20 != e[i] || c-'A' > 'Z'-'A' || !t.fold) {
 			return false
 		}
 	}

@@ -56,28 +56,31 @@ func parseVersion(s string) (version, bool) {
 	return version{text: s}, true
 }
 
-// packVersion packs up to four parts below 65,536 into a word.
+// packVersion packs up to four parts of up to four digits into a word.
 func packVersion(s string) (uint64, bool) {
 	var packed, part uint64
-	dots, digits := 0, 0
+	parts, digits := 1, 0
 	for i := range len(s) {
 		c := s[i]
-		switch {
-		case '0' <= c && c <= '9' && digits < 4:
+		if c-'0' <= 9 {
 			part = part*10 + uint64(c-'0')
 			digits++
 			continue
-		case c == '.' && digits > 0 && dots < 3:
-			packed = packed<<16 | part
-			part, digits = 0, 0
-			dots++
-			continue
-		case c == '-' && digits > 0:
-			return (packed<<16 | part) << (16 * (3 - dots)), true
 		}
+		if digits == 0 || digits > 4 || c != '.' && c != '-' {
+			return 0, false
+		}
+		if c == '-' {
+			break
+		}
+		packed = packed<<16 | part
+		part, digits = 0, 0
+		parts++
+	}
+	if digits == 0 || digits > 4 || parts > 4 {
 		return 0, false
 	}
-	return (packed<<16 | part) << (16 * (3 - dots)), digits > 0
+	return (packed<<16 | part) << (16 * (4 - parts)), true
 }
 
 func (v version) compare(w version) order {

@@ -144,13 +144,11 @@ func (e *evaluation) run(s *spec) *outcome {
 // walk asks the rules of a spec in order; the first that matches decides.
 func (e *evaluation) walk(s *spec) *outcome {
 	var held, failed uint64 // conditions already asked, by their answer
-next:
-	for i := range s.rules {
+rules:
+	for i := int32(0); int(i) < len(s.rules); {
 		r := &s.rules[i]
-		if r.unsupported {
-			return unsupportedOutcome(s.ref.Section)
-		}
-		if len(r.gates) > 0 {
+		i++
+		if r.eager {
 			switch holds, ok := e.gates(r); {
 			case !ok:
 				return unsupportedOutcome(s.ref.Section)
@@ -173,7 +171,8 @@ next:
 			}
 			if !holds {
 				failed |= c.bit
-				continue next
+				i = c.next
+				continue rules
 			}
 			held |= c.bit
 		}
@@ -190,6 +189,9 @@ func (e *evaluation) enter() bool {
 
 // gates asks every gate of a rule and reports whether all gave the wanted answer.
 func (e *evaluation) gates(r *rule) (holds, ok bool) {
+	if r.unsupported {
+		return false, false
+	}
 	holds = true
 	for _, c := range r.gates {
 		held, ok := e.asks(c)
@@ -254,6 +256,9 @@ func (e *evaluation) remembered(c *condition) bool {
 func (e *evaluation) holds(c *condition) bool {
 	if c.direct != noProperty {
 		if s := c.direct.of(e.user); s != "" {
+			if c.texts != nil {
+				return c.texts.relates(s) != c.texts.negate
+			}
 			return c.test.match(textValue(s))
 		}
 	}
@@ -261,6 +266,9 @@ func (e *evaluation) holds(c *condition) bool {
 		return c.among.has(e.userBucket(c))
 	}
 	v, list := e.value(c)
+	if v.kind == text && c.texts != nil {
+		return c.texts.relates(v.text) != c.texts.negate
+	}
 	if list != nil {
 		if t, ok := c.test.(listTest); ok {
 			return t.matchList(list)
@@ -274,9 +282,10 @@ func (e *evaluation) holds(c *condition) bool {
 
 // value reads what a condition compares.
 func (e *evaluation) value(c *condition) (value, items) {
-	switch c.source {
-	case fromUser:
+	if c.source == fromUser {
 		return e.read(c.field)
+	}
+	switch c.source {
 	case fromUnit:
 		return present(c.unit.id(e.user)), nil
 	case fromBucket:
