@@ -31,6 +31,7 @@ const (
 	CodeIdempotencyConflict  Code = "idempotency_conflict"
 	CodeTooLarge             Code = "too_large"
 	CodeUnsupportedMedia     Code = "unsupported_media_type"
+	CodeRange                Code = "range_not_satisfiable"
 	CodeRateLimited          Code = "rate_limited"
 	CodeUnavailable          Code = "unavailable"
 	CodeOutcomeUnknown       Code = "outcome_unknown"
@@ -61,6 +62,7 @@ var kinds = map[Code]struct {
 	CodeIdempotencyConflict:  {http.StatusUnprocessableEntity, "The idempotency key was used for another request"},
 	CodeTooLarge:             {http.StatusRequestEntityTooLarge, "The request is too large"},
 	CodeUnsupportedMedia:     {http.StatusUnsupportedMediaType, "The body has a type or an encoding that is not read here"},
+	CodeRange:                {http.StatusRequestedRangeNotSatisfiable, "The resource has no such part"},
 	CodeRateLimited:          {http.StatusTooManyRequests, "Too many requests"},
 	CodeUnavailable:          {http.StatusServiceUnavailable, "The service cannot do this now"},
 	CodeOutcomeUnknown:       {http.StatusServiceUnavailable, "It is not known whether the change was stored"},

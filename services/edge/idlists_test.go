@@ -147,9 +147,16 @@ func TestAListIsServedAsAFileThatGrows(t *testing.T) {
 				a.header.Get("Content-Length"), a.header.Get("Content-Encoding"), tt.status, tt.body)
 		}
 	}
-	for _, span := range []string{"bytes=40-", "bytes=1000-"} {
-		if a := e.ask(t, "GET", path(t, e, second.URL), "", "", "Range", span); a.status != 416 || a.header.Get("Content-Range") != "bytes */40" {
-			t.Errorf("Range %s = %d %q, want 416 and the size", span, a.status, a.header.Get("Content-Range"))
+	for _, span := range []string{"bytes=40-", "bytes=1000-", "bytes=0-9,20-29", "bytes=0-,0-,0-", "bytes=9-1", "bytes=-0", "bytes=x-", "bytes=-", "bytes=", "bytes=+5-", "bytes=99999999999999999999-"} {
+		a := e.ask(t, "GET", path(t, e, second.URL), "", "", "Range", span)
+		if a.status != 416 || a.header.Get("Content-Range") != "bytes */40" || a.header.Get("Content-Type") != "application/problem+json" ||
+			!strings.Contains(a.body, `"code":"range_not_satisfiable"`) {
+			t.Errorf("Range %s = %d %q %s, want 416, the size and a problem", span, a.status, a.header.Get("Content-Range"), a.body)
+		}
+	}
+	for _, span := range []string{"lines=0-1", "0-1"} {
+		if a := e.ask(t, "GET", path(t, e, second.URL), "", "", "Range", span); a.status != 200 || a.body != whole {
+			t.Errorf("Range %s = %d %q, want the whole", span, a.status, a.body)
 		}
 	}
 	for id, want := range map[string]string{"a": `"value":false`, "b": `"value":true`, "c": `"value":true`} {

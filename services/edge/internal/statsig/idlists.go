@@ -67,10 +67,33 @@ func (a *API) idListFile(w http.ResponseWriter, r *http.Request) error {
 		h.Set("Content-Type", "text/plain; charset=utf-8")
 		h.Set("Cache-Control", "private, no-cache")
 		h.Set("ETag", `"`+list.FileID()+"."+strconv.FormatInt(list.Size(), 10)+`"`)
+		parts, asked := strings.CutPrefix(r.Header.Get("Range"), "bytes=")
+		if !asked {
+			r.Header.Del("Range") // a unit that nobody has to know
+		} else if list.Size() > 0 && !satisfiable(parts, list.Size()) {
+			h.Set("Content-Range", "bytes */"+strconv.FormatInt(list.Size(), 10))
+			return web.Errorf(web.CodeRange, "the file has %d bytes: ask for one range of them, such as bytes=0-", list.Size())
+		}
 		http.ServeContent(w, r, "", time.Time{}, io.NewSectionReader(list, 0, list.Size()))
 		return nil
 	}
 	return gone
+}
+
+// satisfiable reports whether a Range in bytes asks for one part that a file of
+// some size has. An answer of several parts no SDK can read, and a short header
+// could ask for many.
+func satisfiable(parts string, size int64) bool {
+	first, last, ok := strings.Cut(parts, "-")
+	from, broken := strconv.ParseUint(first, 10, 63)
+	to, open := strconv.ParseUint(last, 10, 63)
+	switch {
+	case !ok, last != "" && open != nil:
+		return false
+	case first == "": // the last so many
+		return to > 0
+	}
+	return broken == nil && from < uint64(size) && (last == "" || from <= to)
 }
 
 // A fileID names the file of a list for one key: SDKs send no key with a
