@@ -11,15 +11,16 @@ import (
 //
 // Conditions are immutable and shared between rules that ask the same.
 type condition struct {
-	source source
-	field  *field // of user, environment and agent sources
-	unit   unit   // of unit and bucket sources
-	bucket *bucket
-	direct property // of the user, tested as it is
-	ranged bool     // a bucket, tested by its range
-	among  bucketRange
-	texts  *textList // the test, if it is one
-	test   test      // of every source but public and the gates
+	source   source
+	field    *field // of user, environment and agent sources
+	unit     unit   // of unit and bucket sources
+	bucket   *bucket
+	direct   property // of the user, tested as it is
+	ranged   bool     // a bucket, tested by its range
+	among    bucketRange
+	texts    *textList    // the test, if it is of this kind, or
+	versions *versionTest // of this one, with a target that fits a word
+	test     test         // of every source but public and the gates
 
 	slot   int32 // of the gate or the id list that is asked
 	want   bool  // the answer of that gate or list that makes the condition hold
@@ -210,6 +211,9 @@ func (b *builder) condition(c *Condition) (*condition, error) {
 	if out.source == fromUser {
 		out.direct = out.field.property
 		out.texts, _ = out.test.(*textList)
+		if t, ok := out.test.(*versionTest); ok && t.target.fits {
+			out.versions = t
+		}
 	}
 	if t, ok := out.test.(numberTest); ok && out.source == fromBucket {
 		out.ranged, out.among = true, bucketsOf(t)

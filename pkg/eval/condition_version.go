@@ -34,10 +34,15 @@ func (t *versionTest) match(v value) bool {
 		return false
 	}
 	if packed, ok := packVersion(v.text); ok && t.target.fits {
-		return compare(packed, t.target.packed)&t.want != 0
+		return t.passes(packed)
 	}
 	got, ok := parseVersion(v.text)
 	return ok && got.compare(t.target)&t.want != 0
+}
+
+// passes is match of a version that fits a word, as the target does.
+func (t *versionTest) passes(packed uint64) bool {
+	return compare(packed, t.target.packed)&t.want != 0
 }
 
 // parseVersion reads what stands before the first hyphen: digits between dots,

@@ -84,6 +84,10 @@ type evaluation struct {
 		value value
 		list  items
 	}
+	version struct { // the last one that was parsed
+		of     property
+		packed uint64
+	}
 	answers *answers // of payloads: what shared conditions answered
 	now     int64    // milliseconds, read once
 	bucket  struct {
@@ -256,8 +260,11 @@ func (e *evaluation) remembered(c *condition) bool {
 func (e *evaluation) holds(c *condition) bool {
 	if c.direct != noProperty {
 		if s := c.direct.of(e.user); s != "" {
-			if c.texts != nil {
+			switch {
+			case c.texts != nil:
 				return c.texts.relates(s) != c.texts.negate
+			case c.versions != nil:
+				return e.versioned(c, s)
 			}
 			return c.test.match(textValue(s))
 		}
@@ -312,6 +319,19 @@ func (e *evaluation) read(f *field) (value, items) {
 		e.attribute.value, e.attribute.list = f.of(e.user)
 	}
 	return e.attribute.value, e.attribute.list
+}
+
+// versioned answers a condition on a version that is text of the user's own. The
+// last is remembered, as rules ask for the same one with different targets.
+func (e *evaluation) versioned(c *condition, s string) bool {
+	if e.version.of != c.direct {
+		packed, ok := packVersion(s)
+		if !ok {
+			return c.versions.match(textValue(s))
+		}
+		e.version.of, e.version.packed = c.direct, packed
+	}
+	return c.versions.passes(e.version.packed)
 }
 
 // userBucket returns the user's bucket of 1,000. The arms of an experiment ask

@@ -72,13 +72,12 @@ func sluiceUsers() []eval.User {
 }
 
 // A recorder does what an embedder does with an exposure: drop what the same unit
-// has seen within a minute, note the time of the rest, and queue it for whoever
-// sends it.
+// has seen this minute, note the time of the rest, and queue it for whoever sends
+// it. A minute is forgotten at once when it ends, so that repeats need no clock.
 type recorder struct {
 	seed  maphash.Seed
-	start time.Time
 	mu    sync.Mutex
-	seen  map[uint64]time.Duration // exposure → when, since the start
+	seen  map[uint64]struct{}
 	queue []exposure
 }
 
@@ -93,7 +92,15 @@ const (
 )
 
 func newRecorder() *recorder {
-	return &recorder{seed: maphash.MakeSeed(), start: time.Now(), seen: map[uint64]time.Duration{}}
+	r := &recorder{seed: maphash.MakeSeed(), seen: map[uint64]struct{}{}}
+	go func() { // for as long as the program runs
+		for range time.Tick(repeats) {
+			r.mu.Lock()
+			clear(r.seen)
+			r.mu.Unlock()
+		}
+	}()
+	return r
 }
 
 func (r *recorder) record(u *eval.User, res *eval.Result) {
@@ -101,13 +108,12 @@ func (r *recorder) record(u *eval.User, res *eval.Result) {
 	b := append(append(buf[:0], u.UserID...), 0)
 	b = append(append(b, res.Name...), 0)
 	h := maphash.Bytes(r.seed, append(b, res.RuleID...))
-	now := time.Since(r.start) // half the price of time.Now
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if at, ok := r.seen[h]; ok && now-at < repeats {
+	if _, ok := r.seen[h]; ok {
 		return
 	}
-	r.seen[h] = now
+	r.seen[h] = struct{}{}
 	if len(r.queue) == queueLimit {
 		r.queue = r.queue[:0] // sent
 	}
