@@ -24,6 +24,8 @@ type resultsCommand struct {
 	Tail       string  `help:"Which differences count: two-sided, greater or less." enum:"two-sided,greater,less" default:"two-sided"`
 	Correction string  `help:"For many metrics: none, holm, bonferroni, bh or by." enum:"none,holm,bonferroni,bh,by" default:"none"`
 	CUPED      bool    `name:"cuped" help:"Adjust by what units did before, where that is worth it." default:"true" negatable:""`
+	By         string  `help:"Break down by what was known of each unit at its first exposure: sdk, sdkVersion, reason, rule, layer, day, or an attribute that the project keeps." placeholder:"DIMENSION"`
+	Top        int     `help:"How many values of --by get a slice of their own." placeholder:"N"`
 	AsOf       string  `help:"Definition as of a sequence or a time." placeholder:"SEQUENCE|TIME"`
 
 	JSON  bool `help:"Print the answer as it comes, as JSON." xor:"form"`
@@ -46,6 +48,12 @@ func (c *resultsCommand) run(ctx context.Context, out io.Writer) error {
 	query := url.Values{"method": {c.Method}, "alpha": {strconv.FormatFloat(c.Alpha, 'g', -1, 64)}, "tail": {c.Tail}, "correction": {c.Correction}, "wait": {"60"}}
 	if !c.CUPED {
 		query.Set("cuped", "false")
+	}
+	if c.By != "" {
+		query.Set("by", c.By)
+	}
+	if c.Top != 0 {
+		query.Set("top", strconv.Itoa(c.Top))
 	}
 	if c.AsOf != "" {
 		query.Set("asOf", c.AsOf)

@@ -23,7 +23,27 @@ type scorecard struct {
 	Method     string     `json:"method"`
 	Alpha      float64    `json:"alpha"`
 	Correction string     `json:"correction"`
-	Groups     []struct {
+	printed
+	Warnings  []string `json:"warnings"`
+	Breakdown *struct {
+		By     string `json:"by"`
+		Values uint64 `json:"values"`
+		Slices []struct {
+			Value string `json:"value"`
+			Kind  string `json:"kind"`
+			printed
+		} `json:"slices"`
+	} `json:"breakdown"`
+	Sequence struct {
+		First uint64 `json:"first"`
+		Last  uint64 `json:"last"`
+	} `json:"sequence"`
+	SQL []string `json:"sql"`
+}
+
+// printed are the numbers of all units, or of those of a slice.
+type printed struct {
+	Groups []struct {
 		Name     string            `json:"name"`
 		Share    float64           `json:"share"`
 		Units    uint64            `json:"units"`
@@ -34,18 +54,12 @@ type scorecard struct {
 		Verdict string `json:"verdict"`
 		PValue  value  `json:"pValue"`
 	} `json:"srm"`
-	Warnings []string `json:"warnings"`
-	Metrics  []struct {
+	Metrics []struct {
 		Name      string        `json:"name"`
 		Type      string        `json:"type"`
 		Direction string        `json:"direction"`
 		Groups    []metricGroup `json:"groups"`
 	} `json:"metrics"`
-	Sequence struct {
-		First uint64 `json:"first"`
-		Last  uint64 `json:"last"`
-	} `json:"sequence"`
-	SQL []string `json:"sql"`
 }
 
 type metricGroup struct {
@@ -67,6 +81,10 @@ type metricGroup struct {
 		Lower value `json:"lower"`
 		Upper value `json:"upper"`
 	} `json:"correctedLift"`
+	Heterogeneity struct {
+		Verdict string `json:"verdict"`
+		PValue  value  `json:"pValue"`
+	} `json:"heterogeneity"`
 	Significant bool `json:"significant"`
 	Posterior   struct {
 		Chance value `json:"chanceToBeat"`
@@ -100,22 +118,51 @@ func (r *scorecard) print(out io.Writer, t terminal) error {
 	fmt.Fprintf(&b, "%s  %s%s\n", r.Experiment, r.Status, r.when())
 	fmt.Fprintf(&b, "decided by the %s method at alpha %g, correction %s; versions %d to %d\n\n", r.Method, r.Alpha, r.Correction, r.Sequence.First, r.Sequence.Last)
 	r.printGroups(&b, t)
+	r.printMetrics(&b, t)
+	if len(r.Metrics) == 0 {
+		b.WriteString("\nThe experiment names no metrics.\n")
+	}
+	r.printSlices(&b, t)
+	b.WriteString("\n" + r.legend() + "\n")
+	_, err := out.Write(b.Bytes())
+	return err
+}
+
+func (r *scorecard) printMetrics(b *bytes.Buffer, t terminal) {
 	for _, m := range r.Metrics {
 		better := "more is better"
 		if m.Direction == "decrease" {
 			better = "less is better"
 		}
-		fmt.Fprintf(&b, "\n%s  (%s, %s)\n", m.Name, m.Type, better)
+		fmt.Fprintf(b, "\n%s  (%s, %s)\n", m.Name, m.Type, better)
 		for _, g := range m.Groups {
-			r.printLine(&b, t, g, m.Direction)
+			r.printLine(b, t, g, m.Direction)
 		}
 	}
-	if len(r.Metrics) == 0 {
-		b.WriteString("\nThe experiment names no metrics.\n")
+}
+
+// printSlices prints the same of each slice.
+func (r *scorecard) printSlices(b *bytes.Buffer, t terminal) {
+	if r.Breakdown == nil {
+		return
 	}
-	b.WriteString("\n" + r.legend() + "\n")
-	_, err := out.Write(b.Bytes())
-	return err
+	for _, s := range r.Breakdown.Slices {
+		name := fmt.Sprintf("%s = %s", r.Breakdown.By, s.Value)
+		switch s.Kind {
+		case "other":
+			name = fmt.Sprintf("%s is another of %d values", r.Breakdown.By, r.Breakdown.Values)
+		case "missing":
+			name = r.Breakdown.By + " is not known"
+		}
+		fmt.Fprintf(b, "\n── %s\n", name)
+		one := *r
+		one.printed, one.Warnings = s.printed, nil // they are of the whole
+		one.printGroups(b, t)
+		one.printMetrics(b, t)
+	}
+	if len(r.Breakdown.Slices) == 0 {
+		fmt.Fprintf(b, "\nThere are no units to break down by %s.\n", r.Breakdown.By)
+	}
 }
 
 func (r *scorecard) when() string {
@@ -195,6 +242,9 @@ func (r *scorecard) printLine(b *bytes.Buffer, t terminal, g metricGroup, direct
 		line += " " + bar(float64(c.Lift.Value), float64(g.Lift.Lower), float64(g.Lift.Upper), r.scale(), room)
 	}
 	line = strings.TrimRight(line, " ")
+	if h := g.Heterogeneity; h.Verdict == "some" || h.Verdict == "high" {
+		line += fmt.Sprintf("  differs from the rest (p %s)", short(h.PValue))
+	}
 	if g.Significant {
 		colour := red
 		if (c.Lift.Value > 0) == (direction != "decrease") {

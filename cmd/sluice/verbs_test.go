@@ -61,6 +61,34 @@ func TestAScorecardFitsItsTerminalAndHasColourOnlyThere(t *testing.T) {
 	}
 }
 
+func TestABreakdownIsPrintedSliceBySlice(t *testing.T) {
+	var r scorecard
+	slice := func(value, kind, verdict string) string {
+		return fmt.Sprintf(`{"value":%q,"kind":%q,"groups":[{"name":"control","share":50,"units":7},{"name":"new","share":50,"units":8}],"srm":{"code":"TOO_FEW_UNITS","pValue":null},
+"metrics":[{"name":"revenue","type":"sum","direction":"increase","groups":[{"group":"control","n":7,"mean":1},{"group":"new","n":8,"mean":2,
+"comparison":{"code":"OK","delta":1,"lift":{"code":"OK","value":1}},"correctedPValue":0.3,"correctedLift":{"lower":-0.5,"upper":2},"heterogeneity":{"verdict":%q,"pValue":0.0002}}]}]}`, value, kind, verdict)
+	}
+	text := `{"experiment":"x","status":"running","start":null,"end":null,"method":"fixed","alpha":0.05,"correction":"none","groups":[],"srm":{"code":"NO_UNITS","pValue":null},
+"warnings":["CROSSOVERS"],"metrics":[],"breakdown":{"by":"user.country","values":9,"slices":[` + slice("NZ", "value", "high") + "," + slice("", "other", "none") + "," + slice("", "missing", "none") + `]}}`
+	if err := json.Unmarshal([]byte(text), &r); err != nil {
+		t.Fatal(err)
+	}
+	var b bytes.Buffer
+	if err := r.print(&b, terminal{width: 80}); err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []string{"user.country = NZ", "user.country is another of 9 values", "user.country is not known", "+100.00 %", "differs from the rest (p 0.0002)"} {
+		if !strings.Contains(b.String(), want) {
+			t.Errorf("%q is not in\n%s", want, b.String())
+		}
+	}
+	for what, want := range map[string]int{"differs from the rest": 1, "warning: CROSSOVERS": 1, "revenue": 3} {
+		if got := strings.Count(b.String(), what); got != want {
+			t.Errorf("%q stands %d times, want %d, in\n%s", what, got, want, b.String())
+		}
+	}
+}
+
 func TestABarShowsWhereAnIntervalGoesOn(t *testing.T) {
 	for _, tc := range []struct {
 		estimate, low, high float64

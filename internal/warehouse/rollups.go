@@ -19,6 +19,10 @@ type RollupRow struct {
 	Definitions string
 	Cost        time.Duration
 	Metrics     []RollupMetric
+
+	Units                       []RollupUnits
+	Moments                     []RollupMoments
+	FirstSequence, LastSequence uint64
 }
 
 // RollupMetric says where a rollup keeps what a metric needs. Slots count from 1;
@@ -34,7 +38,27 @@ type RollupMetric struct {
 	Caps                 [4]float64 // of the four values; +Inf = none
 }
 
-const insertRollups = `INSERT INTO rollups (project, experiment, revision, as_of, watermark, definitions, cost_ms, metrics)`
+// RollupUnits counts the units of a group, or those that are excluded for a reason.
+type RollupUnits struct {
+	GroupIndex uint8
+	Excluded   string
+	Units      uint64
+}
+
+// RollupMoments are what a report needs of a metric in one group.
+type RollupMoments struct {
+	MetricID                       string
+	GroupIndex                     uint8
+	Analysed, Immature, N, Covered uint64
+	Limited                        [4]uint64
+	Means                          [4]float64
+	Products                       [4][4]float64
+	Steps                          []uint64
+	Quantile, Clusters             []float64 // of a percentile
+}
+
+const insertRollups = `INSERT INTO rollups (project, experiment, revision, as_of, watermark, definitions, cost_ms, metrics,
+		units, moments, first_sequence, last_sequence)`
 
 // PutRollup makes a rollup count.
 func (db *DB) PutRollup(ctx context.Context, row RollupRow) error {
@@ -49,7 +73,23 @@ func (db *DB) PutRollup(ctx context.Context, row RollupRow) error {
 				"matures_ms": uint64(m.Matures.Milliseconds()), "level": m.Level, "caps": m.Caps[:],
 			}
 		}
-		return b.Append(r.Project, r.Experiment, r.Revision, r.AsOf, r.Watermark, r.Definitions, uint64(r.Cost.Milliseconds()), metrics)
+		units := make([]map[string]any, len(r.Units))
+		for i, u := range r.Units {
+			units[i] = map[string]any{"group_index": u.GroupIndex, "excluded": u.Excluded, "units": u.Units}
+		}
+		moments := make([]map[string]any, len(r.Moments))
+		for i, m := range r.Moments {
+			var products []float64
+			for _, row := range m.Products {
+				products = append(products, row[:]...)
+			}
+			moments[i] = map[string]any{
+				"metric_id": m.MetricID, "group_index": m.GroupIndex, "analysed": m.Analysed, "immature": m.Immature, "n": m.N, "covered": m.Covered,
+				"limited": m.Limited[:], "means": m.Means[:], "products": products, "steps": m.Steps, "quantile": m.Quantile, "clusters": m.Clusters,
+			}
+		}
+		return b.Append(r.Project, r.Experiment, r.Revision, r.AsOf, r.Watermark, r.Definitions, uint64(r.Cost.Milliseconds()), metrics,
+			units, moments, r.FirstSequence, r.LastSequence)
 	})
 }
 

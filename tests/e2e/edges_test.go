@@ -378,7 +378,7 @@ func askEdge(t *testing.T, shop *harness.Project, db driver.Conn, c edgeCase, do
 
 	// Every reading of every question, as JSON and as CSV, is without such numbers.
 	for _, question := range []string{"results", "results?method=sequential&correction=holm", "results?method=bayesian&priorSd=0.1", "results?tail=greater&correction=bh",
-		"results?cuped=false&correction=bonferroni", "timeseries", "health", "power", "power?method=sequential&correction=holm"} {
+		"results?cuped=false&correction=bonferroni", "results?by=sdk&correction=holm", "timeseries", "health", "power", "power?method=sequential&correction=holm"} {
 		for _, format := range []string{"json", "csv"} {
 			mark := "?"
 			if strings.Contains(question, "?") {
@@ -428,6 +428,7 @@ func askEdge(t *testing.T, shop *harness.Project, db driver.Conn, c edgeCase, do
 	if diff := diffEdges(fromJSON, edgeLinesOfCSV(t, []byte(sluice("--csv")))); diff != "" {
 		t.Errorf("sluice results --csv differs from the API (-API +sluice):\n%s", diff)
 	}
+	sluice("--by", "sdk", "--top", "3")
 	text := sluice()
 	for at, l := range fromJSON {
 		if l.code != "" && l.code != "OK" && !strings.Contains(text, l.code) {

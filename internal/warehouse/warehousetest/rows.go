@@ -31,6 +31,7 @@ type ExposureRow struct {
 	SDKType     string
 	SDKVersion  string
 	Reason      string
+	Metadata    map[string]string
 }
 
 // EventRow is one row of table events.
@@ -63,7 +64,7 @@ func InsertExposures(ctx context.Context, db *warehouse.DB, token string, rows [
 				ID: r.EventID, Time: r.Time.UnixMilli(), Received: r.ReceivedAt.UnixMilli(), Environment: r.Environment,
 				Kind: r.Kind, Name: r.Name, RuleID: r.RuleID, Group: r.GroupIndex, Override: r.Override, UnitType: r.UnitType, UnitID: r.UnitID,
 				Value: r.Value, Layer: r.Layer, Parameter: r.Parameter, Sequence: r.Sequence,
-				SDKType: r.SDKType, SDKVersion: r.SDKVersion, Reason: r.Reason,
+				SDKType: r.SDKType, SDKVersion: r.SDKVersion, Reason: r.Reason, Metadata: pairs(r.Metadata),
 			})
 			rest = rest[1:]
 		}

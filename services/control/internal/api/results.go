@@ -31,7 +31,7 @@ type Results interface {
 // resultRoutes lists the routes of results, under the path of one project.
 func (a *API) resultRoutes(one string) []route {
 	looked := []string{"asOf", "format", "wait"}
-	readings := append([]string{"method", "alpha", "tail", "correction", "cuped", "tuningUnits", "priorMean", "priorSd"}, looked...)
+	readings := append([]string{"by", "top", "method", "alpha", "tail", "correction", "cuped", "tuningUnits", "priorMean", "priorSd"}, looked...)
 	planned := append([]string{"metric", "effect", "power", "mean", "sd", "unitsPerDay", "reduction", "method", "alpha", "tail", "correction", "tuningUnits"}, looked...)
 	experiment := one + "/experiments/{name}/"
 	return []route{
@@ -189,6 +189,26 @@ func (c *call) readings() (o results.Options, err error) {
 	return o, nil
 }
 
+// breakdown reads by what results are to be broken down.
+func (c *call) breakdown(s *flags.State, o *results.Options) error {
+	top, err := c.number("top", 1, results.MaxSlices, 0)
+	if err != nil {
+		return err
+	}
+	o.Top = int(top)
+	by := c.query.Get("by")
+	switch {
+	case by == "" && top > 0:
+		return web.Invalid("by", "required", "top is how many values get a slice of their own: say by which dimension, such as by=sdk")
+	case by == "":
+		return nil
+	}
+	if o.By, err = results.ParseDimension(s.Settings(), by); err != nil {
+		return web.Invalid("by", "missing", "%v", err)
+	}
+	return nil
+}
+
 // studied reads what all questions about an experiment have in common: its name,
 // and the state that defines it.
 func (c *call) studied() (name string, s *flags.State, err error) {
@@ -250,6 +270,9 @@ func (a *API) experimentResults(c *call) error {
 	if err != nil {
 		return err
 	}
+	if err := c.breakdown(s, &o); err != nil {
+		return err
+	}
 	if o.Periods, err = c.periods(s, name); err != nil {
 		return err
 	}
@@ -277,6 +300,9 @@ func (a *API) gateResults(c *call) error {
 	}
 	if _, ok := s.Find(flags.KindGate, name); !ok {
 		return web.Errorf(web.CodeNotFound, "there is no gate %q", name)
+	}
+	if err := c.breakdown(s, &o.Options); err != nil {
+		return err
 	}
 	return a.answerWith(c, func(ctx context.Context) (results.Table, error) { return a.results.Gate(ctx, s, name, o) })
 }

@@ -27,6 +27,11 @@ func TestAWrongParameterOfResultsIsNamed(t *testing.T) {
 		{"experiments/pricing/results?wait=61", "wait"},
 		{"experiments/pricing/results?asOf=never", "asOf"},
 		{"experiments/pricing/results?metric=sales", "metric"},
+		{"experiments/pricing/results?by=country", "by"}, // which the project does not keep
+		{"experiments/pricing/results?by=sdk&top=0", "top"},
+		{"experiments/pricing/results?by=sdk&top=101", "top"},
+		{"experiments/pricing/results?top=5", "by"},
+		{"experiments/pricing/timeseries?by=sdk", "by"},
 		{"experiments/pricing/timeseries?alpha=x", "alpha"},
 		{"experiments/pricing/health?alpha=0.05", "alpha"},
 		{"experiments/pricing/power?power=1", "power"},

@@ -69,8 +69,39 @@ func number(o stats.Optional) string {
 	return strconv.FormatFloat(v, 'g', -1, 64)
 }
 
-// Table implements [Table]: one line per metric and group.
+// Table implements [Table]: one line per metric and group; for a breakdown, those
+// of the whole, and then those of each slice.
 func (r Report) Table() (columns []string, lines [][]string) {
+	columns, lines = r.table()
+	b := r.Breakdown
+	if b == nil {
+		return columns, lines
+	}
+	var all [][]string
+	add := func(kind, value string, metrics []Metric, lines [][]string) {
+		for _, m := range metrics {
+			for _, g := range m.Groups {
+				verdict, p := "", ""
+				if h := g.Heterogeneity; h != nil {
+					verdict, p = string(h.Verdict), number(h.PValue)
+				}
+				line := append([]string{b.By, kind, value}, lines[0]...)
+				all, lines = append(all, append(line, verdict, p)), lines[1:]
+			}
+		}
+	}
+	add("all", "", r.Metrics, lines)
+	for _, s := range b.Slices {
+		r.Groups, r.Metrics = s.Groups, s.Metrics
+		_, lines := r.table()
+		add(string(s.Kind), s.Value, s.Metrics, lines)
+	}
+	columns = append([]string{"by", "slice", "value"}, columns...)
+	return append(columns, "heterogeneity", "heterogeneity_p_value"), all
+}
+
+// table are the lines of the whole.
+func (r *Report) table() (columns []string, lines [][]string) {
 	columns = []string{
 		"metric", "type", "direction", "group", "is_control", "units", "n", "conversions", "total", "mean", "variance",
 		"code", "lift_code", "difference", "standard_error", "difference_low", "difference_high", "lift", "lift_low", "lift_high", "p_value",

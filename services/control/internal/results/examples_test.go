@@ -130,7 +130,7 @@ func TestExamplesRunOverBothProtocols(t *testing.T) {
 			t.Errorf("%s has the comment %q, %v; want one", name, comment, err)
 		}
 	}
-	parameters := clickhouse.Parameters{"project": g.project, "experiment": experiment, "gate": gate, "rule": "some", "step": "1"}
+	parameters := clickhouse.Parameters{"project": g.project, "experiment": experiment, "gate": gate, "rule": "some", "step": "1", "dimension": "day"}
 	for _, file := range files {
 		name := filepath.Base(file)
 		t.Run(name, func(t *testing.T) {
@@ -161,7 +161,7 @@ func TestExamplesSayWhatTheAPISays(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	a := newAnalyst(t, clickhouse.Parameters{"project": g.project, "experiment": experiment, "gate": gate, "rule": "some", "step": "1"})
+	a := newAnalyst(t, clickhouse.Parameters{"project": g.project, "experiment": experiment, "gate": gate, "rule": "some", "step": "1", "dimension": "day"})
 
 	digits := func(o stats.Optional) string {
 		if v, ok := o.Get(); ok {
@@ -186,6 +186,25 @@ func TestExamplesSayWhatTheAPISays(t *testing.T) {
 	const shown = `SELECT format('{} {} {} {} {} {} {} {}', metric, group, toString(units), toString(n),
 		ifNull(toDecimalString(mean, 4), '-'), ifNull(toDecimalString(lift, 4), '-'), ifNull(toDecimalString(lift_low, 4), '-'), ifNull(toDecimalString(lift_high, 4), '-')) AS line
 	FROM %s ORDER BY line`
+	byDay, err := g.service.Experiment(t.Context(), g.state, experiment, results.Options{By: "day"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var breakdown []string
+	for _, s := range byDay.Breakdown.Slices {
+		for _, m := range s.Metrics {
+			for i, group := range m.Groups {
+				if group.N > 0 {
+					breakdown = append(breakdown, fmt.Sprintf("%s %s %d %d %s", m.Name, s.Value, i, group.N, digits(group.Mean)))
+				}
+			}
+		}
+	}
+	slices.Sort(breakdown)
+	breakdownSQL, err := os.ReadFile(filepath.Join("..", "..", "..", "..", "examples", "sql", "experiment_breakdown.sql"))
+	if err != nil {
+		t.Fatal(err)
+	}
 	var daily, health []string
 	for _, d := range series.Units[:2] {
 		for i, name := range series.Groups {
@@ -203,6 +222,7 @@ func TestExamplesSayWhatTheAPISays(t *testing.T) {
 	}{
 		{"experiment_results", fmt.Sprintf(shown, "experiment_results(project = {project:String}, experiment = {experiment:String})"), scorecard(report)},
 		{"gate_results", fmt.Sprintf(shown, "gate_results(project = {project:String}, gate = {gate:String}, rule = {rule:String}, step = {step:UInt32})"), scorecard(gates.Steps[0].Report)},
+		{"experiment_breakdown", "SELECT format('{} {} {} {} {}', metric, value, toString(group_index), toString(n), toDecimalString(mean, 4)) AS line FROM (\n" + string(breakdownSQL) + "\n) ORDER BY line", breakdown},
 		{"experiment_daily", "SELECT format('{} {} {} {}', toString(day), group, toString(new_units), toString(units)) FROM experiment_daily(project = {project:String}, experiment = {experiment:String}) ORDER BY day, group_index", daily},
 		{"exposure_health", "SELECT format('{} {} {} {} {}', group, toString(exposed), toString(analysed), toString(by_override), toString(in_two_groups)) FROM exposure_health(project = {project:String}, experiment = {experiment:String}) ORDER BY group_index", health},
 		{"exposure_health, the split", "SELECT toDecimalString(sum(chi_squared), 6) FROM exposure_health(project = {project:String}, experiment = {experiment:String})", []string{fmt.Sprintf("%.6f", chi)}},

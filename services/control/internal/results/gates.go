@@ -205,7 +205,8 @@ func (g *Gates) Mirror(ctx context.Context, state *flags.State) error {
 func (r GateReport) Table() (columns []string, lines [][]string) {
 	columns, _ = Report{}.Table()
 	for _, s := range r.Steps {
-		_, of := s.Report.Table()
+		var of [][]string
+		columns, of = s.Report.Table()
 		for _, line := range of {
 			lines = append(lines, append([]string{s.Rule, fmt.Sprint(s.Percentage), fmt.Sprint(s.Step)}, line...))
 		}

@@ -59,11 +59,11 @@ func (g *gated) change(minute int, change func(*flags.Gate)) {
 }
 
 // check records that the gate was asked for unit.
-func (g *gated) check(unit, ruleID, value string, minute int) {
-	g.expose(unit, warehouse.NoGroup, minute, func(r *warehousetest.ExposureRow) {
+func (g *gated) check(unit, ruleID, value string, minute int, change ...func(*warehousetest.ExposureRow)) {
+	g.expose(unit, warehouse.NoGroup, minute, append(change, func(r *warehousetest.ExposureRow) {
 		r.Kind, r.Name, r.RuleID, r.Value = warehouse.KindGate, gate, ruleID, value
 		r.Override = ruleID == "gate_1:override"
-	})
+	})...)
 }
 
 func (g *gated) report(o results.GateOptions) results.GateReport {

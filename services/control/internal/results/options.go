@@ -35,6 +35,10 @@ type Options struct {
 	// Periods are the stretches of the experiment during which its allocation
 	// stayed the same; none means that it never changed.
 	Periods []Period
+	// By breaks the report down by a dimension that [ParseDimension] returned, with
+	// slices of their own for the Top most frequent values (10 if zero).
+	By  string
+	Top int
 }
 
 // A Period is a stretch of an experiment during which as large a part of the
@@ -48,8 +52,23 @@ type Period struct {
 func (o Options) withDefaults() Options {
 	o.Method = cmp.Or(o.Method, Fixed)
 	o.Alpha = cmp.Or(o.Alpha, stats.DefaultAlpha)
+	o.Top = cmp.Or(o.Top, 10)
 	o.Correction = cmp.Or(o.Correction, stats.Uncorrected)
 	return o
+}
+
+// slicings are what the options ask for beside the whole.
+func (o Options) slicings() (by, periods *slicing) {
+	if o.By != "" {
+		by = &slicing{dimension: o.By, top: o.Top}
+	}
+	if len(o.Periods) > 1 {
+		periods = &slicing{}
+		for _, p := range o.Periods[1:] {
+			periods.bounds = append(periods.bounds, p.From.Truncate(time.Millisecond))
+		}
+	}
+	return by, periods
 }
 
 // method is what the options mean for a metric.

@@ -27,6 +27,8 @@ type plan struct {
 	slots       int // numbers of a unit
 	samples     int // lists of numbers of a unit
 	definitions string
+
+	by, periods *slicing // what is asked beside the whole; nil for nothing
 }
 
 // measured is a metric with the slots of its numbers, counted from 1; 0 is none.

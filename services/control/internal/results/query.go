@@ -21,6 +21,8 @@ type facts struct {
 	sequences SequenceRange
 	asOf      time.Time // facts before it were looked at
 	sql       []string
+	by        *sliced // by the dimension that was asked for
+	periods   *sliced // by when the allocation changed
 }
 
 // unitCount counts the units first seen in a group: those that are analysed if

@@ -138,6 +138,19 @@ func (p *plan) read(ctx context.Context, db *warehouse.DB, r *rollup) (facts, er
 	if err != nil {
 		return facts{}, fmt.Errorf("reading the versions of experiment %q: %w", p.experiment, err)
 	}
+	for _, one := range []struct {
+		by   *slicing
+		into **sliced
+	}{{p.by, &f.by}, {p.periods, &f.periods}} {
+		if one.by == nil {
+			continue
+		}
+		found, err := p.readSlices(ctx, db, r, *one.by)
+		if err != nil {
+			return facts{}, fmt.Errorf("slicing experiment %q: %w", p.experiment, err)
+		}
+		*one.into = &found
+	}
 	return f, nil
 }
 

@@ -1,7 +1,7 @@
 package results
 
 import (
-	"cmp"
+	stdcmp "cmp"
 	"fmt"
 	"math"
 	"math/rand/v2"
@@ -10,6 +10,9 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
 
 	"github.com/sluice-flags/sluice/internal/warehouse"
 	"github.com/sluice-flags/sluice/internal/warehouse/warehousetest"
@@ -482,7 +485,7 @@ func compareWithReference(t *testing.T, seed uint64, ended bool) {
 	}
 	for _, list := range byUnit {
 		slices.SortFunc(list, func(a, b happening) int {
-			return cmp.Or(a.Time.Compare(b.Time), cmp.Compare(fmt.Sprintf("%x", a.EventID), fmt.Sprintf("%x", b.EventID)))
+			return stdcmp.Or(a.Time.Compare(b.Time), stdcmp.Compare(fmt.Sprintf("%x", a.EventID), fmt.Sprintf("%x", b.EventID)))
 		})
 	}
 	enrolled, _ := study.Enrol(seen)
@@ -501,6 +504,11 @@ func compareWithReference(t *testing.T, seed uint64, ended bool) {
 	got, err := measure(t.Context(), db, nil, p)
 	if err != nil {
 		t.Fatalf("measure() = %v", err)
+	}
+	// Whoever looks again reads what was summed up then.
+	again, err := measure(t.Context(), db, nil, p)
+	if diff := cmp.Diff(got, again, everyField, cmpopts.EquateNaNs(), cmpopts.EquateEmpty()); err != nil || diff != "" {
+		t.Errorf("a second look = %v; differs (-first +second):\n%s", err, diff)
 	}
 	left, exposed := uint64(0), uint64(0)
 	for _, u := range got.units {

@@ -29,6 +29,8 @@ type Report struct {
 	Excluded map[string]uint64 `json:"excluded"` // units seen but not analysed, by reason
 	Checks
 	Metrics []Metric `json:"metrics"`
+	// Breakdown is the same, slice by slice; absent unless asked for.
+	Breakdown *Breakdown `json:"breakdown,omitempty"`
 
 	Sequence SequenceRange `json:"sequence"`
 	SQL      []string      `json:"sql"` // the statements behind the numbers, to be run by anyone
@@ -92,6 +94,8 @@ type MetricGroup struct {
 	// PreExperiment compares what the units did before their first exposure, which
 	// no treatment can have changed; absent without a covariate.
 	PreExperiment *stats.Bias `json:"preExperiment,omitempty"`
+	// Heterogeneity is of slices alone, and absent in the control group.
+	Heterogeneity *Heterogeneity `json:"heterogeneity,omitempty"`
 }
 
 // A Cap is a limit on the values of units, taken over all groups.
@@ -129,17 +133,8 @@ func newReport(state *flags.State, entity flags.Entity, f facts, entered []perio
 		if u.excluded != reasonKept {
 			r.Excluded[u.excluded] += u.units
 		}
-		if int(u.group) >= len(r.Groups) {
-			continue // counted above, as unknown_group or for a reason that weighs more
-		}
-		g := &r.Groups[u.group]
-		g.Exposed += u.units
-		if u.excluded == reasonKept {
-			g.Units += u.units
-		} else {
-			g.Excluded[u.excluded] += u.units
-		}
 	}
+	count(r.Groups, f.units)
 	r.Checks = newChecks(r.Groups, r.Excluded, o.Periods, entered)
 	measured := metricsOf(state, doc)
 	for _, m := range measured {
@@ -148,7 +143,37 @@ func newReport(state *flags.State, entity flags.Entity, f facts, entered []perio
 		}
 	}
 	decide(r.Metrics, o)
+	if f.periods != nil && len(f.periods.slices) == len(r.Periods) {
+		of := make([][]Group, len(r.Periods))
+		for i := range of {
+			of[i] = groups(doc)
+			count(of[i], f.periods.slices[i].units)
+		}
+		for i, metrics := range slicedMetrics(state, doc, f.periods.slices, of, o, false) {
+			r.Periods[i].Metrics = append([]Metric{}, metrics...)
+		}
+	}
+	if f.by != nil {
+		r.Breakdown = newBreakdown(state, doc, o.By, *f.by, o)
+	}
 	return r
+}
+
+// count puts units into their groups. Those of a group that the experiment does
+// not have are in none.
+func count(groups []Group, units []unitCount) {
+	for _, u := range units {
+		if int(u.group) >= len(groups) {
+			continue // counted in the report's total, as unknown_group or for a reason that weighs more
+		}
+		g := &groups[u.group]
+		g.Exposed += u.units
+		if u.excluded == reasonKept {
+			g.Units += u.units
+		} else {
+			g.Excluded[u.excluded] += u.units
+		}
+	}
 }
 
 func groups(doc *flags.Experiment) []Group {

@@ -39,6 +39,9 @@ type PeriodCheck struct {
 	Period
 	Units []uint64        `json:"units"` // by group
 	SRM   stats.SRMResult `json:"srm"`
+	// Metrics compare these units alone. Shares stay while an experiment runs, so the
+	// report's comparison over all periods is sound: these show whether it lasts.
+	Metrics []Metric `json:"metrics"`
 }
 
 // periodUnits counts the analysed units of a group that entered during a period.
@@ -63,7 +66,7 @@ func newChecks(groups []Group, excluded map[string]uint64, periods []Period, ent
 		c.Periods = make([]PeriodCheck, len(periods))
 		for i, p := range periods {
 			tested[i] = stats.Period{Observed: make([]uint64, len(groups)), Weights: shares}
-			c.Periods[i].Period = p
+			c.Periods[i].Period, c.Periods[i].Metrics = p, []Metric{}
 		}
 		for _, e := range entered {
 			if int(e.period) < len(periods) && int(e.group) < len(groups) {

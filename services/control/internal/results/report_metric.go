@@ -42,18 +42,10 @@ func formOf(doc *flags.Metric) (f form, zeros bool) {
 // comparisons the scorecard has.
 func newMetric(entity flags.Entity, doc *flags.Metric, groups []Group, all []moments, o Options, tests int) Metric {
 	m := Metric{Name: entity.Name, ID: entity.Ref.ID, Type: string(doc.Type), Direction: string(doc.Direction)}
-	of := make([]moments, len(groups)) // zero for a group where nobody did anything
-	for _, x := range all {
-		if x.metric == entity.Name && int(x.group) < len(groups) {
-			of[x.group] = x
-		}
-	}
-	how, zeros := formOf(doc)
+	of := momentsOf(entity, doc, groups, all)
+	how, _ := formOf(doc)
 	control := 0
 	for i, g := range groups {
-		if zeros {
-			of[i].fill(g)
-		}
 		if g.Control {
 			control = i
 		}
@@ -78,6 +70,23 @@ func newMetric(entity flags.Entity, doc *flags.Metric, groups []Group, all []mom
 		m.Groups = append(m.Groups, one)
 	}
 	return m
+}
+
+// momentsOf returns the moments of one metric by group, with the units that the
+// warehouse does not list.
+func momentsOf(entity flags.Entity, doc *flags.Metric, groups []Group, all []moments) []moments {
+	of := make([]moments, len(groups)) // zero for a group where nobody did anything
+	for _, x := range all {
+		if x.metric == entity.Name && int(x.group) < len(groups) {
+			of[x.group] = x
+		}
+	}
+	if _, zeros := formOf(doc); zeros {
+		for i, g := range groups {
+			of[i].fill(g)
+		}
+	}
+	return of
 }
 
 func newMetricGroup(g Group, how form, m *moments, boiled stats.Group, alpha float64) MetricGroup {

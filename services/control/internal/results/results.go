@@ -68,8 +68,18 @@ func (s *Service) Experiment(ctx context.Context, state *flags.State, experiment
 // report answers a study.
 func (s *Service) report(ctx context.Context, study study, o Options) (Report, error) {
 	state := study.state
-	found, err := s.measured.do(ctx, study.key, func(ctx context.Context) (facts, error) {
-		return measure(ctx, study.db, s.claim, newPlan(state, study.entity, study.doc, s.now()))
+	o = o.withDefaults()
+	by, periods := o.slicings()
+	key := study.key
+	for _, one := range []*slicing{by, periods} {
+		if one != nil {
+			key += one.key()
+		}
+	}
+	found, err := s.measured.do(ctx, key, func(ctx context.Context) (facts, error) {
+		p := newPlan(state, study.entity, study.doc, s.now())
+		p.by, p.periods = by, periods
+		return measure(ctx, study.db, s.claim, p)
 	})
 	if err != nil {
 		return Report{}, classify(ctx, err)

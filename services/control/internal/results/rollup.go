@@ -2,7 +2,6 @@ package results
 
 import (
 	"context"
-	"database/sql"
 	"errors"
 	"fmt"
 	"math"
@@ -28,10 +27,15 @@ type rollup struct {
 	definitions string
 	cost        time.Duration
 	caps        [][]float64 // by metric, then as moments.caps
+
+	// What reports need of it, so that most of them read no unit.
+	units     []unitCount
+	moments   []moments
+	sequences SequenceRange
 }
 
 // layout names the way in which values stand in a rollup; another is not read.
-const layout = "1"
+const layout = "2"
 
 // When a rollup of an experiment that runs is good for another look though time
 // has passed (windows close, days go by) or facts have come.
@@ -40,24 +44,6 @@ const (
 	cheap       = time.Second // what takes no longer is made anew whenever facts have come
 	restPerCost = 20          // the others rest so many times as long as they took to make
 )
-
-const latestRollupSQL = `SELECT revision, as_of, watermark, definitions, cost_ms, metrics.caps
-FROM rollups
-WHERE project = {project:String} AND experiment = {experiment:String}
-ORDER BY revision DESC
-LIMIT 1`
-
-// latestRollup returns the rollup that counts; one with revision 0 if there is none.
-func latestRollup(ctx context.Context, db *warehouse.DB, p *plan) (r rollup, err error) {
-	var cost uint64
-	row := db.Conn().QueryRow(p.context(ctx, newStatement(p.project)), latestRollupSQL)
-	err = row.Scan(&r.revision, &r.asOf, &r.watermark, &r.definitions, &cost, &r.caps)
-	if errors.Is(err, sql.ErrNoRows) {
-		return rollup{}, nil
-	}
-	r.cost = time.Duration(cost) * time.Millisecond
-	return r, err
-}
 
 // answers reports whether r still says what p asks, with the facts at mark.
 func (r *rollup) answers(p *plan, mark string) bool {
@@ -294,6 +280,9 @@ func rollIn(ctx context.Context, db *warehouse.DB, p *plan, mark string, n int) 
 	if r.caps, err = p.findCaps(ctx, db, r.revision); err != nil {
 		return rollup{}, fmt.Errorf("finding caps: %w", err)
 	}
+	if err := p.sumUp(ctx, db, &r); err != nil {
+		return rollup{}, err
+	}
 	r.cost = time.Since(begun)
 	return r, nil
 }
@@ -366,26 +355,6 @@ func sweep(ctx context.Context, db *warehouse.DB, p *plan, before uint64) error 
 		}
 	}
 	return nil
-}
-
-// row is what makes a rollup count.
-func (p *plan) row(r *rollup) warehouse.RollupRow {
-	row := warehouse.RollupRow{
-		Project: p.project, Experiment: p.experiment, Revision: r.revision, AsOf: r.asOf,
-		Watermark: r.watermark, Definitions: r.definitions, Cost: r.cost,
-	}
-	for i, m := range p.metrics {
-		one := warehouse.RollupMetric{
-			MetricID: m.entity.Ref.ID, Name: m.entity.Name, Type: string(m.doc.Type), Version: m.entity.Seq,
-			Y: m.y, D: m.d, X: m.x, XD: m.xd, Steps: m.steps, StepCount: m.stepCount, Sample: m.sample, Matures: m.matures,
-		}
-		copy(one.Caps[:], r.caps[i])
-		if m.doc.Percentile != nil {
-			one.Level = m.doc.Percentile.Level
-		}
-		row.Metrics = append(row.Metrics, one)
-	}
-	return row
 }
 
 // uncapped are the caps of a metric without any.
