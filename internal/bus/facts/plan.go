@@ -58,25 +58,42 @@ type Cursor struct {
 	seq  uint64 // of its message
 }
 
+// Last returns the plan that was recorded last, of these facts: the zero Plan if
+// there is none.
+func (p *Plans) Last(ctx context.Context) (Plan, error) {
+	plan, _, err := p.last(ctx)
+	if plan.Stream != p.id {
+		plan = Plan{} // of a stream that is gone: these facts begin anew
+	}
+	return plan, err
+}
+
+// last reads the last plan of the partition, of whatever stream, and the sequence
+// of its message: 0 if there is none.
+func (p *Plans) last(ctx context.Context) (Plan, uint64, error) {
+	m, err := p.conn.Last(ctx, bus.PlansStream, p.subject())
+	if errors.Is(err, jetstream.ErrMsgNotFound) {
+		return Plan{}, 0, nil
+	}
+	if err != nil {
+		return Plan{}, 0, fmt.Errorf("last plan of partition %d: %w", p.part, err)
+	}
+	plan, err := p.decode(m.Data)
+	return plan, m.Seq, err
+}
+
 // After returns the plans that come after the one that was loaded last, whose
 // number and last sequence the caller knows (0 if none was), in order, and the
 // end of the record.
 func (p *Plans) After(ctx context.Context, number, seq uint64) ([]Plan, Cursor, error) {
 	end := Cursor{Plan: Plan{Stream: p.id, Partition: p.part, Number: number, Last: seq}}
-	last, err := p.conn.Last(ctx, bus.PlansStream, p.subject())
-	switch {
-	case errors.Is(err, jetstream.ErrMsgNotFound):
-		return nil, end, nil
-	case err != nil:
-		return nil, end, fmt.Errorf("last plan of partition %d: %w", p.part, err)
-	}
-	end.seq = last.Seq
-	plan, err := p.decode(last.Data)
+	plan, last, err := p.last(ctx)
 	if err != nil {
 		return nil, end, err
 	}
+	end.seq = last
 	if plan.Stream != p.id {
-		return nil, end, nil // of a stream that is gone: these facts begin anew
+		return nil, end, nil // none, or of a stream that is gone: these facts begin anew
 	}
 	end.Plan = plan
 	if plan.Last <= seq {
@@ -86,7 +103,7 @@ func (p *Plans) After(ctx context.Context, number, seq uint64) ([]Plan, Cursor, 
 	// Plans lie far apart and are few, so walking back from the last one is
 	// enough: usually it is the only one that was not finished.
 	var plans []Plan
-	for at := last.Seq; ; {
+	for at := last; ; {
 		plans = append(plans, plan)
 		if plan.First <= seq+1 || plan.Number == 1 {
 			break

@@ -76,6 +76,7 @@ type Loader struct {
 	checkpoint func(name string)
 
 	failing atomic.Pointer[string] // why the last round ended, nil while it goes well
+	done    uint64                 // the last sequence that is known to be loaded
 	pending atomic.Uint64          // messages that are not loaded
 	oldest  atomic.Int64           // when the oldest of them was stored, milliseconds; 0 if none
 }
@@ -127,6 +128,7 @@ func (l *Loader) Run(ctx context.Context) {
 		l.failing.Store(&why)
 		l.metrics.failures.Inc()
 		l.o.Logger.WarnContext(ctx, "loading facts failed, trying again", slog.Int("partition", l.o.Partition), slog.Any("error", err))
+		l.look(ctx)
 		wait := min(slowest, 50*time.Millisecond<<min(failures, 10))
 		failures++
 		if !lifecycle.Sleep(ctx, wait/2+rand.N(wait/2+1)) { //nolint:gosec // jitter
@@ -138,9 +140,45 @@ func (l *Loader) Run(ctx context.Context) {
 // idle says nothing any longer of a partition that is somebody else's now.
 func (l *Loader) idle() {
 	l.failing.Store(nil)
+	l.done = 0
 	l.pending.Store(0)
 	l.oldest.Store(0)
 }
+
+// look finds out what waits while nothing is loaded. What cannot be asked stays as
+// it was.
+func (l *Loader) look(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(ctx, lookWait)
+	defer cancel()
+	reader, err := facts.NewReader(ctx, l.conn, l.o.Partition)
+	if err != nil {
+		return
+	}
+	after := l.done
+	if after == 0 { // the warehouse has not said; what is before the last plan is loaded for sure
+		plans, err := facts.OpenPlans(ctx, l.conn, reader)
+		if err != nil {
+			return
+		}
+		last, err := plans.Last(ctx)
+		if err != nil {
+			return
+		}
+		after = max(last.First, 1) - 1
+	}
+	backlog, err := reader.Oldest(ctx, after)
+	if err != nil {
+		return
+	}
+	l.pending.Store(backlog.Messages)
+	if backlog.Messages == 0 {
+		l.oldest.Store(0)
+	} else {
+		l.oldest.Store(backlog.Stored.UnixMilli())
+	}
+}
+
+const lookWait = 2 * time.Second
 
 var errNoWarehouse = errors.New("there is no warehouse yet")
 
@@ -162,6 +200,7 @@ func (l *Loader) round(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	l.done = done.Sequence
 	planned, end, err := plans.After(ctx, done.Plan, done.Sequence)
 	if err != nil {
 		return err
@@ -320,6 +359,7 @@ func (l *Loader) load(ctx context.Context, db *warehouse.DB, b *batch) error {
 		return err
 	}
 	l.checkpoint("done")
+	l.done = plan.Last
 	l.metrics.loaded(b)
 	l.pending.Store(b.pending)
 	if b.pending == 0 {

@@ -506,9 +506,18 @@ func TestFactsWaitForAnEngineThatIsAway(t *testing.T) {
 		return e, open(t, e.Config())
 	}
 	var db atomic.Pointer[warehouse.DB]
-	s := newSite(t)
+	s, before := newSite(t), time.Now()
 	l, _ := s.run(db.Load, Options{})
 	s.publish(10) // there is none yet
+	waits := func(when string, least, most uint64) {
+		t.Helper()
+		for deadline := time.Now().Add(30 * time.Second); l.pending.Load() < least && time.Now().Before(deadline); time.Sleep(10 * time.Millisecond) {
+		}
+		if n, at := l.pending.Load(), l.oldest.Load(); n < least || n > most || at < before.UnixMilli() || at > time.Now().UnixMilli() {
+			t.Errorf("%s, %d messages wait, the oldest since %v; want %d to %d, since the test began", when, n, time.UnixMilli(at), least, most)
+		}
+	}
+	waits("without an engine", 1, 1)
 	first, opened := start()
 	db.Store(opened)
 	s.settle(opened)
@@ -531,6 +540,7 @@ func TestFactsWaitForAnEngineThatIsAway(t *testing.T) {
 		if l.Ready() == nil {
 			t.Errorf("round %d: Ready() = nil without an engine", round)
 		}
+		waits(fmt.Sprintf("in round %d", round), 10, 11) // the first may have been loaded
 		first, opened = start()
 		db.Store(opened)
 		s.settle(opened)

@@ -32,7 +32,7 @@ func newMetrics(l *Loader) metrics {
 	}
 	l.o.Registerer.MustRegister(m.inserted, m.dead, m.erased, m.unkept, m.failures, m.batches, m.seconds,
 		prometheus.NewGaugeFunc(prometheus.GaugeOpts{Subsystem: "ingest", Name: "lag_messages",
-			Help: "Messages that were stored and are not loaded, as of the last batch.", ConstLabels: partition},
+			Help: "Messages that were stored and are not loaded, as of the last batch or the last try.", ConstLabels: partition},
 			func() float64 { return float64(l.pending.Load()) }),
 		prometheus.NewGaugeFunc(prometheus.GaugeOpts{Subsystem: "ingest", Name: "lag_seconds",
 			Help: "Age of the oldest message that is not loaded.", ConstLabels: partition},
