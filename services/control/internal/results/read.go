@@ -113,31 +113,10 @@ func (p *plan) findCaps(ctx context.Context, db *warehouse.DB, revision uint64) 
 	return caps, err
 }
 
-// read asks a rollup for everything that a report needs.
+// read takes from a rollup what a report needs: what was summed up with it, and
+// from its units the slices that are asked for.
 func (p *plan) read(ctx context.Context, db *warehouse.DB, r *rollup) (facts, error) {
-	f := facts{asOf: r.asOf}
-	f.sql = p.spelled(r)
-	err := p.ask(ctx, db, r.revision, unitsOfSQL, func(scan func(...any) error) error {
-		var u unitCount
-		err := scan(&u.group, &u.excluded, &u.units)
-		f.units = append(f.units, u)
-		return err
-	})
-	if err != nil {
-		return facts{}, fmt.Errorf("counting the units of experiment %q: %w", p.experiment, err)
-	}
-	if f.moments, err = p.readMoments(ctx, db, r); err != nil {
-		return facts{}, fmt.Errorf("measuring experiment %q: %w", p.experiment, err)
-	}
-	if err := p.readQuantiles(ctx, db, r, f.moments); err != nil {
-		return facts{}, fmt.Errorf("finding the quantiles of experiment %q: %w", p.experiment, err)
-	}
-	err = p.ask(ctx, db, r.revision, sequencesSQL, func(scan func(...any) error) error {
-		return scan(&f.sequences.First, &f.sequences.Last)
-	})
-	if err != nil {
-		return facts{}, fmt.Errorf("reading the versions of experiment %q: %w", p.experiment, err)
-	}
+	f := facts{asOf: r.asOf, sql: p.spelled(r), units: r.units, moments: r.moments, sequences: r.sequences}
 	for _, one := range []struct {
 		by   *slicing
 		into **sliced
@@ -152,6 +131,32 @@ func (p *plan) read(ctx context.Context, db *warehouse.DB, r *rollup) (facts, er
 		*one.into = &found
 	}
 	return f, nil
+}
+
+// sumUp asks the units of a rollup for what reports need of it.
+func (p *plan) sumUp(ctx context.Context, db *warehouse.DB, r *rollup) (err error) {
+	err = p.ask(ctx, db, r.revision, unitsOfSQL, func(scan func(...any) error) error {
+		var u unitCount
+		err := scan(&u.group, &u.excluded, &u.units)
+		r.units = append(r.units, u)
+		return err
+	})
+	if err != nil {
+		return fmt.Errorf("counting the units of experiment %q: %w", p.experiment, err)
+	}
+	if r.moments, err = p.readMoments(ctx, db, r); err != nil {
+		return fmt.Errorf("measuring experiment %q: %w", p.experiment, err)
+	}
+	if err := p.readQuantiles(ctx, db, r, r.moments); err != nil {
+		return fmt.Errorf("finding the quantiles of experiment %q: %w", p.experiment, err)
+	}
+	err = p.ask(ctx, db, r.revision, sequencesSQL, func(scan func(...any) error) error {
+		return scan(&r.sequences.First, &r.sequences.Last)
+	})
+	if err != nil {
+		return fmt.Errorf("reading the versions of experiment %q: %w", p.experiment, err)
+	}
+	return nil
 }
 
 // The head of a metric's column in the statement of moments.
@@ -251,17 +256,12 @@ func (m *measured) each(do func(j, k int)) {
 
 // moments reads what column asked for.
 func (m *measured) moments(group uint8, column, caps []float64) moments {
-	of := moments{
-		metric: m.entity.Name, id: m.entity.Ref.ID, version: m.entity.Seq, group: group,
-		analysed: uint64(column[analysedAt]), immature: uint64(column[immatureAt]),
-	}
+	of := m.nothing(group, caps)
+	of.analysed, of.immature = uint64(column[analysedAt]), uint64(column[immatureAt])
 	v := &of.values
 	v.N, v.WithCovariate = uint64(column[countAt]), uint64(column[coveredAt])
 	for k := range of.caps {
 		of.limited[k] = uint64(column[limitedAt+k])
-		if !math.IsInf(caps[k], 1) {
-			of.caps[k] = stats.Defined(caps[k])
-		}
 	}
 	rest := column[meansAt:]
 	if m.d == 0 {
