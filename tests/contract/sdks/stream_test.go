@@ -4,7 +4,11 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"net/http"
+	"net/http/httputil"
+	"net/url"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -107,7 +111,10 @@ func TestRulesAreStreamedToTheSDKsThatCan(t *testing.T) {
 			t.Parallel()
 			b := &bench{Driver: lab.Start(t, sdk).For(t), shop: forTest(t, shop), slug: sdk.Name}
 			t.Run("pushed, kept while the stream is lost, pushed again", func(t *testing.T) { streams(t, b, grpc, tell) })
-			t.Run("polled where there is no stream", func(t *testing.T) { pollsInstead(t, b, lab, tell) })
+			if sdk.Name == "statsig in Python" {
+				t.Run("polled while the stream is lost", func(t *testing.T) { failsOver(t, b, lab, grpc, tell) })
+			}
+			t.Run("polled where there is no stream yet", func(t *testing.T) { pollsInstead(t, b, lab, grpc, tell) })
 		})
 	}
 }
@@ -142,10 +149,57 @@ func streams(t *testing.T, b *bench, grpc string, tell func(*sdks.Setup, string,
 	b.turns(i, u, flip())
 }
 
-// pollsInstead starts an SDK where nobody streams.
-func pollsInstead(t *testing.T, b *bench, lab *sdks.Lab, tell func(*sdks.Setup, string, string)) {
+// failsOver loses a stream and finds the SDK polling, where its maker's host is
+// ours, until the stream is back.
+func failsOver(t *testing.T, b *bench, lab *sdks.Lab, grpc string, tell func(*sdks.Setup, string, string)) {
+	platform, err := url.Parse(b.shop.HTTP)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var polls atomic.Int64
+	forward := httputil.NewSingleHostReverseProxy(platform)
+	lab.Vendor().StandIn(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		polls.Add(1)
+		forward.ServeHTTP(w, r)
+	}))
+	defer lab.Vendor().StandIn(nil)
+
+	wire := newRelay(t, grpc)
+	setup := sdks.Setup{Base: b.nowhere(), Key: b.shop.Server}
+	tell(&setup, wire.address, "")
+	i := b.Open(setup)
+	defer i.Close()
+	u := b.user("failover", 0)
+	flip := func(gate string) {
+		b.shop.Create("gates", harness.Doc{"name": gate, "rules": []harness.Doc{}})
+		b.shop.SetGate(gate, 100)
+		b.turns(i, u, gate)
+	}
+	flip("failover-pushed")
+	if n := polls.Load(); n != 0 {
+		t.Errorf("%d polls while the stream was there; want none", n)
+	}
+	wire.cut()
+	flip("failover-polled")
+	wire.mend()
+	flip("failover-again")
+	// Back on the stream, it polls no more: what was on its way is let pass.
+	harness.Within(t, 30*time.Second, func() error {
+		before := polls.Load()
+		time.Sleep(2500 * time.Millisecond) // it polls each second
+		if n := polls.Load() - before; n != 0 {
+			return fmt.Errorf("%d polls in 2.5 s after the stream is back", n)
+		}
+		return nil
+	})
+}
+
+// pollsInstead starts an SDK where nobody streams yet.
+func pollsInstead(t *testing.T, b *bench, lab *sdks.Lab, grpc string, tell func(*sdks.Setup, string, string)) {
 	setup := sdks.Setup{Base: b.shop.HTTP, Key: b.shop.Server}
-	tell(&setup, harness.FreeAddress(t), b.shop.HTTP)
+	wire := newRelay(t, grpc)
+	wire.cut()
+	tell(&setup, wire.address, b.shop.HTTP)
 	i := b.Open(setup)
 	defer i.Close()
 	u := b.user("polled", 0)
@@ -160,4 +214,9 @@ func pollsInstead(t *testing.T, b *bench, lab *sdks.Lab, tell func(*sdks.Setup, 
 		return
 	}
 	b.agrees(u, i.Check(u, everything))
+	gate := "polled-" + b.slug
+	b.shop.Create("gates", harness.Doc{"name": gate, "rules": []harness.Doc{}})
+	b.shop.SetGate(gate, 100)
+	wire.mend() // the core goes on asking for the stream, and for nothing else
+	b.turns(i, u, gate)
 }
