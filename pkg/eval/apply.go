@@ -48,8 +48,9 @@ func (s *Specs) appIDs() AppIDs {
 
 // A Change is what differs between two rulesets.
 type Change struct {
-	Time     int64 // 0: unchanged, as is a zero Sequence
+	Time     int64 // 0: unchanged, as are a zero Sequence and Source
 	Sequence uint64
+	Source   Source
 
 	Set    []Spec // new or changed entities, whole
 	Delete []Ref
@@ -75,6 +76,7 @@ type AppIDs struct {
 func (r *Ruleset) Apply(c Change) *Ruleset {
 	b := newBuilder(r)
 	b.time, b.sequence = cmp.Or(c.Time, b.time), cmp.Or(c.Sequence, b.sequence)
+	b.options.Source = cmp.Or(c.Source, b.options.Source)
 	if c.AppIDs != nil {
 		b.setApps(*c.AppIDs)
 	}

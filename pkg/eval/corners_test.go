@@ -71,6 +71,82 @@ func TestOnlyBucketsTakeAnObjectForAList(t *testing.T) {
 	}
 }
 
+// Letters beyond ASCII matter where an element could be, however they begin or
+// end there, and whatever their number of bytes is in the other case.
+func TestCaseIsIgnoredBeyondASCIIAtEitherEnd(t *testing.T) {
+	const kelvin, dottedI, sharpS = "\u212a", "\u0130", "\u1e9e"
+	for _, test := range []struct {
+		operator, value string
+		elements        []string
+		want            bool
+	}{
+		{"str_ends_with_any", "person@EXAMPLE.com", []string{"@example.COM"}, true},
+		{"str_ends_with_any", "person@example.org", []string{"@example.com", "org.example"}, false},
+		{"str_ends_with_any", "é@example.com", []string{"@other.org"}, false},
+		{"str_ends_with_any", "100" + kelvin, []string{"k"}, true},
+		{"str_ends_with_any", "100" + kelvin + "m", []string{"km"}, true},
+		{"str_ends_with_any", "100" + kelvin + "m", []string{"m", "zz"}, true},
+		{"str_ends_with_any", kelvin, []string{"xk"}, false},
+		{"str_ends_with_any", "x" + dottedI, []string{"\u0307"}, true},
+		{"str_ends_with_any", "grü" + sharpS, []string{"ss", "ß"}, true},
+		{"str_ends_with_any", "ΟΔΟΣ", []string{"ς"}, true},
+		{"str_ends_with_any", "ΟΔΟΣ", []string{"σ"}, false},
+		{"str_starts_with_any", kelvin + "m", []string{"k"}, true},
+		{"str_starts_with_any", dottedI + "zmir", []string{"i"}, true},
+		{"str_starts_with_any", "abc" + kelvin, []string{"abd"}, false},
+		{"str_starts_with_any", "abc" + kelvin, []string{"ABCK"}, true},
+		{"str_contains_any", "abc" + kelvin + "def", []string{"CKD"}, true},
+		{"any", kelvin, []string{"k"}, true},
+		{"any", "k", []string{kelvin}, true},
+		{"any_case_sensitive", kelvin, []string{"k"}, false},
+		{"none", "É", []string{"é"}, false},
+		{"str_ends_with_any", "x", []string{""}, true},
+	} {
+		if got := holds(test.operator, test.value, test.elements); got != test.want {
+			t.Errorf("%q %s %q = %v, want %v", test.value, test.operator, test.elements, got, test.want)
+		}
+	}
+}
+
+// What was read for one rule is not taken for another's.
+func TestRulesMayAskForTheVersionsOfSeveralFields(t *testing.T) {
+	u := eval.User{AppVersion: "3.14.2", Locale: "1.0", Country: "odd"}
+	ask := func(id, operator, field, target string) eval.Rule {
+		return rule(id, 100, "true", condition("user_field", operator, field, target))
+	}
+	for want, rules := range map[string][]eval.Rule{
+		"two of one field":  {ask("a", "version_lt", "appVersion", "3.14"), ask("two of one field", "version_gt", "appVersion", "3.14")},
+		"another field":     {ask("a", "version_lt", "appVersion", "3.14"), ask("another field", "version_lt", "locale", "3.14")},
+		"beyond a word":     {ask("a", "version_lt", "appVersion", "3.14"), ask("beyond a word", "version_lt", "appVersion", "3.14.2.0.70000")},
+		"after what is odd": {ask("a", "version_neq", "country", "1"), ask("after what is odd", "version_eq", "locale", "1")},
+		"once more":         {ask("a", "version_lt", "appVersion", "3"), ask("b", "version_lt", "locale", "1"), ask("once more", "version_gte", "appVersion", "3.14.2")},
+	} {
+		if got := compile(gate("g", "s", rules...)).Gate(&u, "g").RuleID; got != want {
+			t.Errorf("rule %q decided, want %q", got, want)
+		}
+	}
+}
+
+// A condition that fails passes over the rules that ask the same, and only those.
+func TestRulesAfterAFailedConditionAreAskedInOrder(t *testing.T) {
+	no, yes := condition("user_field", "any", "email", []string{"x"}), condition("user_field", "any", "userID", []string{"u"})
+	asksGate := condition("pass_gate", "", "", "other")
+	rules := compile(
+		gate("other", "s", rule("o", 100, "true", yes)),
+		gate("g", "s", rule("1", 100, "true", no), rule("2", 100, "true", yes, no), rule("3", 100, "true", asksGate, no),
+			rule("4", 100, "true", no), rule("5", 100, "true", yes), rule("6", 100, "true", no)))
+	res := rules.Gate(&eval.User{UserID: "u"}, "g")
+	want := []eval.SecondaryExposure{{Gate: "other", GateValue: "true", RuleID: "o"}}
+	if diff := cmp.Diff(want, res.SecondaryExposures()); res.RuleID != "5" || diff != "" {
+		t.Errorf("rule %q decided, want 5; exposures (-want +got):\n%s", res.RuleID, diff)
+	}
+	unsupported := condition("multi_pass_gate", "", "", "other")
+	rules = compile(gate("g", "s", rule("1", 100, "true", no), rule("2", 100, "true", no, unsupported), rule("3", 100, "true", yes)))
+	if got := rules.Gate(&eval.User{UserID: "u"}, "g").Reason; got != eval.ReasonUnsupported {
+		t.Errorf("a gate whose second rule nobody can answer is %v, want Unsupported", got)
+	}
+}
+
 func TestPatternsSearchAThousandCharactersOfAnyWidth(t *testing.T) {
 	for _, test := range []struct {
 		name, subject string

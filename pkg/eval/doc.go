@@ -27,7 +27,8 @@
 //	json.Unmarshal(rules.Config(&user, "button").Value, &button)
 //
 // A [Result] carries what an exposure records: rule, group, version, the gates
-// that were consulted on the way. [Ruleset.Trace] explains a decision to people.
+// that were consulted on the way; the ruleset's sequence, and its source if
+// [Options] name one. [Ruleset.Trace] explains a decision to people.
 //
 // Rulesets do not change. Keep the current one behind an atomic pointer; when a
 // definition changes, [Ruleset.Apply] makes the next from it in microseconds and

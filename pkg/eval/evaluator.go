@@ -32,7 +32,7 @@ func (r *Ruleset) Layer(u *User, name string) (res Result) {
 func (r *Ruleset) decide(res *Result, section Section, u *User, name string) {
 	s := r.find(section, name)
 	if s == nil {
-		res.Name, res.Time, res.Sequence = name, r.time, r.sequence
+		res.Name, res.Time, res.Sequence, res.Source = name, r.time, r.sequence, r.options.Source
 		if section != Gates {
 			res.Value = emptyObject
 		}
@@ -61,7 +61,7 @@ func (r *Ruleset) decide(res *Result, section Section, u *User, name string) {
 func (r *Ruleset) fill(res *Result, s *spec, o *outcome) {
 	res.Name, res.IDType = s.name, s.idType
 	res.RuleID, res.GroupName, res.Value = o.ruleID, o.group, o.value
-	res.Reason, res.Found = o.reason, s.known
+	res.Reason, res.Source, res.Found = o.reason, r.options.Source, s.known
 	res.Pass, res.InExperiment, res.ExperimentActive = o.pass, o.inside, s.active
 	res.Version, res.Time, res.Sequence = s.version, r.time, r.sequence
 }

@@ -21,9 +21,10 @@ type Result struct {
 	Sequence            uint64   // of the ruleset
 
 	Reason           Reason
-	Found            bool // the name is known
-	Pass             bool // gates: the answer; else: a rule matched and its percentage passed
-	InExperiment     bool // the deciding rule is one of an experiment's groups
+	Source           Source // of the ruleset
+	Found            bool   // the name is known
+	Pass             bool   // gates: the answer; else: a rule matched and its percentage passed
+	InExperiment     bool   // the deciding rule is one of an experiment's groups
 	ExperimentActive bool
 
 	exposures exposures
@@ -54,6 +55,31 @@ func (r Reason) String() string {
 		return "Rule"
 	}
 	return "Unrecognized"
+}
+
+// A Source says where a ruleset's specs came from, as whoever compiled them says
+// in [Options].
+type Source uint8
+
+// The sources.
+const (
+	SourceUnknown   Source = iota // nobody said
+	SourceNetwork                 // a server, during this run
+	SourceStore                   // what an earlier run had kept
+	SourceBootstrap               // handed over by the program
+)
+
+// String returns the source as it appears in reasons, "" if it is not known.
+func (s Source) String() string {
+	switch s {
+	case SourceNetwork:
+		return "Network"
+	case SourceStore:
+		return "Store"
+	case SourceBootstrap:
+		return "Bootstrap"
+	}
+	return ""
 }
 
 // A SecondaryExposure is a gate that was consulted on the way to a decision.

@@ -15,6 +15,7 @@ type Options struct {
 	Now       func() time.Time   // time.Now if nil
 	IDLists   map[string]*IDList // members of the id lists
 	Sequence  uint64             // position in the log that the specs stand for
+	Source    Source             // where the specs came from
 }
 
 // A Ruleset is a compiled, immutable set of specs, safe for any number of

@@ -345,6 +345,30 @@ func TestNoUserIsAnEmptyUser(t *testing.T) {
 	}
 }
 
+func TestResultsSayWhereTheSpecsCameFrom(t *testing.T) {
+	specs := eval.Specs{FeatureGates: []eval.Spec{gate("g", "s", rule("r", 50, "true"))}}
+	rules := eval.Compile(specs, eval.Options{Source: eval.SourceStore, Sequence: 3})
+	for _, step := range []struct {
+		change   eval.Change
+		source   eval.Source
+		sequence uint64
+	}{
+		{eval.Change{}, eval.SourceStore, 3},
+		{eval.Change{Source: eval.SourceNetwork, Sequence: 4}, eval.SourceNetwork, 4},
+		{eval.Change{Sequence: 5}, eval.SourceNetwork, 5},
+	} {
+		rules = rules.Apply(step.change)
+		for _, name := range []string{"g", "unknown"} {
+			if got := rules.Gate(&eval.User{UserID: "u"}, name); got.Source != step.source || got.Sequence != step.sequence {
+				t.Errorf("Gate(%s) after %+v: %q at %d, want %q at %d", name, step.change, got.Source, got.Sequence, step.source, step.sequence)
+			}
+		}
+	}
+	if got := (eval.Result{}).Source.String(); got != "" {
+		t.Errorf("the source that nobody named reads %q, want nothing", got)
+	}
+}
+
 func TestUsersAreReadTolerantly(t *testing.T) {
 	var got eval.User
 	body := `{"userID":12345678901,"email":null,"appVersion":1.5,"custom":{"n":1},"customIDs":{"companyID":7},"statsigEnvironment":{"tier":true},"other":[1]}`

@@ -21,12 +21,21 @@ const (
 	ReasonOverride      = "Override"      // this client was told what to answer
 )
 
+// The sources of the definitions that a decision was made by.
+const (
+	SourceNetwork   = "Network"   // an edge, since the client was made
+	SourceStore     = "Store"     // what an earlier run had kept
+	SourceBootstrap = "Bootstrap" // what [WithBootstrap] was given
+)
+
 // A Decision is what gates, configs, experiments and layers have in common.
 type Decision struct {
 	Name     string
 	RuleID   string // the rule that decided; "" when none could
 	Group    string // the group of an experiment, the label of a rule
+	IDType   string // of the unit that was decided for; "" when none was
 	Reason   string // one of the Reason constants
+	Source   string // one of the Source constants; "" if no definitions were asked
 	Sequence uint64 // of the change that made the definitions; see [Status]
 	Found    bool   // the name is defined, or overridden
 }
@@ -145,8 +154,8 @@ func (e Evaluator) overridden(name string) Decision {
 
 func decision(r *eval.Result) Decision {
 	return Decision{
-		Name: r.Name, RuleID: r.RuleID, Group: r.GroupName, Reason: r.Reason.String(),
-		Sequence: r.Sequence, Found: r.Found,
+		Name: r.Name, RuleID: r.RuleID, Group: r.GroupName, IDType: r.IDType, Reason: r.Reason.String(),
+		Source: r.Source.String(), Sequence: r.Sequence, Found: r.Found,
 	}
 }
 

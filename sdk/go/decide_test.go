@@ -47,8 +47,8 @@ func TestALocalClientDecidesByItsBootstrap(t *testing.T) {
 	if s := c.Status(); s.State != Off || s.Time != 1000 {
 		t.Errorf("Status() = %+v; want off, with the bootstrap's time", s)
 	}
-	if got := c.Gate(staff, "checkout"); !got.Value || got.RuleID != "staff:100" || got.Reason != ReasonRule {
-		t.Errorf("Gate(staff) = %+v; want true by staff:100", got)
+	if got := c.Gate(staff, "checkout"); !got.Value || got.RuleID != "staff:100" || got.Reason != ReasonRule || got.IDType != "userID" || got.Source != SourceBootstrap {
+		t.Errorf("Gate(staff) = %+v; want true by staff:100 of the bootstrap, for the user's id", got)
 	}
 	if got := c.Gate(&User{UserID: "bob"}, "checkout"); got.Value || got.Reason != ReasonDefault {
 		t.Errorf("Gate(bob) = %+v; want false by default", got)

@@ -29,20 +29,20 @@ var errGap = errors.New("a change is missing")
 var errUnreadable = errors.New("an entry cannot be read")
 
 // parse compiles the body of a spec download.
-func (o *options) parse(body []byte, at live.Position) (definitions, error) {
+func (o *options) parse(body []byte, at live.Position, from eval.Source) (definitions, error) {
 	specs, err := eval.ParseSpecs(body)
 	if err != nil {
 		return definitions{}, err
 	}
-	return o.compile(specs, at), nil
+	return o.compile(specs, at, from), nil
 }
 
-func (o *options) compile(specs eval.Specs, at live.Position) definitions {
+func (o *options) compile(specs eval.Specs, at live.Position, from eval.Source) definitions {
 	if o.environment != "" {
 		specs.DefaultEnvironment = o.environment
 	}
 	return definitions{
-		rules:    eval.Compile(specs, eval.Options{Country: o.country, UserAgent: o.userAgent, Sequence: at.Seq}),
+		rules:    eval.Compile(specs, eval.Options{Country: o.country, UserAgent: o.userAgent, Sequence: at.Seq, Source: from}),
 		Position: at, asksLists: len(specs.IDLists) > 0,
 	}
 }
@@ -95,7 +95,7 @@ func (d definitions) change(c live.Change) (next definitions, changed []eval.Ref
 	if c.Seq <= d.Seq {
 		return d, []eval.Ref{}, nil // from an edge that is behind us: already in
 	}
-	edit := eval.Change{Time: c.Time, Sequence: c.Seq}
+	edit := eval.Change{Time: c.Time, Sequence: c.Seq, Source: eval.SourceNetwork}
 	var refs []eval.Ref
 	for _, e := range c.Entries {
 		ref, ok := refOf(e)

@@ -36,7 +36,7 @@ func TestAChangeIsPushedAndTakesEffect(t *testing.T) {
 		var updates []Update
 		c.OnUpdate(func(u Update) { updates = append(updates, u) })
 		ready(t, c)
-		if got := c.Gate(ann, "checkout"); got.Value || got.Reason != ReasonRule || got.Sequence != 5 || !got.Found {
+		if got := c.Gate(ann, "checkout"); got.Value || got.Reason != ReasonRule || got.Sequence != 5 || !got.Found || got.Source != SourceNetwork {
 			t.Errorf("Gate(checkout) before = %+v; want false by a rule at 5", got)
 		}
 		close(flip)

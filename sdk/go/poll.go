@@ -58,7 +58,7 @@ func (f *feed) poll(ctx context.Context) (refused bool, err error) {
 	}
 	f.etag = res.Header.Get("ETag")
 	// A download does not say where in the log it stands.
-	d, _ := f.join(ctx, f.client.options.compile(specs, live.Position{}), 0)
+	d, _ := f.join(ctx, f.client.options.compile(specs, live.Position{}, eval.SourceNetwork), 0)
 	f.adopt(d, nil)
 	if k := f.client.keeper; k != nil {
 		k.replace(body, live.Position{}, specs.Time, true)

@@ -16,6 +16,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/sluice-flags/sluice/pkg/eval"
 	"github.com/sluice-flags/sluice/pkg/events/live"
 )
 
@@ -190,7 +191,7 @@ func sortedValues(m map[string]json.RawMessage) []json.RawMessage {
 func (c *Client) begin() (definitions, error) {
 	var held definitions
 	if c.options.bootstrap != nil {
-		d, err := c.options.parse(c.options.bootstrap, live.Position{})
+		d, err := c.options.parse(c.options.bootstrap, live.Position{}, eval.SourceBootstrap)
 		if err != nil {
 			return held, fmt.Errorf("bootstrap: %w", err)
 		}
@@ -200,7 +201,7 @@ func (c *Client) begin() (definitions, error) {
 		full, err := c.keeper.load()
 		var d definitions
 		if err == nil {
-			d, err = c.options.parse(full.Payload, full.Position)
+			d, err = c.options.parse(full.Payload, full.Position, eval.SourceStore)
 		}
 		switch {
 		case err == nil:

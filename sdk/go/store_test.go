@@ -16,6 +16,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/sluice-flags/sluice/pkg/eval"
 	"github.com/sluice-flags/sluice/pkg/events/live"
 )
 
@@ -43,7 +44,7 @@ func TestTheStoreBringsTheLastStateOverARestartWithoutNetwork(t *testing.T) {
 		e.set(func(e *edge) { e.down = true })
 		bootstrap := WithBootstrap(download1(1, gate("checkout", false)))
 		second := e.client(WithStore(store), bootstrap)
-		if got := second.Gate(ann, "checkout"); !got.Value || got.Sequence != 10 {
+		if got := second.Gate(ann, "checkout"); !got.Value || got.Sequence != 10 || got.Source != SourceStore {
 			t.Errorf("Gate(checkout) = %+v; want true from the store, before the bootstrap", got)
 		}
 		if got := second.Gate(ann, "old"); got.Found {
@@ -83,7 +84,7 @@ func TestAStoredDocumentIsWhatAFullStateWouldBe(t *testing.T) {
 		t.Fatalf("frame() = %+v, %v; want one at 6", full, err)
 	}
 	o := defaults()
-	direct, err := o.parse([]byte(project), position(5))
+	direct, err := o.parse([]byte(project), position(5), eval.SourceNetwork)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -91,7 +92,7 @@ func TestAStoredDocumentIsWhatAFullStateWouldBe(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	stored, err := o.parse(full.Payload, full.Position)
+	stored, err := o.parse(full.Payload, full.Position, eval.SourceStore)
 	if err != nil {
 		t.Fatal(err)
 	}

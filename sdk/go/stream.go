@@ -12,6 +12,7 @@ import (
 
 	"github.com/gorilla/websocket"
 
+	"github.com/sluice-flags/sluice/pkg/eval"
 	"github.com/sluice-flags/sluice/pkg/events/live"
 )
 
@@ -187,7 +188,7 @@ func (s *stream) full(ctx context.Context, full live.Full) error {
 		s.current(true) // this edge lags: what we hold is newer than what it has
 		return nil
 	}
-	d, err := s.feed.client.options.parse(full.Payload, full.Position)
+	d, err := s.feed.client.options.parse(full.Payload, full.Position, eval.SourceNetwork)
 	if err != nil {
 		return fmt.Errorf("full state at %d: %w", full.Seq, err)
 	}
