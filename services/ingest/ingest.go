@@ -72,6 +72,7 @@ type Service struct {
 	share     *facts.Share
 	loaders   []*loader.Loader
 	room      *facts.Room // nil: facts stay for their age
+	doubles   *loader.Doubles
 	statsig   *statsig.API
 	native    *native.API
 }
@@ -114,6 +115,7 @@ func New(d Deps, o Options) (*Service, error) {
 			Partition: partition, Linger: o.LoadLinger, Logger: d.Logger, Registerer: d.Registerer,
 		}))
 	}
+	s.doubles = loader.NewDoubles(d.Warehouse, d.Logger, d.Registerer)
 	if o.Replay >= 0 {
 		s.room = facts.NewRoom(d.Bus, positions(d.Warehouse), facts.RoomOptions{Replay: o.Replay, Logger: d.Logger, Registerer: d.Registerer})
 	}
@@ -143,7 +145,8 @@ func (s *Service) Register(mux *http.ServeMux) {
 //	Run ─┬─ publisher: flushes what requests bring
 //	     ├─ health: shows that the stream stores
 //	     └─ share ─┬─ loader, one for each partition that is this process's
-//	               └─ room, with the first partition: lets go of what was loaded
+//	               └─ with the first partition: room, which lets go of what was
+//	                  loaded, and doubles, which looks for facts that are stored twice
 func (s *Service) Run(ctx context.Context) error {
 	if err := s.streams(ctx); err != nil {
 		return err
@@ -160,12 +163,15 @@ func (s *Service) Run(ctx context.Context) error {
 }
 
 // load works on a partition while it is this process's. Who has the first one
-// keeps room for all of them.
+// does what is to be done once for all of them.
 func (s *Service) load(ctx context.Context, partition int) {
 	var work sync.WaitGroup
 	defer work.Wait()
-	if partition == 0 && s.room != nil {
-		work.Go(func() { s.room.Run(ctx) })
+	if partition == 0 {
+		work.Go(func() { s.doubles.Run(ctx) })
+		if s.room != nil {
+			work.Go(func() { s.room.Run(ctx) })
+		}
 	}
 	s.loaders[partition].Run(ctx)
 }

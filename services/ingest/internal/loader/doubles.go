@@ -1,0 +1,67 @@
+package loader
+
+import (
+	"context"
+	"log/slog"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/sluice-flags/sluice/internal/lifecycle"
+	"github.com/sluice-flags/sluice/internal/warehouse"
+)
+
+// Doubles watches, in the warehouse itself, that no fact is stored twice. All facts
+// that were received lately are looked at, whoever loaded them, so one process
+// that watches is enough.
+type Doubles struct {
+	warehouse func() *warehouse.DB
+	logger    *slog.Logger
+	rows      *prometheus.GaugeVec
+}
+
+const (
+	doublesEvery  = time.Minute
+	doublesWithin = 15 * time.Minute
+)
+
+// NewDoubles returns a watch on the warehouse that the function returns; nil means
+// that there is none yet.
+func NewDoubles(db func() *warehouse.DB, logger *slog.Logger, reg prometheus.Registerer) *Doubles {
+	d := &Doubles{warehouse: db, logger: logger, rows: prometheus.NewGaugeVec(prometheus.GaugeOpts{
+		Name: "event_dup_rows", Help: "Rows of the last quarter of an hour that have the id of another one, by table.",
+	}, []string{"table"})}
+	if reg != nil {
+		reg.MustRegister(d.rows)
+	}
+	return d
+}
+
+// Run looks once in a minute until ctx is done.
+func (d *Doubles) Run(ctx context.Context) {
+	defer d.rows.Reset() // somebody else says it from now on
+	for {
+		if err := d.look(ctx); err != nil && ctx.Err() == nil {
+			d.rows.Reset() // nobody knows
+			d.logger.WarnContext(ctx, "cannot tell whether facts are stored twice", slog.Any("error", err))
+		}
+		if !lifecycle.Sleep(ctx, doublesEvery) {
+			return
+		}
+	}
+}
+
+func (d *Doubles) look(ctx context.Context) error {
+	db := d.warehouse()
+	if db == nil {
+		return nil
+	}
+	doubles, err := db.CountDoubles(ctx, time.Now().Add(-doublesWithin))
+	if err != nil {
+		return err
+	}
+	for table, n := range doubles {
+		d.rows.WithLabelValues(table).Set(float64(n))
+	}
+	return nil
+}
