@@ -105,7 +105,9 @@ func gigabyte() string { return strings.Repeat(gzipped(make([]byte, 1<<20)), 950
 
 const good = `{"events":[{"eventName":"e","user":{"userID":"u"}}]}`
 
-// S-31, and what else may be wrong with a request.
+// S-31, and what else may be wrong with a request. A million nothings are three
+// megabytes: too large, by bytes before anything is read and by elements if they
+// were fewer, which 413 says as S-30 has it; all else that is wrong is 400.
 func TestWhatIsWrongIsRefusedWithItsStatus(t *testing.T) {
 	d := newDoor(t)
 	for _, tt := range []struct {
