@@ -16,6 +16,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"strconv"
 	"sync"
 	"time"
@@ -117,13 +118,9 @@ func (s *Service) Reconcile(ctx context.Context, state *flags.State) error {
 		return err
 	}
 	var errs []error
-	for e := range state.All(flags.KindErasure) {
-		doc, ok := e.Doc.(*flags.Erasure)
-		if !ok || s.Of(state.Project(), e).Finished {
-			continue
-		}
-		err := s.erase(ctx, db, state.Project(), e.Ref, doc)
-		s.note(e.Ref, func(p *Progress) {
+	for _, doc := range s.waiting(state) {
+		err := s.erase(ctx, db, state.Project(), doc.Ref(), doc)
+		s.note(doc.Ref(), func(p *Progress) {
 			p.Problem = ""
 			if err != nil {
 				p.Problem = "the warehouse or the bus did not answer; it is tried again"
@@ -132,6 +129,17 @@ func (s *Service) Reconcile(ctx context.Context, state *flags.State) error {
 		errs = append(errs, err)
 	}
 	return errors.Join(errs...)
+}
+
+// waiting are the erasures of a project that are not done, the oldest wish first.
+func (s *Service) waiting(state *flags.State) (out []*flags.Erasure) {
+	for e := range state.All(flags.KindErasure) {
+		if doc, ok := e.Doc.(*flags.Erasure); ok && !s.Of(state.Project(), e).Finished {
+			out = append(out, doc)
+		}
+	}
+	slices.SortStableFunc(out, func(a, b *flags.Erasure) int { return a.Before.Compare(*b.Before) })
+	return out
 }
 
 // look reads what the warehouse has on record.
