@@ -137,6 +137,35 @@ func TestWhatIsWrongWithALogStopsTheStateAndIsCounted(t *testing.T) {
 	}
 }
 
+func TestAStateThatIsNotTheHeadsIsStaleAndCounted(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		log, other := &breakable{Log: memlog.New("log")}, memlog.New("log")
+		logtest.Append(t, log, logtest.Head(t, log), logtest.Command("c1", logtest.Gate("a", 1, 0)))
+		logtest.Append(t, other, logtest.Head(t, other), logtest.Command("c1", logtest.Gate("b", 1, 0)))
+		reg := prometheus.NewRegistry()
+		f := run(t, opener(log), follow.Options{Registerer: reg})
+		wait(t, f, 1)
+		time.Sleep(3 * time.Second)
+		if got := value(t, reg, "edge_hash_mismatch_total"); got != 0 {
+			t.Errorf("edge_hash_mismatch_total = %v of the log's own state", got)
+		}
+
+		log.replace(other) // as long, and otherwise
+		time.Sleep(3 * time.Second)
+		if s := f.Status(); s.Phase != follow.Stale {
+			t.Errorf("Status() = %+v; want stale", s)
+		}
+		if _, kept := f.State().ByName(flags.KindGate, "a"); !kept {
+			t.Error("State() is no longer the last good one")
+		}
+		for _, name := range []string{"edge_hash_mismatch_total", "log_fork_total"} {
+			if got := value(t, reg, name); got == 0 {
+				t.Errorf("%s = %v; want it counted", name, got)
+			}
+		}
+	})
+}
+
 func TestAnotherLogInItsPlaceIsReadAnew(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		first, second := memlog.New("first"), memlog.New("second")

@@ -12,6 +12,7 @@ import (
 // metrics are shared by all followers that register with one registerer.
 type metrics struct {
 	gaps, forks, epochs, quarantined prometheus.Counter
+	mismatches                       prometheus.Counter
 	snapshotFailures                 prometheus.Counter
 	snapshotsDamaged                 prometheus.Counter
 	stale                            prometheus.Gauge
@@ -26,6 +27,7 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 	return &metrics{
 		gaps:             counter("log_gap_total", "Times that a log was found to miss or have damaged a message."),
 		forks:            counter("log_fork_total", "Times that a log was found to have another history than the one followed."),
+		mismatches:       counter("edge_hash_mismatch_total", "Times that the followed state's hash was not that of the log's head at the same sequence."),
 		epochs:           counter("log_epoch_total", "Times that another log was found in the place of the one followed."),
 		quarantined:      counter("event_quarantined_total", "Changes that could not be read; their entities stay as they were."),
 		snapshotFailures: counter("snapshot_write_failed_total", "Snapshots that could not be written to disk."),

@@ -64,6 +64,7 @@ func (f *Follower) check(ctx context.Context, log events.Log, end context.Cancel
 			end(fmt.Errorf("%w: at %s, the log ends at %s", events.ErrFork, before, head))
 			return
 		case head.Seq == before.Seq && head.Hash != before.Hash:
+			f.metrics.mismatches.Inc()
 			end(fmt.Errorf("%w: at %s, the log has %s", events.ErrFork, before, head))
 			return
 		case head.Seq <= f.Head().Seq:
