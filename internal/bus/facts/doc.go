@@ -9,5 +9,6 @@
 // On the way out, a [Reader] hands back messages by their sequence, and [Plans]
 // freezes which messages make a batch before anybody tries to load it. A batch
 // is the same batch in every attempt, by every process, after every crash:
-// that is what lets the warehouse drop the repetition.
+// that is what lets the warehouse drop the repetition. [Room] lets go of what has
+// been loaded for long enough when the stream runs full.
 package facts

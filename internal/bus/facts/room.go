@@ -21,7 +21,8 @@ import (
 // RoomOptions of a [Room]. The zero value works.
 type RoomOptions struct {
 	// Replay is for how long facts stay after they were loaded, whatever comes: 15
-	// minutes. A warehouse that comes back from a crash may want them again.
+	// minutes. A warehouse that comes back from a crash may want them again, and a
+	// publisher that is started fills its [Window] from them.
 	Replay time.Duration
 	// Every is the time between two looks: a thirtieth of Replay.
 	Every time.Duration
