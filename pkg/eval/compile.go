@@ -17,6 +17,7 @@ type spec struct {
 	known    bool // false: only referred to, never defined
 	hidden   bool // never listed as an exposure: segments
 	active   bool // experiments: running
+	deferred bool // clients of some protocols keep the default in their code
 	explicit []string
 
 	always   *outcome // the answer for everybody, if there is one
@@ -128,6 +129,7 @@ func (b *builder) compile(section Section, src *Spec) (s *spec, err error) {
 	s.entity, s.idType, s.version = src.Entity, src.IDType, src.Version
 	s.hidden = section == Gates && strings.HasPrefix(s.name, "segment:")
 	s.active = src.IsActive != nil && *src.IsActive
+	s.deferred = src.DeferToCode
 	s.explicit = src.ExplicitParameters
 	if src.HasSharedParams != nil && *src.HasSharedParams && s.isExperiment() {
 		s.shared = cloneSpec(src)

@@ -176,6 +176,8 @@ func (p *parser) spec(name string) (s Spec) {
 			s.TargetAppIDs = p.texts(key)
 		case "forwardAllExposures":
 			s.ForwardAllExposures = p.flag(key)
+		case "deferToCode":
+			s.DeferToCode = p.flag(key)
 		default:
 			p.skip()
 		}

@@ -65,6 +65,10 @@ type Spec struct {
 	ExplicitParameters  []string `json:"explicitParameters,omitempty"` // parameters that the experiment owns
 	TargetAppIDs        []string `json:"targetAppIDs,omitempty"`
 	ForwardAllExposures bool     `json:"forwardAllExposures,omitempty"`
+
+	// DeferToCode is a word of ours that SDKs pass over: OpenFeature clients keep
+	// the default in their code, whatever is decided.
+	DeferToCode bool `json:"deferToCode,omitempty"`
 }
 
 // A Rule decides for the users who meet all its conditions: those within its

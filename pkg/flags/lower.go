@@ -185,7 +185,7 @@ func (l *lowering) gate(e Entity, g *Gate) eval.Spec {
 	spec := eval.Spec{
 		Name: g.Name, Type: typeGate, Entity: eval.EntityGate,
 		Salt: orID(g.Salt, g.ID), IDType: g.UnitType, DefaultValue: no,
-		Version: int64(e.Version), TargetAppIDs: g.TargetApps,
+		Version: int64(e.Version), TargetAppIDs: g.TargetApps, DeferToCode: g.DeferToCode,
 	}
 	if g.ClientVisible != nil && !*g.ClientVisible {
 		// Whoever makes a client's payload, we or a server's SDK, leaves holdouts
@@ -213,7 +213,7 @@ func (l *lowering) config(e Entity, c *Config) []eval.Spec {
 	spec := eval.Spec{
 		Name: c.Name, Type: typeConfig, Entity: eval.EntityConfig,
 		Salt: orID(c.Salt, c.ID), IDType: c.UnitType, DefaultValue: c.DefaultValue,
-		Version: int64(e.Version), TargetAppIDs: c.TargetApps,
+		Version: int64(e.Version), TargetAppIDs: c.TargetApps, DeferToCode: c.DeferToCode,
 	}
 	w := writer{spec: &spec}
 	if !l.open(&w, c.Status, c.OffIn) {

@@ -22,7 +22,7 @@ func (l *lowering) experiment(e Entity, x *Experiment) []eval.Spec {
 	spec := eval.Spec{
 		Name: x.Name, Type: typeConfig, Entity: eval.EntityExperiment,
 		Salt: x.salt(), IDType: x.UnitType, DefaultValue: encode(base),
-		Version: int64(e.Version), TargetAppIDs: x.TargetApps,
+		Version: int64(e.Version), TargetAppIDs: x.TargetApps, DeferToCode: x.DeferToCode,
 		IsActive: new(x.Status == ExperimentRunning), HasSharedParams: new(inLayer),
 	}
 	if inLayer {

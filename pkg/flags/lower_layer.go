@@ -15,7 +15,7 @@ func (l *lowering) layer(e Entity, d *Layer) eval.Spec {
 	spec := eval.Spec{
 		Name: d.Name, Type: typeConfig, Entity: eval.EntityLayer,
 		Salt: d.salt(), IDType: d.UnitType, DefaultValue: encode(l.defaults(d)),
-		Version: int64(e.Version), TargetAppIDs: d.TargetApps,
+		Version: int64(e.Version), TargetAppIDs: d.TargetApps, DeferToCode: d.DeferToCode,
 	}
 	w := writer{spec: &spec}
 	w.open()

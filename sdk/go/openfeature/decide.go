@@ -2,6 +2,7 @@ package openfeature
 
 import (
 	"encoding/json"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -13,31 +14,32 @@ import (
 // A decided is what a flag is worth to a user.
 type decided struct {
 	sluice.Decision
-	kind   string
-	value  json.RawMessage
-	passed bool // gates
-	reason string
+	sluice.Inspection
+	name      string
+	parameter string          // that the key names
+	value     json.RawMessage // nil where the code keeps its default
+	passed    bool            // gates
 }
 
-// decide finds what a key names and decides it. Only what is asked for is
-// exposed: names are tried out in silence.
+// precedence is the order in which kinds may have a name that they share.
+var precedence = []sluice.Kind{sluice.KindGate, sluice.KindExperiment, sluice.KindConfig, sluice.KindLayer}
+
+// decide finds what a key names and decides it, without logging it: see
+// [Provider.expose].
 func (p *Provider) decide(u *sluice.User, key string) (decided, bool) {
 	kind, rest, exact := strings.Cut(key, ":")
-	if exact {
-		switch kind {
-		case "gate", "config", "experiment", "layer":
-			if d, ok := p.exactly(u, kind, rest, ""); ok {
+	if exact && slices.Contains(precedence, sluice.Kind(kind)) {
+		if d, ok := p.exactly(u, sluice.Kind(kind), rest, ""); ok {
+			return d, true
+		}
+		for end := strings.LastIndexByte(rest, ':'); end > 0 && kind != "gate"; end = strings.LastIndexByte(rest[:end], ':') {
+			if d, ok := p.exactly(u, sluice.Kind(kind), rest[:end], rest[end+1:]); ok {
 				return d, true
-			}
-			for end := strings.LastIndexByte(rest, ':'); end > 0 && kind != "gate"; end = strings.LastIndexByte(rest[:end], ':') {
-				if d, ok := p.exactly(u, kind, rest[:end], rest[end+1:]); ok {
-					return d, true
-				}
 			}
 		}
 	}
 	var d decided
-	for _, kind := range []string{"gate", "config", "layer"} {
+	for _, kind := range precedence {
 		var ok bool
 		if d, ok = p.exactly(u, kind, key, ""); ok {
 			return d, true
@@ -47,98 +49,137 @@ func (p *Provider) decide(u *sluice.User, key string) (decided, bool) {
 }
 
 // exactly decides an entity of a kind, or a parameter of it.
-func (p *Provider) exactly(u *sluice.User, kind, name, parameter string) (d decided, ok bool) {
+func (p *Provider) exactly(u *sluice.User, kind sluice.Kind, name, parameter string) (d decided, ok bool) {
 	silent := p.client.Silent()
-	d.kind = kind
+	d.name, d.parameter = name, parameter
+	var object sluice.Object
 	switch kind {
-	case "gate":
-		if g := silent.Gate(u, name); !g.Found {
-			d.reason = g.Reason
-			return d, false
-		}
-		g := p.client.Gate(u, name)
-		d.Decision, d.passed = g.Decision, g.Value
-		d.value = json.RawMessage(strconv.FormatBool(g.Value))
-	case "layer":
+	case sluice.KindGate:
+		g := silent.Gate(u, name)
+		d.Decision, d.passed, d.value = g.Decision, g.Value, json.RawMessage(strconv.FormatBool(g.Value))
+	case sluice.KindLayer:
 		l := silent.Layer(u, name)
-		d.Decision, d.value = l.Decision, json.RawMessage(l.Value())
-		if !l.Found {
-			d.reason = l.Reason
-			return d, false
-		}
-		if parameter == "" {
-			break // parameters are what is exposed
-		}
+		d.Decision, object = l.Decision, l.Value()
+	default:
+		c := silent.Config(u, name)
+		d.Decision, object = c.Decision, c.Object
+	}
+	inspected, defined := p.client.Inspect(u, kind, name)
+	overridden := d.Reason == sluice.ReasonOverride
+	if !defined && !overridden {
+		return d, false
+	}
+	d.Inspection = inspected
+	if d.Kind = kind; overridden { // by this process, for everybody
+		d.Missing, d.DeferToCode = "", false
+	}
+	switch {
+	case kind == sluice.KindGate:
+	case parameter == "":
+		d.value = json.RawMessage(object)
+	default:
 		var value json.RawMessage // apart: the object is everybody's
-		if !l.Get(parameter, &value) {
+		if !object.Get(parameter, &value) {
 			return d, false
 		}
 		d.value = value
-		exposed := p.client.Layer(u, name)
-		exposed.Get(parameter, new(json.RawMessage))
-	default:
-		c := silent.Config(u, name)
-		if !c.Found {
-			d.reason = c.Reason
-			return d, false
-		}
-		d.Decision, d.value = c.Decision, json.RawMessage(c.Object)
-		var value json.RawMessage // as above
-		if parameter != "" {
-			if !c.Get(parameter, &value) {
-				return d, false
-			}
-			d.value = value
-		}
-		p.client.Config(u, name)
 	}
-	d.reason = d.Reason
+	if d.DeferToCode {
+		d.value = nil
+	}
 	return d, true
 }
 
-// details say how the decision came to be, in the words of the protocol.
-func (d *decided) details() of.ProviderResolutionDetail {
-	out := of.ProviderResolutionDetail{Reason: of.TargetingMatchReason, FlagMetadata: of.FlagMetadata{
-		"kind": d.kind, "ruleID": d.RuleID, "groupName": d.Group, "version": strconv.FormatUint(d.Sequence, 10),
-	}}
-	base, share, isRule := rule(d.RuleID)
-	switch d.Reason {
-	case sluice.ReasonDisabled:
-		out.Reason = of.DisabledReason
-	case sluice.ReasonDefault:
-		out.Reason = of.DefaultReason
-	case sluice.ReasonUnsupported:
-		out.Reason = of.UnknownReason
-		return out
-	case sluice.ReasonRule:
-		switch {
-		case d.RuleID == "disabled":
-			out.Reason = of.DisabledReason
-		case d.RuleID == "launched":
-			out.Reason = of.StaticReason
-		case d.RuleID == "prestart", d.RuleID == "layerAssignment", d.RuleID == "targetingGate", d.RuleID == "inlineTargetingRules":
-			out.Reason = of.DefaultReason
-		case strings.HasSuffix(d.RuleID, "override"):
-			out.FlagMetadata["override"] = true
-		case !isRule, share > 0 && share < 100: // a group, or a holdout
-			out.Reason = of.SplitReason
-		}
-	}
+// expose logs that a user was served a flag. Of a layer, parameters are what is
+// logged.
+func (p *Provider) expose(u *sluice.User, d *decided) {
 	switch {
-	case d.kind == "gate" && d.passed:
-		out.Variant = "on"
-	case d.kind == "gate":
-		out.Variant = "off"
-	case isRule && share > 0 && share < 100: // the SDK does not say on which side the unit is
-	case d.Group != "" && (!isRule || share > 0):
-		out.Variant = d.Group
-	case isRule && share > 0:
-		out.Variant = base
-	default:
-		out.Variant = "default"
+	case d.Kind == sluice.KindGate:
+		p.client.Gate(u, d.name)
+	case d.Kind != sluice.KindLayer:
+		p.client.Config(u, d.name)
+	case d.parameter != "":
+		l := p.client.Layer(u, d.name)
+		l.Get(d.parameter, new(json.RawMessage))
+	}
+}
+
+// details say how the decision came to be, in the words of the protocol. The edge
+// says the same over the network (services/edge/internal/ofrep): a test of both
+// holds them together.
+func (d *decided) details() of.ProviderResolutionDetail {
+	metadata := of.FlagMetadata{
+		"kind": string(d.Kind), "ruleID": d.RuleID, "groupName": d.Group, "idType": d.IDType, "version": d.Version,
+		"name": d.name, "parameter": d.parameter, "experiment": d.Experiment,
+	}
+	if d.DeferToCode {
+		metadata["deferred"] = true
+	}
+	out := of.ProviderResolutionDetail{FlagMetadata: metadata}
+	out.Reason, out.Variant = d.outcome()
+	if isOverride(d.RuleID) {
+		metadata["override"] = true
+	}
+	for name, value := range metadata { // what there is nothing to say of is not said
+		if value == "" || value == int64(0) {
+			delete(metadata, name)
+		}
 	}
 	return out
 }
+
+// outcome is the reason, and what the value is called.
+func (d *decided) outcome() (of.Reason, string) {
+	base, share, isRule := rule(d.RuleID)
+	unnamed := "default" // where no rule or group of people's own decided
+	switch {
+	case d.Kind == sluice.KindGate && d.passed:
+		unnamed = "on"
+	case d.Kind == sluice.KindGate:
+		unnamed = "off"
+	}
+	switch {
+	case d.Reason == sluice.ReasonUnsupported:
+		return of.UnknownReason, ""
+	case d.Reason == sluice.ReasonOverride:
+		return of.TargetingMatchReason, unnamed
+	}
+	switch d.RuleID {
+	case "disabled":
+		return of.DisabledReason, unnamed
+	case "launched":
+		return of.StaticReason, unnamed
+	case "", "default", "prestart", "layerAssignment", "targetingGate", "inlineTargetingRules":
+		return of.DefaultReason, unnamed
+	}
+	variant := unnamed
+	switch {
+	case d.Kind == sluice.KindGate, !d.Passed:
+	case d.Group != "":
+		variant = d.Group
+	case isRule:
+		variant = base
+	}
+	experiment := d.Kind == sluice.KindExperiment || d.Experiment != ""
+	switch {
+	case isOverride(d.RuleID):
+		return of.TargetingMatchReason, variant
+	case isHoldout(d.RuleID), experiment && d.Running:
+		return of.SplitReason, variant
+	case experiment:
+		return of.StaticReason, variant // it was decided
+	case isRule && share > 0 && share < 100:
+		return of.SplitReason, variant
+	case d.Constant:
+		return of.StaticReason, variant
+	}
+	return of.TargetingMatchReason, variant
+}
+
+func isOverride(ruleID string) bool { return strings.HasSuffix(ruleID, "override") }
+
+// isHoldout tells the rule of a holdout by its id, which is the holdout's own.
+func isHoldout(ruleID string) bool { return strings.HasPrefix(ruleID, "hold_") }
 
 // rule takes the id of a rule apart: <rule>:<percentage>:<step>.
 func rule(id string) (base string, share float64, ok bool) {

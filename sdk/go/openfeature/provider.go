@@ -9,8 +9,8 @@
 // for in that order; gate:name, config:name, experiment:name and layer:name are
 // exact, and config:name:parameter is one typed parameter. Each evaluation logs
 // its exposure as the SDK does, and Track logs an event. It promises the values
-// that an edge gives to OpenFeature clients over the network, and their variants;
-// what everybody gets is TARGETING_MATCH here and STATIC there.
+// that an edge gives to OpenFeature clients over the network, with the reasons,
+// variants and errors that come with them there.
 package openfeature
 
 import (
@@ -197,16 +197,23 @@ func resolve[T any](p *Provider, flag string, other T, c of.FlattenedContext) of
 	if problem != "" {
 		return failed(of.NewInvalidContextResolutionError(problem))
 	}
-	found, ok := p.decide(&u, flag)
+	d, ok := p.decide(&u, flag)
 	switch {
-	case !ok && found.reason == sluice.ReasonNoDefinitions:
+	case !ok && d.Reason == sluice.ReasonNoDefinitions:
 		return failed(of.NewProviderNotReadyResolutionError("no edge has answered yet"))
 	case !ok:
 		return failed(of.NewFlagNotFoundResolutionError("there is no flag " + strconv.Quote(flag)))
+	case u.UserID == "" && d.Missing == "userID":
+		return failed(of.NewTargetingKeyMissingResolutionError("the answer depends on whom you ask for: put a targetingKey into the context"))
+	case u.UserID == "" && d.Missing != "":
+		return failed(of.NewTargetingKeyMissingResolutionError("the answer depends on the " + d.Missing + " of whom you ask for: put one into the context"))
+	case d.value == nil || string(d.value) == "null": // the code keeps its default, on purpose or for want of a value
+		return of.GenericResolutionDetail[T]{Value: other, ProviderResolutionDetail: d.details()}
 	}
+	p.expose(&u, &d)
 	var value *T
-	if err := json.Unmarshal(found.value, &value); err != nil || value == nil {
+	if err := json.Unmarshal(d.value, &value); err != nil || value == nil {
 		return failed(of.NewTypeMismatchResolutionError("the flag's value is of another type"))
 	}
-	return of.GenericResolutionDetail[T]{Value: *value, ProviderResolutionDetail: found.details()}
+	return of.GenericResolutionDetail[T]{Value: *value, ProviderResolutionDetail: d.details()}
 }

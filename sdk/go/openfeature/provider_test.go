@@ -18,6 +18,10 @@ const project = `{"has_updates":true,"time":1700000000000,
   {"name":"Acme","groupName":"Acme","id":"acme:100.00:1","passPercentage":100,"returnValue":true,"idType":"userID","conditions":[
    {"type":"unit_id","operator":"any","targetValue":["acme"],"idType":"companyID"}]}]},
  {"name":"off","type":"feature_gate","entity":"feature_gate","salt":"b","enabled":false,"defaultValue":false,"idType":"userID","rules":[]},
+ {"name":"everyone","type":"feature_gate","entity":"feature_gate","salt":"g","enabled":true,"defaultValue":false,"idType":"userID","rules":[
+  {"name":"All","id":"all:100.00:1","passPercentage":100,"returnValue":true,"idType":"userID","conditions":[{"type":"public","idType":"userID"}]}]},
+ {"name":"deferred","type":"feature_gate","entity":"feature_gate","salt":"h","enabled":true,"defaultValue":false,"idType":"userID","deferToCode":true,"rules":[]},
+ {"name":"segment:vips","type":"feature_gate","entity":"segment","salt":"i","enabled":true,"defaultValue":false,"idType":"userID","rules":[]},
  {"name":"half","type":"feature_gate","entity":"feature_gate","salt":"c","enabled":true,"defaultValue":false,"idType":"userID","rules":[
   {"name":"Half","id":"half:50.00:1","passPercentage":50,"returnValue":true,"idType":"userID","conditions":[{"type":"public","idType":"userID"}]}]}],
 "dynamic_configs":[
@@ -64,6 +68,12 @@ func TestFlagsInTheWordsOfOpenFeature(t *testing.T) {
 		{"checkout", "off", bob, false, of.DefaultReason, ""},
 		{"off", "off", ann, false, of.DisabledReason, ""},
 		{"config:banner:on", "default", ann, true, of.DefaultReason, ""},
+		{"everyone", "on", bob, true, of.StaticReason, ""},
+		{"deferred", "off", ann, true, of.DefaultReason, ""}, // the code's own
+		{"segment:vips", "", ann, true, of.ErrorReason, of.FlagNotFoundCode},
+		{"experiment:banner", "", ann, true, of.ErrorReason, of.FlagNotFoundCode},
+		{"half", "", of.NewTargetlessEvaluationContext(nil), true, of.ErrorReason, of.TargetingKeyMissingCode},
+		{"everyone", "on", of.NewTargetlessEvaluationContext(nil), true, of.StaticReason, ""},
 		{"nothing", "", ann, true, of.ErrorReason, of.FlagNotFoundCode},
 		{"banner", "", ann, true, of.ErrorReason, of.TypeMismatchCode},
 		{"config:checkout", "", ann, true, of.ErrorReason, of.FlagNotFoundCode},
@@ -93,7 +103,7 @@ func TestFlagsInTheWordsOfOpenFeature(t *testing.T) {
 		t.Errorf("a layer's parameter = %q, want list", got)
 	}
 	d, _ := c.ObjectValueDetails(ctx, "button", nil, bob)
-	if value, _ := d.Value.(map[string]any); value["color"] != "grey" || d.Reason != of.SplitReason || d.Variant != "Control" {
+	if value, _ := d.Value.(map[string]any); value["color"] != "grey" || d.Reason != of.SplitReason || d.Variant != "Control" || d.FlagMetadata["kind"] != "experiment" {
 		t.Errorf("an experiment = %v, %s, %q; want grey by SPLIT in Control", d.Value, d.Reason, d.Variant)
 	}
 	if d, _ := c.BooleanValueDetails(ctx, "checkout", true, of.NewEvaluationContext("ann", map[string]any{"custom": "x"})); d.ErrorCode != of.InvalidContextCode {

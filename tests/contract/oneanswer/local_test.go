@@ -21,6 +21,7 @@ func (h *hearing) inProcess() []voice {
 	return []voice{
 		{name: "Statsig's Go SDK", partial: true, ask: h.goSDK()},
 		{name: "our Go SDK", ask: h.ourSDK()},
+		{name: "our OpenFeature provider", partial: true, ask: h.ourProvider()},
 	}
 }
 
