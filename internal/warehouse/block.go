@@ -83,7 +83,7 @@ type DeadLetter struct {
 // AddDead appends a dead letter that no message holds.
 func (b *Block) AddDead(d DeadLetter) {
 	c := &b.dead
-	if c.has(&d.ID) {
+	if c.skips(&d.ID) {
 		return
 	}
 	c.rows++
@@ -95,14 +95,17 @@ func (b *Block) AddDead(d DeadLetter) {
 	c.body.string(d.Body)
 }
 
-// Facts is how many exposures and events are in b.
-func (b *Block) Facts() int { return b.exposures.rows + b.events.rows }
+// Facts is how many exposures and events are in b, or were left out of it because
+// they are stored.
+func (b *Block) Facts() int {
+	return b.exposures.rows + b.exposures.skipped + b.events.rows + b.events.skipped
+}
 
 // Erased is how many facts were left out because nothing is kept of their units.
 func (b *Block) Erased() int { return b.left }
 
-// Dead is how many dead letters are in b.
-func (b *Block) Dead() int { return b.dead.rows }
+// Dead is the same of dead letters.
+func (b *Block) Dead() int { return b.dead.rows + b.dead.skipped }
 
 // Rows is how many rows the largest of the tables gets.
 func (b *Block) Rows() int { return max(b.exposures.rows, b.events.rows, b.dead.rows) }
@@ -111,7 +114,7 @@ func (b *Block) Rows() int { return max(b.exposures.rows, b.events.rows, b.dead.
 func (b *Block) Reset() {
 	b.left = 0
 	for _, t := range b.tables() {
-		t.rows = 0
+		t.rows, t.skipped = 0, 0
 		for _, c := range t.columns {
 			c.reset()
 		}
@@ -125,7 +128,7 @@ func (b *Block) tables() [3]*table {
 func (b *Block) begin() {
 	b.leftKept = b.left
 	for _, t := range b.tables() {
-		t.kept = t.rows
+		t.kept, t.skippedKept = t.rows, t.skipped
 		for _, c := range t.columns {
 			c.begin(&b.reader)
 		}
@@ -135,7 +138,7 @@ func (b *Block) begin() {
 func (b *Block) undo() {
 	b.left = b.leftKept
 	for _, t := range b.tables() {
-		t.rows = t.kept
+		t.rows, t.skipped = t.kept, t.skippedKept
 		for _, c := range t.columns {
 			c.undo()
 		}
@@ -150,12 +153,17 @@ type table struct {
 	rows    int
 	kept    int // rows at begin
 
-	received, id *fixedColumn // two of the columns, which every table has
-	stored       ids          // of facts that are left out
+	received, id         *fixedColumn // two of the columns, which every table has
+	stored               ids          // of facts that are left out
+	skipped, skippedKept int          // how many were, in all and at begin
 }
 
-func (t *table) has(id *events.FactID) bool {
+// skips tells whether a fact is left out because it is stored.
+func (t *table) skips(id *events.FactID) bool {
 	_, ok := t.stored[*id]
+	if ok {
+		t.skipped++
+	}
 	return ok
 }
 
@@ -282,7 +290,7 @@ func (b *visitor) Begin(project events.Text) {
 // Exposure implements [events.FactsVisitor].
 func (b *visitor) Exposure(e *events.ExposureRecord) {
 	c := &b.exposures
-	if c.has(&e.ID) {
+	if c.skips(&e.ID) {
 		return
 	}
 	key := b.unitKey(e.UnitType, e.UnitID)
@@ -318,7 +326,7 @@ func (b *visitor) Exposure(e *events.ExposureRecord) {
 // Event implements [events.FactsVisitor].
 func (b *visitor) Event(e *events.EventRecord) {
 	c := &b.events
-	if c.has(&e.ID) {
+	if c.skips(&e.ID) {
 		return
 	}
 	key := b.unitKey(e.UnitType, e.UnitID)
@@ -348,7 +356,7 @@ func (b *visitor) Event(e *events.EventRecord) {
 // Dead implements [events.FactsVisitor].
 func (b *visitor) Dead(d *events.DeadRecord) {
 	c := &b.dead
-	if c.has(&d.ID) {
+	if c.skips(&d.ID) {
 		return
 	}
 	c.rows++

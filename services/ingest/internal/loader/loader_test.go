@@ -618,9 +618,15 @@ func TestRowsWhoseTokensAreLostAreNotStoredTwice(t *testing.T) {
 		}
 	}
 	_, db = start()
-	s.run(always(db), Options{})
+	l, _ := s.run(always(db), Options{})
 	s.publish(5)
 	s.settle(db)
+	s.positioned(db)
+	for deadline := time.Now().Add(10 * time.Second); testutil.ToFloat64(l.metrics.inserted) != float64(s.acked.Load()) && time.Now().Before(deadline); time.Sleep(time.Millisecond) {
+	} // the position is written before it is counted
+	if got := testutil.ToFloat64(l.metrics.inserted); got != float64(s.acked.Load()) {
+		t.Errorf("inserted_total = %v after %d facts were loaded again; those that were there count too", got, s.acked.Load())
+	}
 }
 
 func TestBatchesWhoseFactsAreGoneAreNotWaitedFor(t *testing.T) {
