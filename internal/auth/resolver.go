@@ -61,11 +61,14 @@ type Resolver struct {
 }
 
 // A proof is that a text is a key of a project: it spares the next request with
-// the same text the reading. Whether the key lets anybody in is asked each time.
+// the same text the reading, and the look-up while the project stays as it was.
+// Whether the key has ended is asked each time.
 type proof struct {
 	project string
 	key     *flags.Key // never changed: another version of a key is another Key
 	scope   flags.Scope
+	log     string // the state in which it was found; not the state, which would stay for it
+	seq     uint64
 }
 
 // standing is what is known about a project's existence: it spares the bus from
@@ -121,10 +124,8 @@ func (r *Resolver) Resolve(ctx context.Context, token string) (Principal, error)
 	r.mu.RUnlock()
 	if ok {
 		state, err := r.states(ctx, known.project)
-		if err == nil {
-			if key, ok := state.KeyByHash(hash); ok && key == known.key {
-				return principal(state, key, known.scope)
-			}
+		if err == nil && state.Seq() == known.seq && state.LogID() == known.log {
+			return principal(state, known.key, known.scope)
 		}
 	}
 	p, err := r.prove(ctx, token, hash)
@@ -136,7 +137,7 @@ func (r *Resolver) Resolve(ctx context.Context, token string) (Principal, error)
 	if len(r.proven) >= manyKeys {
 		clear(r.proven)
 	}
-	r.proven[hash] = proof{p.Project, p.Key, p.Scope}
+	r.proven[hash] = proof{p.Project, p.Key, p.Scope, p.State.LogID(), p.State.Seq()}
 	return p, nil
 }
 
