@@ -43,7 +43,7 @@ func askHTTP(t *testing.T, statement string, settings url.Values) (status int, a
 }
 
 func TestTheAnalystReadsEveryTableAndView(t *testing.T) {
-	db := warehousetest.Open(t)
+	db := warehousetest.OpenEngine(t)
 	analyst, err := warehouse.Open(t.Context(), warehousetest.Engine(t).Analyst())
 	if err != nil {
 		t.Fatalf("Open as the analyst = %v", err)
@@ -81,7 +81,7 @@ func TestTheAnalystReadsEveryTableAndView(t *testing.T) {
 }
 
 func TestTheAnalystDoesNothingButRead(t *testing.T) {
-	warehousetest.Open(t)
+	warehousetest.OpenEngine(t)
 	engine := warehousetest.Engine(t)
 	secret := filepath.Join(warehousetest.Folder(), "users.xml")
 	analyst, err := warehouse.Open(t.Context(), engine.Analyst())

@@ -184,7 +184,7 @@ func TestProgressOnlyAdvances(t *testing.T) {
 func TestMigrateTwiceChangesNothing(t *testing.T) {
 	db := warehousetest.Open(t)
 	tables := func() (all []string) {
-		rows, err := db.Conn().Query(t.Context(), "SELECT name || ' ' || create_table_query FROM system.tables WHERE database = 'sluice' AND name NOT LIKE 'counted%' AND name NOT LIKE 'feed%' ORDER BY name")
+		rows, err := db.Conn().Query(t.Context(), "SELECT name || ' ' || create_table_query FROM system.tables WHERE database = currentDatabase() AND name NOT LIKE 'counted%' AND name NOT LIKE 'feed%' ORDER BY name")
 		must(t, err)
 		defer rows.Close()
 		for rows.Next() {
@@ -209,14 +209,11 @@ func TestMigrateTwiceChangesNothing(t *testing.T) {
 
 // Services that start together all migrate.
 func TestManyMayMigrateAtOnce(t *testing.T) {
-	warehousetest.Need(t)
-	engine, err := embed.Start(t.Context(), embed.Options{Dir: t.TempDir(), Logger: slog.New(slog.DiscardHandler)})
-	must(t, err)
-	t.Cleanup(func() { engine.Stop(context.Background()) })
+	config := warehousetest.Empty(t)
 	var all sync.WaitGroup
 	for i := range 4 {
 		all.Go(func() {
-			db, err := warehouse.Open(t.Context(), engine.Config())
+			db, err := warehouse.Open(t.Context(), config)
 			if err != nil {
 				t.Errorf("Open of %d = %v", i, err)
 				return
@@ -228,7 +225,7 @@ func TestManyMayMigrateAtOnce(t *testing.T) {
 		})
 	}
 	all.Wait()
-	db, err := warehouse.Open(t.Context(), engine.Config())
+	db, err := warehouse.Open(t.Context(), config)
 	must(t, err)
 	defer db.Close()
 	must(t, warehouse.Migrate(t.Context(), db))
@@ -241,7 +238,7 @@ func TestManyMayMigrateAtOnce(t *testing.T) {
 func TestEveryTableIsDurableAndDocumented(t *testing.T) {
 	db := warehousetest.Open(t)
 	rows, err := db.Conn().Query(t.Context(), `SELECT name, engine, create_table_query, comment FROM system.tables
-		WHERE database = 'sluice' AND name NOT LIKE 'goose%' AND name NOT LIKE 'counted%' AND name NOT LIKE 'feed%' AND engine != 'MaterializedView'`)
+		WHERE database = currentDatabase() AND name NOT LIKE 'goose%' AND name NOT LIKE 'counted%' AND name NOT LIKE 'feed%' AND engine != 'MaterializedView'`)
 	must(t, err)
 	defer rows.Close()
 	tables := 0
@@ -268,7 +265,7 @@ func TestEveryTableIsDurableAndDocumented(t *testing.T) {
 	if tables < 7 {
 		t.Errorf("%d tables; want at least 7", tables)
 	}
-	if got := number(t, db, "SELECT count() FROM system.columns AS c INNER JOIN system.tables AS t ON c.database = t.database AND c.table = t.name WHERE c.database = 'sluice' AND c.comment = '' AND t.engine LIKE '%MergeTree' AND c.table NOT LIKE 'goose%' AND c.table NOT LIKE 'counted%'"); got != 0 {
+	if got := number(t, db, "SELECT count() FROM system.columns AS c INNER JOIN system.tables AS t ON c.database = t.database AND c.table = t.name WHERE c.database = currentDatabase() AND c.comment = '' AND t.engine LIKE '%MergeTree' AND c.table NOT LIKE 'goose%' AND c.table NOT LIKE 'counted%'"); got != 0 {
 		t.Errorf("%d columns without a comment", got)
 	}
 }

@@ -7,12 +7,18 @@
 //
 // Where the engine is not installed its tests are skipped, and with
 // REQUIRE_ENGINE=1 they fail.
+//
+// SLUICE_TEST_CLICKHOUSE=clickhouse://user:password@host:port names a server for
+// the tests that only ask for a warehouse ([Config], [Open], [Empty]); a test
+// process makes a database of its own there, and drops it. Tests of the engine
+// itself, which kill it or read its files, stay on it and say so in their log.
 package warehousetest
 
 import (
 	"context"
 	"crypto/rand"
 	"errors"
+	"fmt"
 	"log/slog"
 	"os"
 	"strings"
@@ -27,12 +33,19 @@ var (
 	mu      sync.Mutex
 	running *embed.Engine
 	folder  string
+	shared  *warehouse.DB // on the named server, in this process's database
 )
 
 // Main is the TestMain of a package. It does not return.
 func Main(m *testing.M) {
 	embed.RunChildIfAsked()
 	code := m.Run()
+	if shared != nil {
+		if err := drop(shared); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			code = 1
+		}
+	}
 	if running != nil {
 		running.Stop(context.Background())
 	}
@@ -45,6 +58,9 @@ func Main(m *testing.M) {
 // Need skips t, or fails it if REQUIRE_ENGINE=1, where the engine is not installed.
 func Need(t testing.TB) {
 	t.Helper()
+	if os.Getenv(serverVariable) != "" {
+		t.Log(StaysOnEngine)
+	}
 	switch _, err := embed.FindLibrary(); {
 	case err == nil:
 	case errors.Is(err, embed.ErrNoLibrary) && os.Getenv("REQUIRE_ENGINE") != "1":
@@ -90,11 +106,58 @@ func Folder() string {
 	return folder
 }
 
+// Config is how to reach the warehouse that the package's tests share.
+func Config(t testing.TB) warehouse.Config {
+	t.Helper()
+	if os.Getenv(serverVariable) == "" {
+		return Engine(t).Config()
+	}
+	mu.Lock()
+	defer mu.Unlock()
+	if shared == nil {
+		shared = create(t)
+	}
+	return shared.Config()
+}
+
+// Empty is how to reach a warehouse that nobody has migrated and no other test
+// shares. It is gone after t.
+func Empty(t testing.TB) warehouse.Config {
+	t.Helper()
+	if os.Getenv(serverVariable) == "" {
+		Need(t)
+		engine, err := embed.Start(t.Context(), embed.Options{Dir: t.TempDir(), Logger: slog.New(slog.DiscardHandler)})
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { engine.Stop(context.Background()) })
+		return engine.Config()
+	}
+	db := create(t)
+	t.Cleanup(func() {
+		if err := drop(db); err != nil {
+			t.Error(err)
+		}
+	})
+	return db.Config()
+}
+
 // Open returns the package's warehouse, migrated, and closes it after t. Tests
 // share its tables: each keeps to a [Project] of its own.
 func Open(t testing.TB) *warehouse.DB {
 	t.Helper()
-	db, err := warehouse.Open(t.Context(), Engine(t).Config())
+	return open(t, Config(t))
+}
+
+// OpenEngine is [Open] on the engine, for tests that look at it from elsewhere, too.
+func OpenEngine(t testing.TB) *warehouse.DB {
+	t.Helper()
+	return open(t, Engine(t).Config())
+}
+
+func open(t testing.TB, c warehouse.Config) *warehouse.DB {
+	t.Helper()
+	db, err := warehouse.Open(t.Context(), c)
 	if err != nil {
 		t.Fatal(err)
 	}

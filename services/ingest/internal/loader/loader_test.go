@@ -27,7 +27,6 @@ import (
 	"github.com/prometheus/client_golang/prometheus/testutil"
 
 	"github.com/sluice-flags/sluice/internal/bus"
-	natsembed "github.com/sluice-flags/sluice/internal/bus/embed"
 	"github.com/sluice-flags/sluice/internal/bus/facts"
 	"github.com/sluice-flags/sluice/internal/warehouse"
 	"github.com/sluice-flags/sluice/internal/warehouse/embed"
@@ -45,11 +44,11 @@ func TestMain(m *testing.M) {
 	warehousetest.Main(m)
 }
 
-// config is how to reach the engine that the tests share; they keep apart by
+// config is how to reach the warehouse that the tests share; they keep apart by
 // project.
 func config(t *testing.T) warehouse.Config {
 	t.Helper()
-	return warehousetest.Engine(t).Config()
+	return warehousetest.Config(t)
 }
 
 func open(t *testing.T, c warehouse.Config) *warehouse.DB {
@@ -81,14 +80,9 @@ func newSite(t *testing.T) *site { return newSiteWith(t, facts.Options{}, bus.Li
 
 func newSiteWith(t *testing.T, o facts.Options, limits bus.Limits) *site {
 	t.Helper()
-	server, err := natsembed.Start(natsembed.Options{Dir: t.TempDir(), Listen: "127.0.0.1:0"})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = server.Close() })
 	h := fnv.New32()
 	fmt.Fprint(h, t.Name(), time.Now().UnixNano())
-	s := &site{t: t, project: fmt.Sprintf("p%d", h.Sum32()), url: server.URL()}
+	s := &site{t: t, project: fmt.Sprintf("p%d", h.Sum32()), url: broker(t)}
 	s.conn = connect(t, s.url)
 	if err := bus.EnsureShared(t.Context(), s.conn, limits); err != nil {
 		t.Fatal(err)
