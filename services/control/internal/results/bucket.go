@@ -28,24 +28,27 @@ func (r keyRange) condition(key string) string {
 	return fmt.Sprintf("%s BETWEEN %d AND %d", key, r.first, r.last)
 }
 
-// How many units are looked at in one go. What a query holds in memory are the
-// units of a bucket, so this bounds it; buckets much smaller only cost round
-// trips.
+// How many numbers of units are made in one go. They and what they are made of
+// are what a query holds in memory, so this bounds it, whatever the number of
+// units and of metrics; buckets much smaller only cost round trips.
 const (
-	unitsInBucket = 62_500
-	maxBuckets    = 256
+	numbersInBucket = 1_400_000 // 115 MB
+	maxBuckets      = 256
 	// The events of units that are not users are not sorted by them: every bucket
 	// reads them all.
-	otherUnitsInBucket = 8 * unitsInBucket
+	otherNumbersInBucket = 4 * numbersInBucket
 )
 
-// bucketsFor is into how many buckets so many units are divided.
-func bucketsFor(units uint64, userUnits bool) int {
-	in := uint64(unitsInBucket)
+// bucketsFor is into how many buckets so many units, of so many numbers each, are
+// divided.
+func bucketsFor(units uint64, numbers int, userUnits bool) int {
+	in := uint64(numbersInBucket)
 	if !userUnits {
-		in = otherUnitsInBucket
+		in = otherNumbersInBucket
 	}
-	return int(min(max((units+in-1)/in, 1), maxBuckets))
+	const least = 8 // a unit has its key, group and time besides
+	all := units * uint64(max(numbers, least))
+	return int(min(max((all+in-1)/in, 1), maxBuckets))
 }
 
 type bucketKey struct{}

@@ -266,7 +266,7 @@ func rollIn(ctx context.Context, db *warehouse.DB, p *plan, mark string, n int) 
 		if err != nil {
 			return rollup{}, fmt.Errorf("counting the units: %w", err)
 		}
-		n = bucketsFor(units, p.unitType == flags.DefaultUnitType)
+		n = bucketsFor(units, p.slots, p.unitType == flags.DefaultUnitType)
 	}
 	for i := range n {
 		s, of := newStatement(p.project), bucket(i, n)
@@ -295,6 +295,7 @@ var rollSettings = clickhouse.Settings{
 	"optimize_on_insert":            0,
 	"optimize_aggregation_in_order": 1, // facts are sorted by unit: no table of all units is held
 	"query_plan_join_swap_table":    "false",
+	"enable_join_runtime_filters":   0,       // nearly every event has a unit
 	"max_query_size":                1 << 20, // many metrics with many filters
 	"max_ast_elements":              500_000,
 	"max_expanded_ast_elements":     2_000_000,

@@ -91,6 +91,28 @@ func TestBucketsMakeUpAllKeysOnce(t *testing.T) {
 	}
 }
 
+func TestBucketsBoundWhatIsHeldWhateverTheMetrics(t *testing.T) {
+	for _, tc := range []struct {
+		units     uint64
+		numbers   int
+		userUnits bool
+		want      int
+	}{
+		{units: 0, numbers: 14, userUnits: true, want: 1},
+		{units: 100_000, numbers: 14, userUnits: true, want: 1},
+		{units: 100_001, numbers: 14, userUnits: true, want: 2},
+		{units: 1_000_000, numbers: 14, userUnits: true, want: 10},
+		{units: 1_000_000, numbers: 140, userUnits: true, want: 100},
+		{units: 1_000_000, numbers: 0, userUnits: true, want: 6},
+		{units: 1_000_000, numbers: 14, want: 3},
+		{units: 1 << 40, numbers: 14, userUnits: true, want: maxBuckets},
+	} {
+		if got := bucketsFor(tc.units, tc.numbers, tc.userUnits); got != tc.want {
+			t.Errorf("bucketsFor(%d, %d, %t) = %d; want %d", tc.units, tc.numbers, tc.userUnits, got, tc.want)
+		}
+	}
+}
+
 func TestARollupIsReadAgainUntilSomethingHasChanged(t *testing.T) {
 	db, p := few(t)
 	first, err := measure(t.Context(), db, nil, p)
