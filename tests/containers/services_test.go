@@ -73,9 +73,13 @@ func (b *lockedBuffer) String() string {
 // What ingest serves is in its source as texts; the gateway must send each there.
 func TestTheGatewaySendsEachPathToWhoServesIt(t *testing.T) {
 	rules := caddyfile(t)
-	served := map[string]string{"/api/v1/projects": "control", "/v1/live": "edge", "/": "edge"}
-	for _, p := range paths(t, "services/ingest/internal/statsig") {
-		served[p] = "ingest"
+	served := map[string]string{
+		"/api/v1/projects": "control", "/v1/live": "edge", "/": "edge", "/openapi/edge.yaml": "edge", "/openapi/ingest.yaml": "ingest",
+	}
+	for _, door := range []string{"statsig", "native"} {
+		for _, p := range paths(t, "services/ingest/internal/"+door) {
+			served[p] = "ingest"
+		}
 	}
 	for _, p := range paths(t, "services/edge/internal/statsig") {
 		served[p] = "edge"
