@@ -70,7 +70,7 @@ func New(key string, opts ...Option) (*Client, error) {
 	if o.store != nil {
 		c.keeper = newKeeper(o.store, key, o.logger)
 	}
-	held, err := c.begin()
+	held, files, err := c.begin()
 	if err != nil {
 		return nil, fmt.Errorf("making a client: %w", err)
 	}
@@ -98,7 +98,7 @@ func New(key string, opts ...Option) (*Client, error) {
 		c.recorder = newRecorder(o, key, web)
 		c.rest.Go(func() { c.recorder.run(rest) }) // Close ends it
 	}
-	f := &feed{client: c, key: key, web: web, held: held, lists: newIDLists(o.edge, key, web)}
+	f := &feed{client: c, key: key, web: web, held: held, lists: newIDLists(o.edge, key, web, files)}
 	c.feeding.Go(func() { f.run(feeding) }) // Close ends it
 	return c, nil
 }

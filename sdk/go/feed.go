@@ -140,6 +140,10 @@ func (f *feed) join(ctx context.Context, d definitions, least uint64) (definitio
 	if err := f.lists.sync(ctx, least); err != nil && ctx.Err() == nil {
 		f.client.options.logger.Warn("id lists are not current", slog.Any("error", err))
 	}
+	if k := f.client.keeper; k != nil && f.lists.moved {
+		k.keepLists(f.lists.snapshot())
+		f.lists.moved = false
+	}
 	return d.withLists(f.lists.members())
 }
 

@@ -32,6 +32,7 @@ type idLists struct {
 
 	files map[string]*idFile
 	owed  bool // something may have been missed: ask again
+	moved bool // since a snapshot was last kept
 }
 
 // An idFile is a list and how far its file has been read.
@@ -42,8 +43,12 @@ type idFile struct {
 	members *eval.IDList
 }
 
-func newIDLists(edge *url.URL, key string, web *http.Client) *idLists {
-	return &idLists{web: web, edge: edge, key: key, files: map[string]*idFile{}, owed: true}
+// newIDLists returns lists that go on from what the files have, which may be nil.
+func newIDLists(edge *url.URL, key string, web *http.Client, files map[string]*idFile) *idLists {
+	if files == nil {
+		files = map[string]*idFile{}
+	}
+	return &idLists{web: web, edge: edge, key: key, files: files, owed: true}
 }
 
 // sync reads all lists on. Least is the sequence that the edge must have come to:
@@ -64,6 +69,7 @@ func (l *idLists) sync(ctx context.Context, least uint64) error {
 	for name := range l.files {
 		if _, ok := manifest[name]; !ok && !l.owed {
 			delete(l.files, name)
+			l.moved = true
 		}
 	}
 	return err
@@ -71,13 +77,7 @@ func (l *idLists) sync(ctx context.Context, least uint64) error {
 
 // members are the lists as they have been read. A list that nobody changed is the
 // very same as before.
-func (l *idLists) members() map[string]*eval.IDList {
-	out := make(map[string]*eval.IDList, len(l.files))
-	for name, f := range l.files {
-		out[name] = f.members
-	}
-	return out
-}
+func (l *idLists) members() map[string]*eval.IDList { return membersOf(l.files) }
 
 // A listing is what an edge says of one list.
 type listing struct {
@@ -117,11 +117,12 @@ func (l *idLists) follow(ctx context.Context, name string, is listing) error {
 		if err := l.download(ctx, fresh, is); err != nil {
 			return err // the old members are better than some of the new
 		}
-		l.files[name] = fresh
+		l.files[name], l.moved = fresh, true
 		return nil
 	case is.Size <= f.read:
 		return nil
 	}
+	l.moved = true // whole lines before a failure count
 	return l.download(ctx, f, is)
 }
 

@@ -118,7 +118,7 @@ func TestAStoreThatFailsCostsAWarning(t *testing.T) {
 		"a truncated file": `{"type":"full","epoch":"e","seq":1,"cont`,
 	} {
 		var out bytes.Buffer
-		file := filepath.Join(dir, newKeeper(FileStore(dir), "", nil).name)
+		file := filepath.Join(dir, newKeeper(FileStore(dir), "", nil).stateName())
 		if err := os.WriteFile(file, []byte(content), 0o600); err != nil {
 			t.Fatal(err)
 		}
