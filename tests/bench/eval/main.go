@@ -4,8 +4,8 @@
 //
 //	make bench-eval
 //
-// Figures are CPU time per evaluation through each engine's public call, lower
-// quartiles of rounds in which the engines take turns, so that all see the same machine.
+// Figures are CPU time per evaluation through each engine's public call, the least
+// of rounds in which the engines take turns, so that all see the same machine.
 // Absolute times belong to a machine and an hour. The ratios are what to compare:
 // to the best peer, and to a bound that is written by hand for just this work.
 //
@@ -28,7 +28,7 @@ import (
 
 func main() {
 	enough := flag.Duration("time", 10*time.Millisecond, "CPU `time` of each measurement")
-	rounds := flag.Int("rounds", 30, "measurements of each cell, a sixth as many of those that take long; their lower quartile is printed")
+	rounds := flag.Int("rounds", 30, "measurements of each cell, a sixth as many of those that take long; the least is printed")
 	flag.Parse()
 	if *rounds < 1 || *enough <= 0 {
 		fmt.Fprintln(os.Stderr, "eval: -time and -rounds must be positive")
@@ -112,7 +112,7 @@ func (b *bench) measure(name string, unit time.Duration, of func(engine) func(in
 		if len(c) == 0 {
 			c = []cost{{cpu: math.NaN()}}
 		}
-		out.cells = append(out.cells, quartile(c))
+		out.cells = append(out.cells, least(c))
 	}
 	return out
 }
