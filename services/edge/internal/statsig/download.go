@@ -3,6 +3,7 @@ package statsig
 import (
 	"net/http"
 	"strconv"
+	"strings"
 
 	protocol "github.com/sluice-flags/sluice/internal/statsig"
 	"github.com/sluice-flags/sluice/internal/web"
@@ -25,9 +26,7 @@ func (a *API) specs(body bodyOf) web.HandlerFunc {
 			return err
 		}
 		h := w.Header()
-		h.Set("Content-Type", "application/json")
-		h.Set("Cache-Control", "private, no-cache")
-		h.Set("Vary", "Accept-Encoding")
+		h["Content-Type"], h["Cache-Control"], h["Vary"] = jsonType, ownCopy, byEncoding
 		if since(r) >= visit.Version.SpecTime {
 			_, _ = w.Write([]byte(protocol.NoUpdates)) // the caller has gone: nobody is left to tell
 			return nil
@@ -57,12 +56,23 @@ func (a *API) specs(body bodyOf) web.HandlerFunc {
 // nothing, or something that is no time, and must get them: for all these it is
 // before any other.
 func since(r *http.Request) int64 {
-	if r.URL.RawQuery == "" {
-		return -1
+	for parameter := range strings.SplitSeq(r.URL.RawQuery, "&") {
+		text, ok := strings.CutPrefix(parameter, "sinceTime=")
+		if !ok {
+			continue
+		}
+		ms, err := strconv.ParseInt(text, 10, 64)
+		if err != nil || ms <= 0 {
+			return -1
+		}
+		return ms
 	}
-	ms, err := strconv.ParseInt(r.URL.Query().Get("sinceTime"), 10, 64)
-	if err != nil || ms <= 0 {
-		return -1
-	}
-	return ms
+	return -1
 }
+
+// Values of headers that every download shares; nobody appends to them.
+var (
+	jsonType   = []string{"application/json"}
+	ownCopy    = []string{"private, no-cache"}
+	byEncoding = []string{"Accept-Encoding"}
+)
