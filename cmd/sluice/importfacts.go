@@ -19,7 +19,7 @@ import (
 type importCommand struct {
 	remote
 
-	File string `arg:"" help:"CSV file with a line of column names first." type:"existingfile"`
+	File string `arg:"" help:"CSV file with a line of column names first; between columns a comma, a semicolon or a tab." type:"existingfile"`
 
 	Experiment  string   `help:"Name of the experiment whose units these are." required:"" placeholder:"NAME"`
 	UnitColumn  string   `help:"Column of the unit ids." required:"" placeholder:"COLUMN"`
@@ -33,6 +33,7 @@ type importCommand struct {
 	Control     string   `help:"Group that the others are compared with, where the experiment is to be made; else the one called control, or the first." placeholder:"GROUP"`
 	Share       []string `help:"Percentage of the units that a group should have, where the experiment is to be made; equal if left out." placeholder:"GROUP=PERCENT" sep:"none"`
 	Shift       bool     `help:"Move all times by the same, so that the first is when the experiment started: for data that is too old to be taken as it is (two years)."`
+	Drop        []string `help:"Leave out lines that have this value in this column; of several, all." placeholder:"COLUMN=VALUE[,COLUMN=VALUE]…" sep:"none"`
 	SkipBad     bool     `help:"Leave lines that cannot be read out, instead of sending nothing."`
 	FromLine    int      `help:"Begin at this line: earlier ones are stored." placeholder:"N"`
 	ServerKey   string   `help:"Server key that the facts are sent with; one for this import alone is made and revoked if left out." env:"SLUICE_SERVER_KEY" placeholder:"KEY"`
@@ -64,6 +65,9 @@ func (c *importCommand) run(ctx context.Context, out, complaints io.Writer) erro
 	}
 	if found.bad > 0 && !c.SkipBad {
 		return fmt.Errorf("%d of %d lines cannot be read, so nothing was sent; repair them, or leave them out with --skip-bad", found.bad, found.bad+found.lines)
+	}
+	if found.dropped > 0 {
+		fmt.Fprintf(out, "%d lines are left out by --drop\n", found.dropped)
 	}
 	if found.lines == 0 {
 		return errors.New("the file has no line that can be read")
@@ -106,6 +110,17 @@ func (c *importCommand) columns() (columns, error) {
 			}
 			cols.metrics = append(cols.metrics, m)
 		}
+	}
+	for _, text := range c.Drop {
+		var all []match
+		for one := range strings.SplitSeq(text, ",") {
+			column, value, ok := strings.Cut(one, "=")
+			if !ok || column == "" {
+				return columns{}, usageError(fmt.Sprintf("--drop %q: want column=value", text))
+			}
+			all = append(all, match{column: strings.TrimSpace(column), value: strings.TrimSpace(value)})
+		}
+		cols.drop = append(cols.drop, all)
 	}
 	for _, m := range cols.metrics {
 		if m.before && !slices.ContainsFunc(cols.metrics, func(o metricColumn) bool { return !o.before && o.metric == m.metric }) {
@@ -212,7 +227,7 @@ func (c *importCommand) send(ctx context.Context, cols columns, to *importTarget
 		}
 		stored = last + 1
 		return nil
-	}, func(lineError) {}) // they were reported
+	}, func(lineError) {}, func() {}) // they were reported
 	if err == nil {
 		err = flush()
 	}

@@ -2,6 +2,7 @@ package main
 
 import (
 	"bufio"
+	"bytes"
 	"context"
 	"encoding/csv"
 	"errors"
@@ -22,6 +23,13 @@ var importedTypes = []string{"sum", "mean", "event_user", "event_count", "min", 
 type columns struct {
 	unit, group, time, layout string
 	metrics                   []metricColumn
+	drop                      [][]match // lines of which all of one hold are left out
+}
+
+// A match is what a line may have in a column.
+type match struct {
+	column, value string
+	place         int // of the column, once the file is open
 }
 
 // A metricColumn holds a metric's values, of after the exposure or before it.
@@ -48,8 +56,8 @@ type lineError struct {
 func (e lineError) Error() string { return fmt.Sprintf("line %d: %s", e.line, e.text) }
 
 // eachRow reads a file line by line, however long it is. Lines that cannot be
-// read go to bad; an error of the file as a whole, of use, or of ctx ends it.
-func eachRow(ctx context.Context, path string, cols columns, use func(row) error, bad func(lineError)) error {
+// read go to bad, those that are not wanted are told to dropped; an error of the file as a whole, of use, or of ctx ends it.
+func eachRow(ctx context.Context, path string, cols columns, use func(row) error, bad func(lineError), dropped func()) error {
 	file, err := os.Open(path)
 	if err != nil {
 		return err
@@ -61,6 +69,8 @@ func eachRow(ctx context.Context, path string, cols columns, use func(row) error
 	}
 	in := csv.NewReader(buffered)
 	in.ReuseRecord, in.LazyQuotes = true, false
+	head, _ := buffered.Peek(4096) // as much of it as there is
+	in.Comma = separator(head)
 	names, err := in.Read()
 	if err != nil {
 		return fmt.Errorf("the file has no line of column names: %w", err)
@@ -94,6 +104,15 @@ func eachRow(ctx context.Context, path string, cols columns, use func(row) error
 			return err
 		}
 	}
+	drop := make([][]match, len(cols.drop))
+	for i, all := range cols.drop {
+		drop[i] = slices.Clone(all)
+		for k := range all {
+			if drop[i][k].place, err = find(all[k].column); err != nil {
+				return err
+			}
+		}
+	}
 	for n := 0; ; n++ {
 		if n%1024 == 0 && ctx.Err() != nil {
 			return ctx.Err()
@@ -109,6 +128,12 @@ func eachRow(ctx context.Context, path string, cols columns, use func(row) error
 		if err != nil {
 			return err
 		}
+		if slices.ContainsFunc(drop, func(all []match) bool {
+			return !slices.ContainsFunc(all, func(m match) bool { return strings.TrimSpace(fields[m.place]) != m.value })
+		}) {
+			dropped()
+			continue
+		}
 		line, _ := in.FieldPos(0)
 		r := row{line: line, unit: strings.TrimSpace(fields[unit]), group: strings.TrimSpace(fields[group]), values: make([]*float64, len(places))}
 		if wrong := r.read(cols, fields, at, places); wrong != "" {
@@ -119,6 +144,19 @@ func eachRow(ctx context.Context, path string, cols columns, use func(row) error
 			return err
 		}
 	}
+}
+
+// separator finds out what stands between the columns: what the line of their
+// names has most of.
+func separator(text []byte) rune {
+	line, _, _ := bytes.Cut(text, []byte("\n"))
+	found := ','
+	for _, other := range []rune{';', '\t'} {
+		if bytes.Count(line, []byte(string(other))) > bytes.Count(line, []byte(string(found))) {
+			found = other
+		}
+	}
+	return found
 }
 
 // read fills in times and values, and says what is wrong with them.
@@ -203,6 +241,7 @@ func clipped(text string) string {
 // A surveyed file is what the first reading of it found.
 type surveyed struct {
 	lines, bad  int
+	dropped     int
 	problems    []string
 	groups      map[string]int // lines of each
 	first, last time.Time
@@ -230,7 +269,7 @@ func survey(ctx context.Context, path string, cols columns) (surveyed, error) {
 		if found.bad++; found.bad <= maxComplaints {
 			found.problems = append(found.problems, wrong.Error())
 		}
-	})
+	}, func() { found.dropped++ })
 	if found.bad > maxComplaints {
 		found.problems = append(found.problems, fmt.Sprintf("and %d lines more", found.bad-maxComplaints))
 	}

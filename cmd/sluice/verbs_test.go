@@ -172,6 +172,20 @@ func TestAFileIsReadToItsEndBeforeAnythingIsSent(t *testing.T) {
 			t.Errorf("%q is not among\n%s", want, complaints.String())
 		}
 	}
+	c.UnitColumn, c.Drop = "user", []string{"arm=b", "spent=lots,arm=a"}
+	complaints.Reset()
+	if err := c.run(t.Context(), &out, &complaints); err == nil || !strings.Contains(err.Error(), "2 of 3 lines") { // lines 4 and 5 are not looked at
+		t.Errorf("import without group b = %v\n%s; want two bad lines of three", err, complaints.String())
+	}
+	c.Drop = []string{"page=x"}
+	if err := c.run(t.Context(), &out, &complaints); exitCode(err) != exitUsage || !strings.Contains(err.Error(), `no column "page"`) {
+		t.Errorf("import that drops by no column = %v; want a mistake of usage", err)
+	}
+	c.Drop = []string{"page"}
+	if err := c.run(t.Context(), &out, &complaints); exitCode(err) != exitUsage || !strings.Contains(err.Error(), "column=value") {
+		t.Errorf("import that drops by no value = %v; want a mistake of usage", err)
+	}
+	c.Drop = nil
 	c.UnitColumn = "users"
 	if err := c.run(t.Context(), &out, &complaints); exitCode(err) != exitUsage || !strings.Contains(err.Error(), `no column "users"`) {
 		t.Errorf("import with a wrong column = %v; want a mistake of usage", err)

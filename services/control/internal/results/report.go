@@ -91,11 +91,20 @@ type MetricGroup struct {
 	// Newcombe is the interval of the difference of two shares to show where few
 	// units did, or did not.
 	Newcombe *stats.Interval `json:"newcombe,omitempty"`
+	// Pooled is the textbook's z-test of two shares, for who wants to compare with
+	// that; decisions are by the comparison.
+	Pooled *PooledTest `json:"pooled,omitempty"`
 	// PreExperiment compares what the units did before their first exposure, which
 	// no treatment can have changed; absent without a covariate.
 	PreExperiment *stats.Bias `json:"preExperiment,omitempty"`
 	// Heterogeneity is of slices alone, and absent in the control group.
 	Heterogeneity *Heterogeneity `json:"heterogeneity,omitempty"`
+}
+
+// A PooledTest compares two shares as if they had one variance.
+type PooledTest struct {
+	Z      stats.Optional `json:"z"`
+	PValue stats.Optional `json:"pValue"`
 }
 
 // A Cap is a limit on the values of units, taken over all groups.

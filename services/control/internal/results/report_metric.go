@@ -61,7 +61,9 @@ func newMetric(entity flags.Entity, doc *flags.Metric, groups []Group, all []mom
 		if !g.Control {
 			one.Line = &l
 			if how == formProportion {
-				one.Newcombe = new(stats.Newcombe(of[control].proportion(), of[i].proportion(), l.Comparison.Alpha))
+				c, t := of[control].proportion(), of[i].proportion()
+				z, p := stats.PooledZ(c, t, o.Tail)
+				one.Newcombe, one.Pooled = new(stats.Newcombe(c, t, l.Comparison.Alpha)), &PooledTest{z, p}
 			}
 			if doc.Lookback() > 0 && of[control].values.WithCovariate+of[i].values.WithCovariate > 0 {
 				one.PreExperiment = new(bias(how, &of[control], &of[i], tests))
