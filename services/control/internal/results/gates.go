@@ -201,6 +201,47 @@ func (g *Gates) Mirror(ctx context.Context, state *flags.State) error {
 	return nil
 }
 
+// Refresh makes rollups anew as [Service.Refresh] does, those of the steps of
+// gates too. There may be many of these, and few are looked at: one that runs
+// waits for a minute, and of one that has ended one rollup is enough.
+func (g *Gates) Refresh(ctx context.Context, state *flags.State) error {
+	errs := []error{g.Service.Refresh(ctx, state)}
+	db, err := g.warehouse()
+	if err != nil {
+		return errors.Join(append(errs, err)...)
+	}
+	if err := g.Mirror(ctx, state); err != nil {
+		return errors.Join(append(errs, err)...)
+	}
+	mark, err := watermark(ctx, db)
+	if err != nil {
+		return errors.Join(append(errs, classify(ctx, err))...)
+	}
+	g.mu.Lock()
+	steps := g.seen[state.Project()].steps // replaced as a whole, never changed
+	g.mu.Unlock()
+	for ref, of := range steps {
+		gate, ok := state.Get(ref)
+		if !ok {
+			continue
+		}
+		for i := range of {
+			study, doc := of[i].experiment(state, gate)
+			p := newPlan(state, study, doc, g.now())
+			last, err := latestRollup(ctx, db, p)
+			if err != nil {
+				errs = append(errs, classify(ctx, fmt.Errorf("refreshing a step of gate %q: %w", gate.Name, err)))
+				continue
+			}
+			made := last.revision != 0 && last.definitions == p.version() && p.end.Sub(last.asOf) < goodFor
+			if !made {
+				errs = append(errs, g.refresh(ctx, db, mark, p))
+			}
+		}
+	}
+	return errors.Join(errs...)
+}
+
 // Table implements [Table]: the lines of each step's report.
 func (r GateReport) Table() (columns []string, lines [][]string) {
 	columns, _ = Report{}.Table()

@@ -179,3 +179,23 @@ func TestAGateWithoutAPartialRolloutHasNoSteps(t *testing.T) {
 		t.Errorf("Gate of an unknown name = %v; want ErrUnknownGate", err)
 	}
 }
+
+// TestAnalystsSeeStepsOfGatesThatNobodyAskedFor refreshes what an analyst reads,
+// as control does every few seconds, and asks no report.
+func TestAnalystsSeeStepsOfGatesThatNobodyAskedFor(t *testing.T) {
+	g := newGated(t)
+	g.change(0, func(*flags.Gate) {})
+	g.check("p1", "some:25.00:1", "true", 10)
+	g.check("f1", "some:25.00:1", "false", 10)
+	g.buy("p1", 20, 30)
+	g.load()
+	if err := g.gates.Refresh(t.Context(), g.state); err != nil {
+		t.Fatalf("Refresh() = %v", err)
+	}
+	row := g.db.Conn().QueryRow(t.Context(), fmt.Sprintf(`SELECT concat(toString(any(n)), ' ', toString(any(total)))
+		FROM gate_results(project = '%s', gate = '%s', rule = 'some', step = 1) WHERE metric = 'revenue' AND group = 'Pass'`, g.project, gate))
+	var got string
+	if err := row.Scan(&got); err != nil || got != "1 30" {
+		t.Errorf("gate_results of Pass = %q, %v; want 1 unit with 30", got, err)
+	}
+}

@@ -188,16 +188,21 @@ func (s *Service) Refresh(ctx context.Context, state *flags.State) error {
 		if !ok || doc.StartedAt == nil || doc.Status == flags.ExperimentDraft || doc.Status == flags.ExperimentArchived {
 			continue
 		}
-		p := newPlan(state, e, doc, s.now())
-		last, err := latestRollup(ctx, db, p)
-		if err == nil && !last.settled(p, mark) && !last.answers(p, mark) {
-			_, err = fresh(ctx, db, s.claim, p)
-		}
-		if err != nil {
-			errs = append(errs, classify(ctx, fmt.Errorf("refreshing experiment %q: %w", e.Name, err)))
-		}
+		errs = append(errs, s.refresh(ctx, db, mark, newPlan(state, e, doc, s.now())))
 	}
 	return errors.Join(errs...)
+}
+
+// refresh makes one rollup anew, if it says something else than facts at mark do.
+func (s *Service) refresh(ctx context.Context, db *warehouse.DB, mark string, p *plan) error {
+	last, err := latestRollup(ctx, db, p)
+	if err == nil && !last.settled(p, mark) && !last.answers(p, mark) {
+		_, err = fresh(ctx, db, s.claim, p)
+	}
+	if err != nil {
+		return classify(ctx, fmt.Errorf("refreshing experiment %q: %w", p.experiment, err))
+	}
+	return nil
 }
 
 // settled reports whether nothing but a little time has gone by since r was made.
