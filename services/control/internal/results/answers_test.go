@@ -19,8 +19,17 @@ import (
 )
 
 // busy is a world of a few days with an effect: good units buy more often.
-func busy(t *testing.T) *world {
-	w := newWorld(t, func(e *flags.Experiment) { e.Status, e.EndedAt = flags.ExperimentDecided, new(at(5*24*60)) })
+func busy(t *testing.T, more ...flags.Metric) *world {
+	w := newWorld(t, func(e *flags.Experiment) {
+		e.Status, e.EndedAt = flags.ExperimentDecided, new(at(5*24*60))
+		for _, m := range more {
+			e.Metrics = append(e.Metrics, m.Name)
+		}
+	})
+	for i, m := range more {
+		m.ID, m.Direction = fmt.Sprintf("met_%d", 20+i), flags.Increase
+		w.put(&m)
+	}
 	rng := rand.New(rand.NewPCG(3, 4))
 	for i := range 1600 {
 		unit, group := fmt.Sprintf("u%d", i), []uint8{0, 0, 1, 2}[i%4]
@@ -35,7 +44,12 @@ func busy(t *testing.T) *world {
 }
 
 func TestTheLastDayOfATimeseriesIsTheReport(t *testing.T) {
-	w := busy(t)
+	w := busy(t,
+		flags.Metric{Name: "prices", Type: flags.MetricCountDistinct, Measure: flags.Measure{Event: "buy"}},
+		flags.Metric{Name: "baskets", Type: flags.MetricCountDistinct, Measure: flags.Measure{Event: "buy", ValueFrom: "metadata.items"}},
+		flags.Metric{Name: "best", Type: flags.MetricMax, Measure: flags.Measure{Event: "buy"}},
+		flags.Metric{Name: "next day", Type: flags.MetricRetention, Measure: flags.Measure{Event: "buy"}, Retention: &flags.Retention{Day: 1, Days: 1}},
+		flags.Metric{Name: "two days", Type: flags.MetricRetention, Measure: flags.Measure{Event: "buy"}, Retention: &flags.Retention{Day: 0, Days: 2}})
 	r := w.report()
 	series, err := w.service.Timeseries(t.Context(), w.state, experiment, results.Options{})
 	if err != nil {

@@ -43,7 +43,9 @@ type Series struct {
 	Metric string `json:"metric"`
 	Type   string `json:"type"`
 	// Code is NOT_APPLICABLE for a metric that has no value of a day: funnels,
-	// retention, percentiles and the like. Caps at a percentile are not applied.
+	// percentiles, active days, and ratios of what does not add up. Units enter the
+	// series of a retention when their time has passed. Caps at a percentile are not
+	// applied.
 	Code   stats.Code    `json:"code"`
 	Points []SeriesPoint `json:"points"`
 	// Running is, for each treatment group, what all looks at the cumulative
@@ -93,6 +95,8 @@ func accumulates(t flags.MetricType) (over string, zeros bool) {
 		return "min", false
 	case flags.MetricLatest:
 		return "last_value", false
+	case flags.MetricCountDistinct:
+		return "sum", true // of those that were not there before
 	}
 	return "", false
 }
@@ -125,6 +129,9 @@ func (s *Service) Timeseries(ctx context.Context, state *flags.State, experiment
 		}
 		series := Series{Metric: e.Name, Type: string(doc.Type), Code: stats.OK, Points: []SeriesPoint{}, Running: []RunningLook{}}
 		text, bound := seriesSQL(of, doc)
+		if doc.Type == flags.MetricRetention {
+			text, bound = retentionSeriesSQL(of, doc, s.now())
+		}
 		if text == "" {
 			series.Code = stats.NotApplicable
 			t.Metrics = append(t.Metrics, series)
@@ -255,25 +262,47 @@ func seriesSQL(of study, doc *flags.Metric) (string, *statement) {
 	default:
 		facts = events(&doc.Measure, worth(doc.Type, &doc.Measure), "1.")
 	}
+	days := `    SELECT u.unit_key AS unit_key, any(u.group_index) AS group_index, toDate(h.ts) AS day, %s AS y_day, y_day AS y_more, sum(d) AS d_day
+    FROM (
+        %s
+    ) AS h
+    INNER JOIN units AS u ON h.unit_key = u.unit_key
+    WHERE h.ts >= u.first_exposure AND %s AND isNotNull(h.y)
+    GROUP BY unit_key, day`
 	perDay := map[string]string{"sum": "sum(y)", "max": "max(y)", "min": "min(y)", "last_value": "argMax(y, ts)"}[over]
 	if doc.Cap != nil && doc.Cap.PerDay > 0 {
 		perDay = "least(" + perDay + ", " + s.number(doc.Cap.PerDay) + ")"
+	}
+	if doc.Type == flags.MetricCountDistinct {
+		text := "if(e.value_text = '', ifNull(toString(e.value), ''), e.value_text)"
+		if key := doc.ValueKey(); key != "" {
+			text = "e.metadata[" + s.bind(key) + "]"
+		}
+		facts, perDay = events(&doc.Measure, text, "1."), "toFloat64(count())"
+		days = `    SELECT unit_key, any(group_index) AS group_index, day, %s AS y_day, toFloat64(countIf(day = first_day)) AS y_more, toFloat64(count()) AS d_day
+    FROM (
+        SELECT unit_key, any(group_index) AS group_index, text, day, min(day) OVER (PARTITION BY unit_key, text) AS first_day
+        FROM (
+            SELECT u.unit_key AS unit_key, u.group_index AS group_index, h.y AS text, toDate(h.ts) AS day
+            FROM (
+        %s
+            ) AS h
+            INNER JOIN units AS u ON h.unit_key = u.unit_key
+            WHERE h.ts >= u.first_exposure AND %s AND h.y != ''
+        )
+        GROUP BY unit_key, text, day
+    )
+    GROUP BY unit_key, day`
 	}
 	text := `WITH units AS (
     SELECT unit_key, group_index, first_exposure
     FROM experiment_units(project = {project:String}, experiment = {experiment:String})
     WHERE excluded = ''
 ), days AS (
-    SELECT u.unit_key AS unit_key, any(u.group_index) AS group_index, toDate(h.ts) AS day, ` + perDay + ` AS y_day, sum(d) AS d_day
-    FROM (
-        ` + facts + `
-    ) AS h
-    INNER JOIN units AS u ON h.unit_key = u.unit_key
-    WHERE h.ts >= u.first_exposure AND ` + window + ` AND isNotNull(h.y)
-    GROUP BY unit_key, day
+` + fmt.Sprintf(days, perDay, facts, window) + `
 ), so_far AS (
     SELECT unit_key, group_index, day, y_day, d_day,
-        ` + over + `(y_day) OVER before_and_now AS y, sum(d_day) OVER before_and_now AS d,
+        ` + over + `(y_more) OVER before_and_now AS y, sum(d_day) OVER before_and_now AS d,
         row_number() OVER before_and_now AS place
     FROM days
     WINDOW before_and_now AS (PARTITION BY unit_key ORDER BY day ASC ROWS BETWEEN UNBOUNDED PRECEDING AND CURRENT ROW)
@@ -292,6 +321,41 @@ FROM steps
 GROUP BY date, group_index
 ORDER BY date`
 	return text, s
+}
+
+// retentionSeriesSQL is the question for a retention: a unit enters on the day on
+// which its time has passed, with what it is from then on.
+func retentionSeriesSQL(of study, doc *flags.Metric, now time.Time) (string, *statement) {
+	s := newStatement(of.state.Project())
+	s.parameters["experiment"] = of.entity.Name
+	unit := s.bind(of.doc.UnitType)
+	end := now
+	if of.doc.EndedAt != nil && of.doc.EndedAt.Before(now) {
+		end = *of.doc.EndedAt
+	}
+	counted, _ := periods(doc)
+	from, until := s.integer(counted.from.Milliseconds()), s.integer(counted.until.Milliseconds())
+	return `WITH units AS (
+    SELECT unit_key, group_index, toUnixTimestamp64Milli(first_exposure) AS first
+    FROM experiment_units(project = {project:String}, experiment = {experiment:String})
+    WHERE excluded = '' AND first + ` + until + ` <= ` + s.integer(end.UnixMilli()) + `
+), came AS (
+    SELECT DISTINCT u.unit_key AS unit_key
+    FROM (
+        SELECT if(e.unit_type = ` + unit + `, e.unit_key, xxHash64(concat(` + unit + `, '\x1f', e.unit_ids[` + unit + `]))) AS unit_key, toUnixTimestamp64Milli(e.ts) AS at
+        FROM events AS e FINAL
+        WHERE e.project = {project:String} AND e.event = ` + s.bind(doc.Event) + ` AND e.environment = ` + s.bind(warehouse.DefaultEnvironment) + `
+          AND (e.unit_type = ` + unit + ` OR e.unit_ids[` + unit + `] != '') AND ` + s.filters(doc.Filters) + `
+    ) AS h
+    INNER JOIN units AS u ON h.unit_key = u.unit_key
+    WHERE h.at >= u.first + ` + from + ` AND h.at < u.first + ` + until + `
+)
+SELECT toString(toDate(fromUnixTimestamp64Milli(first + ` + until + `, 'UTC'))) AS date, group_index,
+    count() AS n1, toFloat64(countIf(unit_key IN came)) AS y1, toFloat64(n1) AS d1, y1 AS yy1, d1 AS dd1, y1 AS yd1,
+    n1 AS n2, y1 AS y2, d1 AS d2, y1 AS yy2, d1 AS dd2, y1 AS yd2
+FROM units
+GROUP BY date, group_index
+ORDER BY date`, s
 }
 
 func querySeries(ctx context.Context, of study, text string, bound *statement) ([]seriesRow, error) {
