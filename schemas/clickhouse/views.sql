@@ -236,33 +236,26 @@ WITH
             arrayReduce('welchTTest(0.95)', arrayConcat(sample, base_sample), arrayConcat(arrayWithConstant(n, 0), arrayWithConstant(base_n, 1))) AS test
         FROM spread_out
     ),
-    bounded AS (
+    measurable AS (
         SELECT
             * EXCEPT (test),
             if(isNull(squared_error), NULL, test.2) AS p,
-            if(isNull(squared_error), NULL, abs(test.4 - test.3) / 2) AS half,
-            half * half / squared_error AS critical_squared
+            if(isNull(squared_error), NULL, abs(test.4 - test.3) / 2) AS half
         FROM tested
     ),
-    -- Fieller: all lifts l for which difference - l * base is within the critical value of 0.
-    fieller AS (
-        SELECT
-            * EXCEPT (critical_squared, base_error),
-            base * base - critical_squared * base_error AS fa,
-            difference * base + critical_squared * base_error AS fb,
-            difference * difference - half * half AS fc
-        FROM bounded
-    ),
-    rooted AS (
-        SELECT *, fb + if(fb < 0, -1, 1) * sqrt(greatest(fb * fb - fa * fc, 0)) AS q
-        FROM fieller
-    ),
+    -- Fieller: all lifts l for which difference - l * base is within the critical
+    -- value of 0, the roots of fa * l * l - 2 * fb * l + fc. The names are those of
+    -- lambdas, which are not written out: planning this as columns took seconds.
     compared AS (
         SELECT
-            * EXCEPT (fa, fb, fc, q),
-            if(fa > 0, if(q = 0, sqrt(greatest(-fc / fa, 0)), q / fa) * sign(base), NULL) AS bound_1,
-            if(fa > 0, if(q = 0, -sqrt(greatest(-fc / fa, 0)), fc / q) * sign(base), NULL) AS bound_2
-        FROM rooted
+            *,
+            arrayMap((d, b, w, h, v) -> arrayMap(k -> arrayMap((fa, fb, fc) -> arrayMap(q ->
+                if(fa > 0, [if(q = 0, sqrt(greatest(-fc / fa, 0)), q / fa) * sign(b), if(q = 0, -sqrt(greatest(-fc / fa, 0)), fc / q) * sign(b)], [NULL, NULL]),
+                [fb + if(fb < 0, -1, 1) * sqrt(greatest(fb * fb - fa * fc, 0))])[1],
+                [b * b - k * w], [d * b + k * w], [d * d - h * h])[1],
+                [h * h / v])[1],
+                [difference], [base], [base_error], [half], [squared_error])[1] AS bounds
+        FROM measurable
     )
 SELECT
     metric,
@@ -282,8 +275,8 @@ SELECT
     difference + half AS difference_high,
     p AS p_value,
     if(base = 0, NULL, difference / abs(base)) AS lift,
-    if(base = 0, NULL, least(bound_1, bound_2)) AS lift_low,
-    if(base = 0, NULL, greatest(bound_1, bound_2)) AS lift_high
+    if(base = 0, NULL, least(bounds[1], bounds[2])) AS lift_low,
+    if(base = 0, NULL, greatest(bounds[1], bounds[2])) AS lift_high
 FROM compared
 ORDER BY metric, group_index
 COMMENT 'Scorecard of an experiment, per metric and group: units exposed, units compared (n), total, mean (share of units for event_user, value per event for mean), difference from control and lift with 95 % intervals (Welch, Fieller), p-value; NULL where there is none';
