@@ -104,7 +104,8 @@ func request(method, path, key, body string, header ...string) []byte {
 const ok = "HTTP/1.1 200 "
 
 // payloads compares an initialize request over HTTP, one after another on one
-// connection, with what there is to do: evaluating, and writing JSON.
+// connection, with what there is to do: evaluating, and writing JSON. On the
+// clock, the client's own work and two hand-overs between processes come on top.
 func (e *edgeBench) payloads(ctx context.Context) (table, error) {
 	bare, err := e.bare(ctx)
 	if err != nil {
@@ -112,9 +113,9 @@ func (e *edgeBench) payloads(ctx context.Context) (table, error) {
 	}
 	body := `{"user":` + edgeUser + `,"hash":"djb2","statsigMetadata":{"sdkType":"javascript-client","sdkVersion":"3.33.5"}}`
 	lanes := []struct {
-		name  string
-		surge *surge
-		each  []time.Duration
+		name        string
+		surge       *surge
+		each, costs []time.Duration
 	}{{name: "initialize"}, {name: "initialize, gzip"}, {name: "initialize, zstd"}}
 	for i, encoding := range []string{"identity", "gzip", "zstd"} {
 		ask := request("POST", "/v1/initialize", e.client, body, "Accept-Encoding: "+encoding)
@@ -127,21 +128,31 @@ func (e *edgeBench) payloads(ctx context.Context) (table, error) {
 	for range e.rounds {
 		floor = append(floor, bare(e.round/2))
 		for i := range lanes {
-			rate, err := lanes[i].surge.flood(ctx, e.round/2)
+			l := &lanes[i]
+			var rate float64
+			took, err := spent(e.platform.process.cmd.Process.Pid, func() (err error) {
+				rate, err = l.surge.flood(ctx, e.round/2)
+				return err
+			})
 			if err != nil {
-				return table{}, fmt.Errorf("%s: %w", lanes[i].name, err)
+				return table{}, fmt.Errorf("%s: %w", l.name, err)
 			}
-			lanes[i].each = append(lanes[i].each, time.Duration(float64(time.Second)/rate))
+			l.each = append(l.each, time.Duration(float64(time.Second)/rate))
+			l.costs = append(l.costs, took/time.Duration(l.surge.answered))
 		}
 	}
 	t := table{
 		title:   fmt.Sprintf("initialize: one client after another, %d flags, median of %d rounds", e.flags, e.rounds),
-		columns: []string{"", "µs each", "answer", "× floor"},
+		columns: []string{"", "µs of CPU", "× floor", "µs on the clock", "× floor", "answer"},
 	}
 	base := median(floor)
-	t.add("floor, evaluation and JSON alone", us(base), fmt.Sprintf("%d B", lanes[0].surge.bytes), times(1))
+	row := func(name string, cost, each time.Duration, bytes int) {
+		over := func(d time.Duration) string { return times(float64(d) / float64(base)) }
+		t.add(name, us(cost), over(cost), us(each), over(each), fmt.Sprintf("%d B", bytes))
+	}
+	row("floor, evaluation and JSON alone", base, base, lanes[0].surge.bytes)
 	for _, l := range lanes {
-		t.add(l.name, us(median(l.each)), fmt.Sprintf("%d B", l.surge.bytes), times(float64(median(l.each))/float64(base)))
+		row(l.name, median(l.costs), median(l.each), l.surge.bytes)
 	}
 	return t, nil
 }
