@@ -5,6 +5,7 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
+	"io"
 	"net/url"
 	"os"
 	"os/exec"
@@ -136,10 +137,7 @@ func startNATS(t *testing.T) (address string) {
 		testcontainers.WithCmd(), // the module's own would print every message
 		natsmodule.WithConfigFile(settings),
 		testcontainers.WithAdditionalWaitStrategy(wait.ForLog("Server is ready")))
-	testcontainers.CleanupContainer(t, container)
-	if err != nil {
-		t.Fatal(err)
-	}
+	ends(t, container, err)
 	if address, err = container.ConnectionString(t.Context()); err != nil {
 		t.Fatal(err)
 	}
@@ -154,15 +152,34 @@ func startClickHouse(t *testing.T) (address string) {
 		testcontainers.WithLogger(log.TestLogger(t)),
 		clickhousemodule.WithUsername("tests"),
 		clickhousemodule.WithPassword(rand.Text()))
-	testcontainers.CleanupContainer(t, container)
-	if err != nil {
-		t.Fatal(err)
-	}
+	ends(t, container, err)
 	host, err := container.ConnectionHost(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}
 	return (&url.URL{Scheme: "clickhouse", User: url.UserPassword(container.User, container.Password), Host: host}).String()
+}
+
+// ends ends a container with the test, after it has said why it failed, if it did.
+func ends(t *testing.T, container testcontainers.Container, started error) {
+	t.Helper()
+	testcontainers.CleanupContainer(t, container)
+	if started != nil {
+		t.Fatal(started) // with the log
+	}
+	t.Cleanup(func() {
+		if !t.Failed() {
+			return
+		}
+		logs, err := container.Logs(context.WithoutCancel(t.Context()))
+		if err != nil {
+			t.Error(err)
+			return
+		}
+		defer logs.Close()
+		text, err := io.ReadAll(logs)
+		t.Logf("the container's log (%v):\n%s", err, text)
+	})
 }
 
 // serverImage returns the image that a variable names, else that of the compose
