@@ -20,6 +20,7 @@ type scorecard struct {
 	Status     string     `json:"status"`
 	Start      *time.Time `json:"start"`
 	End        *time.Time `json:"end"`
+	AsOf       *time.Time `json:"asOf"`
 	Method     string     `json:"method"`
 	Alpha      float64    `json:"alpha"`
 	Correction string     `json:"correction"`
@@ -172,7 +173,11 @@ func (r *scorecard) when() string {
 	case r.End != nil:
 		return fmt.Sprintf(", %s to %s", r.Start.UTC().Format("2006-01-02 15:04"), r.End.UTC().Format("2006-01-02 15:04"))
 	}
-	return ", since " + r.Start.UTC().Format("2006-01-02 15:04") + " (UTC)"
+	when := ", since " + r.Start.UTC().Format("2006-01-02 15:04")
+	if r.AsOf != nil {
+		when += ", as of " + r.AsOf.UTC().Format("2006-01-02 15:04:05")
+	}
+	return when + " (UTC)"
 }
 
 func (r *scorecard) printGroups(b *bytes.Buffer, t terminal) {

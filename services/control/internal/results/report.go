@@ -18,6 +18,7 @@ type Report struct {
 	UnitType     string     `json:"unitType"`
 	Start        *time.Time `json:"start"` // facts count from here; null if it has not started
 	End          *time.Time `json:"end"`   // to here; null while it runs
+	AsOf         time.Time  `json:"asOf"`  // facts that had been loaded by then are in it, and none from later on
 
 	// How the corrected numbers and the decisions below were made.
 	Method     Method           `json:"method"`
@@ -127,6 +128,7 @@ func newReport(state *flags.State, entity flags.Entity, f facts, entered []perio
 		UnitType:     doc.UnitType,
 		Start:        doc.StartedAt,
 		End:          doc.EndedAt,
+		AsOf:         f.asOf,
 		Method:       o.Method,
 		Alpha:        o.Alpha,
 		Tail:         o.Tail,
