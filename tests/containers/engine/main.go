@@ -109,7 +109,7 @@ func forward(ctx context.Context, port, to string) error {
 		}
 		go func() { // ends when both sides have
 			defer client.Close()
-			server, err := net.Dial("tcp", to)
+			server, err := new(net.Dialer).DialContext(ctx, "tcp", to)
 			if err != nil {
 				return
 			}
