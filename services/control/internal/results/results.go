@@ -129,7 +129,7 @@ func (s *Service) study(ctx context.Context, state *flags.State, entity flags.En
 	if err != nil {
 		return study{}, classify(ctx, err)
 	}
-	key := fmt.Sprintf("%p %s %s %s@%d %s", db, state.Project(), state.LogID(), entity.Ref.ID+" "+entity.Name, entity.Seq, mark)
+	key := fmt.Sprintf("%p %s %s %s@%d %s", db, state.Project(), state.LogID(), entity.Ref.ID+" "+entity.Name, entity.Seq, mark.name)
 	for _, m := range metricsOf(state, doc) {
 		key += fmt.Sprintf(" %s@%d", m.Ref.ID, m.Seq)
 	}

@@ -45,16 +45,17 @@ const (
 	restPerCost = 20          // the others rest so many times as long as they took to make
 )
 
-// answers reports whether r still says what p asks, with the facts at mark.
-func (r *rollup) answers(p *plan, mark string) bool {
+// answers reports whether r still says what p asks, with the facts at m. An
+// expensive one rests while facts keep coming, unless they are many more already.
+func (r *rollup) answers(p *plan, m mark) bool {
 	if r.revision == 0 || r.definitions != p.version() || p.end.Before(r.asOf) {
 		return false
 	}
-	age := p.end.Sub(r.asOf)
+	age, same := p.end.Sub(r.asOf), r.watermark == m.name
 	if r.cost > cheap && age < restPerCost*r.cost {
-		return true
+		return same || m.still < r.cost && !m.much(r.watermark)
 	}
-	return r.watermark == mark && age < goodFor
+	return same && age < goodFor
 }
 
 // version names everything but the facts that a rollup depends on.
@@ -149,7 +150,7 @@ func fresh(ctx context.Context, db *warehouse.DB, claim Claim, p *plan) (rollup,
 		}
 		if ok {
 			defer release()
-			r, err := roll(ctx, db, p, mark)
+			r, err := roll(ctx, db, p, mark.name)
 			if err != nil {
 				return rollup{}, err
 			}
@@ -193,10 +194,10 @@ func (s *Service) Refresh(ctx context.Context, state *flags.State) error {
 	return errors.Join(errs...)
 }
 
-// refresh makes one rollup anew, if it says something else than facts at mark do.
-func (s *Service) refresh(ctx context.Context, db *warehouse.DB, mark string, p *plan) error {
+// refresh makes one rollup anew, if it says something else than facts at m do.
+func (s *Service) refresh(ctx context.Context, db *warehouse.DB, m mark, p *plan) error {
 	last, err := latestRollup(ctx, db, p)
-	if err == nil && !last.settled(p, mark) && !last.answers(p, mark) {
+	if err == nil && !last.settled(p, m) && !last.answers(p, m) {
 		_, err = fresh(ctx, db, s.claim, p)
 	}
 	if err != nil {
@@ -206,8 +207,8 @@ func (s *Service) refresh(ctx context.Context, db *warehouse.DB, mark string, p 
 }
 
 // settled reports whether nothing but a little time has gone by since r was made.
-func (r *rollup) settled(p *plan, mark string) bool {
-	return r.revision != 0 && r.definitions == p.version() && r.watermark == mark && p.end.Sub(r.asOf) < refreshAfter
+func (r *rollup) settled(p *plan, m mark) bool {
+	return r.revision != 0 && r.definitions == p.version() && r.watermark == m.name && p.end.Sub(r.asOf) < refreshAfter
 }
 
 const (

@@ -159,20 +159,24 @@ func TestARollupIsReadAgainUntilSomethingHasChanged(t *testing.T) {
 
 func TestAnExpensiveRollupRests(t *testing.T) {
 	p := &plan{definitions: "d", end: time.Unix(10_000, 0)}
+	const then, now, later = "400+600/7", "400+605/9", "400+700/20"
 	for name, tc := range map[string]struct {
-		cost, age time.Duration
-		mark      string
-		want      bool
+		cost, age, still time.Duration
+		made, now        string
+		want             bool
 	}{
-		"the same facts":                {cost: time.Millisecond, mark: "now", want: true},
-		"new facts, cheap":              {cost: time.Millisecond, mark: "then"},
-		"the same facts, but long ago":  {cost: time.Millisecond, mark: "now", age: goodFor},
-		"new facts, expensive":          {cost: time.Minute, mark: "then", age: 19 * time.Minute, want: true},
-		"new facts, expensive, rested":  {cost: time.Minute, mark: "then", age: 20 * time.Minute},
-		"made of facts that came later": {cost: time.Minute, mark: "now", age: -time.Second},
+		"the same facts":                  {cost: time.Millisecond, made: now, now: now, want: true},
+		"new facts, cheap":                {cost: time.Millisecond, made: then, now: now},
+		"the same facts, but long ago":    {cost: time.Millisecond, made: now, now: now, age: goodFor},
+		"new facts, expensive":            {cost: time.Minute, made: then, now: now, age: 19 * time.Minute, want: true},
+		"new facts, expensive, rested":    {cost: time.Minute, made: then, now: now, age: 20 * time.Minute},
+		"new facts, expensive, no others": {cost: time.Minute, made: then, now: now, still: time.Minute},
+		"many new facts, expensive":       {cost: time.Minute, made: then, now: later},
+		"the same facts, expensive":       {cost: time.Minute, made: now, now: now, still: time.Hour, age: 19 * time.Minute, want: true},
+		"made of facts that came later":   {cost: time.Minute, made: now, now: now, age: -time.Second},
 	} {
-		r := rollup{revision: 1, definitions: p.version(), watermark: tc.mark, cost: tc.cost, asOf: p.end.Add(-tc.age)}
-		if got := r.answers(p, "now"); got != tc.want {
+		r := rollup{revision: 1, definitions: p.version(), watermark: tc.made, cost: tc.cost, asOf: p.end.Add(-tc.age)}
+		if got := r.answers(p, mark{name: tc.now, still: tc.still}); got != tc.want {
 			t.Errorf("%s: answers() = %t; want %t", name, got, tc.want)
 		}
 	}
