@@ -187,7 +187,8 @@ func (r *Recorder) publish(ctx context.Context, project string, waiting []fact) 
 }
 
 // describe turns a decision under a key of some environments into a fact, or says
-// that there is nothing to record: unknown names decide nothing, and a decision without a unit is nobody's.
+// that there is nothing to record: unknown names decide nothing, and a decision
+// without a unit is nobody's.
 func describe(d Decision, environments []string, now time.Time) (events.Exposure, bool) {
 	res := d.Result
 	if !res.Found {

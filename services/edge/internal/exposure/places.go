@@ -13,8 +13,9 @@ import (
 type places [256]atomic.Pointer[place]
 
 type place struct {
-	state        *flags.State
 	key          *flags.Key
+	log          string // the state that was asked; not the state, which would stay for it
+	seq          uint64
 	environments []string
 }
 
@@ -27,8 +28,8 @@ func (p *places) of(state *flags.State, key *flags.Key) []string {
 	}
 	slot := &p[maphash.Comparable(seed, key)%uint64(len(p))]
 	known := slot.Load()
-	if known == nil || known.key != key || known.state != state {
-		known = &place{state, key, state.EnvironmentsOf(key)}
+	if known == nil || known.key != key || known.seq != state.Seq() || known.log != state.LogID() {
+		known = &place{key, state.LogID(), state.Seq(), state.EnvironmentsOf(key)}
 		slot.Store(known)
 	}
 	return known.environments
