@@ -18,7 +18,7 @@ type decided struct {
 	name      string
 	parameter string          // that the key names
 	value     json.RawMessage // nil where the code keeps its default
-	passed    bool            // gates
+	on        bool            // what a gate answers
 }
 
 // precedence is the order in which kinds may have a name that they share.
@@ -56,7 +56,7 @@ func (p *Provider) exactly(u *sluice.User, kind sluice.Kind, name, parameter str
 	switch kind {
 	case sluice.KindGate:
 		g := silent.Gate(u, name)
-		d.Decision, d.passed, d.value = g.Decision, g.Value, json.RawMessage(strconv.FormatBool(g.Value))
+		d.Decision, d.on, d.value = g.Decision, g.Value, json.RawMessage(strconv.FormatBool(g.Value))
 	case sluice.KindLayer:
 		l := silent.Layer(u, name)
 		d.Decision, object = l.Decision, l.Value()
@@ -70,7 +70,8 @@ func (p *Provider) exactly(u *sluice.User, kind sluice.Kind, name, parameter str
 		return d, false
 	}
 	d.Inspection = inspected
-	if d.Kind = kind; overridden { // by this process, for everybody
+	d.Kind = kind
+	if overridden { // by this process, for everybody
 		d.Missing, d.DeferToCode = "", false
 	}
 	switch {
@@ -133,7 +134,7 @@ func (d *decided) outcome() (of.Reason, string) {
 	base, share, isRule := rule(d.RuleID)
 	unnamed := "default" // where no rule or group of people's own decided
 	switch {
-	case d.Kind == sluice.KindGate && d.passed:
+	case d.Kind == sluice.KindGate && d.on:
 		unnamed = "on"
 	case d.Kind == sluice.KindGate:
 		unnamed = "off"
@@ -176,7 +177,10 @@ func (d *decided) outcome() (of.Reason, string) {
 	return of.TargetingMatchReason, variant
 }
 
-func isOverride(ruleID string) bool { return strings.HasSuffix(ruleID, "override") }
+// isOverride tells the rules that put units somewhere by name.
+func isOverride(ruleID string) bool {
+	return strings.HasSuffix(ruleID, ":override") || strings.HasSuffix(ruleID, ":id_override")
+}
 
 // isHoldout tells the rule of a holdout by its id, which is the holdout's own.
 func isHoldout(ruleID string) bool { return strings.HasPrefix(ruleID, "hold_") }
