@@ -77,7 +77,7 @@ func NewRoom(conn *bus.Conn, loaded func(ctx context.Context, stream string) (ma
 func (r *Room) Run(ctx context.Context) {
 	for lifecycle.Sleep(ctx, r.o.Every) {
 		if err := r.look(ctx, time.Now()); err != nil && ctx.Err() == nil {
-			r.o.Logger.WarnContext(ctx, "cannot tell which facts may be let go", slog.Any("error", err))
+			r.o.Logger.WarnContext(ctx, "cannot make room for facts", slog.Any("error", err))
 		}
 	}
 }

@@ -8,6 +8,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/sluice-flags/sluice/internal/lifecycle"
+	"github.com/sluice-flags/sluice/internal/telemetry"
 	"github.com/sluice-flags/sluice/internal/warehouse"
 )
 
@@ -28,13 +29,10 @@ const (
 // NewDoubles returns a watch on the warehouse that the function returns; nil means
 // that there is none yet.
 func NewDoubles(db func() *warehouse.DB, logger *slog.Logger, reg prometheus.Registerer) *Doubles {
-	d := &Doubles{warehouse: db, logger: logger, rows: prometheus.NewGaugeVec(prometheus.GaugeOpts{
+	rows := prometheus.NewGaugeVec(prometheus.GaugeOpts{
 		Name: "event_dup_rows", Help: "Rows of the last quarter of an hour that have the id of another one, by table.",
-	}, []string{"table"})}
-	if reg != nil {
-		reg.MustRegister(d.rows)
-	}
-	return d
+	}, []string{"table"})
+	return &Doubles{warehouse: db, logger: logger, rows: telemetry.Register(reg, rows)}
 }
 
 // Run looks once in a minute until ctx is done.
