@@ -89,6 +89,14 @@ func quote(s string) string {
 	return "'" + strings.NewReplacer(`\`, `\\`, `'`, `\'`).Replace(s) + "'"
 }
 
+// unitOf is the key of an event's unit of a type, and the condition that the event
+// names one.
+func (s *statement) unitOf(unitType string) (key, named string) {
+	t := s.bind(unitType)
+	return "if(e.unit_type = " + t + ", e.unit_key, xxHash64(concat(" + t + ", '\\x1f', e.unit_ids[" + t + "])))",
+		"(e.unit_type = " + t + " OR e.unit_ids[" + t + "] != '')"
+}
+
 // valueOf is the number that an event carries for a measure, NULL without one.
 func (s *statement) valueOf(m *flags.Measure) string {
 	if key := m.ValueKey(); key != "" {

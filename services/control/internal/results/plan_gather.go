@@ -119,9 +119,9 @@ func (p *plan) perUnit(s *statement, units string, r keyRange) string {
 func (p *plan) gather(g *gathering, b *branch, units string, r keyRange) string {
 	key, mine := "e.unit_key", r.condition("e.unit_key")
 	if p.unitType != flags.DefaultUnitType { // such a unit is the primary one of every event that names it
-		unitType := g.bind(p.unitType)
-		key = "if(e.unit_type = " + unitType + ", e.unit_key, xxHash64(concat(" + unitType + ", '\\x1f', e.unit_ids[" + unitType + "])))"
-		mine = "(e.unit_type = " + unitType + " OR e.unit_ids[" + unitType + "] != '') AND " + r.condition("("+key+")")
+		var named string
+		key, named = g.unitOf(p.unitType)
+		mine = named + " AND " + r.condition("("+key+")")
 	}
 	which := "e.event IN " + g.list(b.events)
 	if len(b.events) == 1 {
