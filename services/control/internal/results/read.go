@@ -29,7 +29,13 @@ const of = "\nFROM unit_values\nWHERE revision = {revision:UInt64} AND project =
 func (p *plan) ask(ctx context.Context, db *warehouse.DB, revision uint64, text string, scan func(scan func(...any) error) error) error {
 	s := newStatement(p.project)
 	s.parameters["revision"] = strconv.FormatUint(revision, 10)
-	rows, err := db.Conn().Query(p.context(ctx, s, readSettings), text)
+	return eachRow(p.context(ctx, s, readSettings), db, text, scan)
+}
+
+// eachRow runs a statement, with the parameters of its context, and hands each
+// row to scan.
+func eachRow(ctx context.Context, db *warehouse.DB, text string, scan func(scan func(...any) error) error) error {
+	rows, err := db.Conn().Query(ctx, text)
 	if err != nil {
 		return err
 	}

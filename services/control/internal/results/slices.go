@@ -70,17 +70,7 @@ func (p *plan) readSlices(ctx context.Context, db *warehouse.DB, r *rollup, by s
 		return sliced{}, err
 	}
 	ask := func(text string, scan func(scan func(...any) error) error) error {
-		rows, err := db.Conn().Query(p.context(ctx, s, readSettings, sliceSettings), text)
-		if err != nil {
-			return err
-		}
-		defer rows.Close()
-		for rows.Next() {
-			if err := scan(rows.Scan); err != nil {
-				return err
-			}
-		}
-		return rows.Err()
+		return eachRow(p.context(ctx, s, readSettings, sliceSettings), db, text, scan)
 	}
 	bySlice := map[uint16]*slice{}
 	for i := range all.slices {
@@ -164,22 +154,16 @@ func (p *plan) sliceSource(ctx context.Context, db *warehouse.DB, r *rollup, by 
 	top := "SELECT value, units, count() OVER () AS values FROM (\n    SELECT d.value AS value, count() AS units\n    FROM " +
 		fmt.Sprintf(strings.TrimSuffix(rows, "\n)"), "INNER JOIN "+dimension+" AS d ON u.unit_key = d.unit_key") +
 		" AND u.excluded = '' AND d.value != ''\n    GROUP BY value\n)\nORDER BY units DESC, value ASC\nLIMIT " + fmt.Sprint(by.top)
-	found, err := db.Conn().Query(p.context(ctx, s, readSettings, sliceSettings), top)
-	if err != nil {
-		return "", err
-	}
-	defer found.Close()
 	var values []string
-	for found.Next() {
+	err = eachRow(p.context(ctx, s, readSettings, sliceSettings), db, top, func(scan func(...any) error) error {
 		var value string
 		var units uint64
-		if err := found.Scan(&value, &units, &all.values); err != nil {
-			return "", err
-		}
+		err := scan(&value, &units, &all.values)
 		values = append(values, value)
 		all.slices = append(all.slices, slice{value: value, kind: SliceValue})
-	}
-	if err := found.Err(); err != nil {
+		return err
+	})
+	if err != nil {
 		return "", err
 	}
 	all.slices = append(all.slices, slice{kind: SliceOther}, slice{kind: SliceMissing})
