@@ -258,10 +258,10 @@ func rollIn(ctx context.Context, db *warehouse.DB, p *plan, mark string, n int) 
 	defer func() {
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), endTimeout)
 		defer cancel()
+		err = errors.Join(err, db.DropRollup(ctx, enrolled))
 		if err != nil {
 			err = errors.Join(err, db.DropRollup(ctx, revision))
 		}
-		err = errors.Join(err, db.DropRollup(ctx, enrolled))
 	}()
 	if err := execute(p.context(ctx, newStatement(p.project), rollSettings), db, fmt.Sprintf(enrolSQL, enrolled)); err != nil {
 		return rollup{}, fmt.Errorf("finding the units: %w", err)

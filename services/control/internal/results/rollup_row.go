@@ -4,6 +4,7 @@ import (
 	"context"
 	"database/sql"
 	"errors"
+	"fmt"
 	"math"
 	"slices"
 	"time"
@@ -49,6 +50,9 @@ func latestRollup(ctx context.Context, db *warehouse.DB, p *plan) (r rollup, err
 	}
 	for i, id := range ids {
 		k := slices.IndexFunc(p.metrics, func(m measured) bool { return m.entity.Ref.ID == id })
+		if k < 0 || k >= len(r.caps) {
+			return rollup{}, fmt.Errorf("rollup %d of experiment %q has moments of metric %s, and is not about it", r.revision, p.experiment, id)
+		}
 		one := p.metrics[k].nothing(groupsOf[i], r.caps[k])
 		one.analysed, one.immature = analysed[i], immature[i]
 		copy(one.limited[:], limited[i])
