@@ -50,7 +50,7 @@ func decodeLists(text []byte) (map[string]*idFile, error) {
 	}
 	out := make(map[string]*idFile, len(kept))
 	for name, k := range kept {
-		if len(k.Members)%hashWidth != 0 || k.Read < 0 || k.FileID == "" {
+		if len(k.Members)%hashWidth != 0 || k.Read < 0 || k.Read%idLineWidth != 0 || k.FileID == "" {
 			return nil, fmt.Errorf("id list %s: %w", name, errOddList)
 		}
 		members := new(eval.IDList).Edit(len(k.Members)/hashWidth, func(yield func(string, bool) bool) {

@@ -103,10 +103,11 @@ func TestMembersOfIDListsAreThereWithoutNetwork(t *testing.T) {
 
 func TestStoredListsThatCannotBeReadCostAWarning(t *testing.T) {
 	for name, content := range map[string]string{
-		"not JSON":   "nonsense",
-		"cut":        `{"vips":{"fileID":"f1","read":10,"members":"abc"}}`,
-		"no file":    `{"vips":{"read":10,"members":"abcdefgh"}}`,
-		"read below": `{"vips":{"fileID":"f1","read":-1,"members":"abcdefgh"}}`,
+		"not JSON":                     "nonsense",
+		"cut":                          `{"vips":{"fileID":"f1","read":10,"members":"abc"}}`,
+		"no file":                      `{"vips":{"read":10,"members":"abcdefgh"}}`,
+		"read below":                   `{"vips":{"fileID":"f1","read":-1,"members":"abcdefgh"}}`,
+		"read in the middle of a line": `{"vips":{"fileID":"f1","read":15,"members":"abcdefgh"}}`,
 	} {
 		dir := t.TempDir()
 		k := newKeeper(FileStore(dir), "", slog.New(slog.DiscardHandler))
