@@ -113,7 +113,7 @@ func (p *Plans) After(ctx context.Context, number, seq uint64) ([]Plan, Cursor, 
 			return nil, end, err
 		}
 		if at == 0 {
-			break // older ones are past their age, and so are their facts
+			break // older ones are gone, and so are their facts
 		}
 		if plan, err = p.decode(data); err != nil {
 			return nil, end, err
@@ -133,7 +133,7 @@ func (p *Plans) before(ctx context.Context, seq uint64) (uint64, []byte, error) 
 		m, err := p.stream.GetMsg(ctx, seq)
 		switch {
 		case errors.Is(err, jetstream.ErrMsgNotFound):
-			return 0, nil, nil // nothing is ever deleted but by age
+			return 0, nil, nil // messages go from the front, by age or to make room
 		case err != nil:
 			return 0, nil, fmt.Errorf("plan before %d: %w", seq, err)
 		case m.Subject == p.subject():

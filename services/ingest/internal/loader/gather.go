@@ -100,7 +100,7 @@ func (g *gatherer) exactly(ctx context.Context, plan facts.Plan) (messages []fac
 			return nil, err
 		case m == nil:
 			return nil, fmt.Errorf("messages %d to %d of plan %d did not come", plan.First, plan.Last, plan.Number)
-		case m.Seq > plan.Last: // its last ones are past their age: what is left is the batch
+		case m.Seq > plan.Last: // its last ones are gone: what is left is the batch
 			g.held = m
 			return messages, nil
 		case m.Seq < plan.First:

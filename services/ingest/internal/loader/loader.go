@@ -222,7 +222,7 @@ func (l *Loader) round(ctx context.Context) error {
 	defer g.stop()
 	for _, plan := range planned {
 		if plan.Last < first {
-			continue // its facts are past their age
+			continue // its facts are gone, by age or to make room
 		}
 		policy.of(l.spare[0])
 		if err := l.again(ctx, db, g, plan, l.spare[0]); err != nil {
