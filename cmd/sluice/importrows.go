@@ -56,7 +56,8 @@ type lineError struct {
 func (e lineError) Error() string { return fmt.Sprintf("line %d: %s", e.line, e.text) }
 
 // eachRow reads a file line by line, however long it is. Lines that cannot be
-// read go to bad, those that are not wanted are told to dropped; an error of the file as a whole, of use, or of ctx ends it.
+// read go to bad, and dropped is told of each that is not wanted; an error of the
+// file as a whole, of use, or of ctx ends it.
 func eachRow(ctx context.Context, path string, cols columns, use func(row) error, bad func(lineError), dropped func()) error {
 	file, err := os.Open(path)
 	if err != nil {
