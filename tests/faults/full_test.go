@@ -48,7 +48,7 @@ func TestAStreamThatIsFullBecauseClickHouseIsAwayDrains(t *testing.T) {
 	defer failed.Store(true)
 	for filler := range 3 {
 		fillers.Go(func() {
-			for n := 0; !over.Load(); n++ {
+			for n := 0; !over.Load() && !failed.Load(); n++ {
 				body, r := heavy(fmt.Sprintf("%d/%d", filler, n))
 				for sent := false; !sent && !failed.Load(); {
 					got, err := shop.Do(shop.Server, http.MethodPost, "/v1/rgstr", body)
