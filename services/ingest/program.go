@@ -31,7 +31,7 @@ type Settings struct {
 
 	Partitions int           `help:"Over how many partitions facts spread, at most 16. Raise it, never lower it." default:"1"`
 	LoadLinger time.Duration `help:"How long a batch for ClickHouse gathers." default:"250ms"`
-	Replay     time.Duration `help:"When the stream of facts is four fifths full, let go of the oldest, but of none that was loaded less than this ago; 0 keeps all for 72 h, and refuses new ones when there is no room." default:"15m"`
+	Replay     time.Duration `help:"When the stream of facts is four fifths full, let go of the oldest, but of none that was loaded less than this ago (below 10m, a restart may no longer recognise every retry); 0 keeps all for 72 h, and refuses new ones when there is no room." default:"15m"`
 	AcceptOnly bool          `help:"Accept facts, and leave loading to other processes."`
 	Replicas   int           `help:"Copies of each new stream: 1, or 3 on a cluster." default:"1"`
 }
