@@ -26,6 +26,7 @@ type resultsCommand struct {
 	CUPED      bool    `name:"cuped" help:"Adjust by what units did before, where that is worth it." default:"true" negatable:""`
 	By         string  `help:"Break down by what was known of each unit at its first exposure: sdk, sdkVersion, reason, rule, layer, day, or an attribute that the project keeps." placeholder:"DIMENSION"`
 	Top        int     `help:"How many values of --by get a slice of their own." placeholder:"N"`
+	Impact     bool    `help:"Print what each treatment makes of a metric in a day, and relative to everybody: this reads all events of the metrics."`
 	AsOf       string  `help:"Definition as of a sequence or a time." placeholder:"SEQUENCE|TIME"`
 
 	JSON  bool `help:"Print the answer as it comes, as JSON." xor:"form"`
@@ -55,6 +56,9 @@ func (c *resultsCommand) run(ctx context.Context, out io.Writer) error {
 	if c.Top != 0 {
 		query.Set("top", strconv.Itoa(c.Top))
 	}
+	if c.Impact {
+		query.Set("topline", "true")
+	}
 	if c.AsOf != "" {
 		query.Set("asOf", c.AsOf)
 	}
@@ -81,6 +85,7 @@ func (c *resultsCommand) run(ctx context.Context, out io.Writer) error {
 		}
 		return nil
 	}
+	r.impact = c.Impact
 	if err := r.print(out, terminalOf(out)); err != nil {
 		return err
 	}

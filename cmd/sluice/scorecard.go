@@ -40,6 +40,8 @@ type scorecard struct {
 		Last  uint64 `json:"last"`
 	} `json:"sequence"`
 	SQL []string `json:"sql"`
+
+	impact bool // whether impacts are to be printed
 }
 
 // printed are the numbers of all units, or of those of a slice.
@@ -86,6 +88,17 @@ type metricGroup struct {
 		Verdict string `json:"verdict"`
 		PValue  value  `json:"pValue"`
 	} `json:"heterogeneity"`
+	Impact *struct {
+		Code     string `json:"code"`
+		PerDay   value  `json:"perDay"`
+		Interval struct {
+			Lower value `json:"lower"`
+			Upper value `json:"upper"`
+		} `json:"interval"`
+		Relative          value `json:"relative"`
+		ProjectedPerDay   value `json:"projectedPerDay"`
+		ProjectedRelative value `json:"projectedRelative"`
+	} `json:"impact"`
 	Significant bool `json:"significant"`
 	Posterior   struct {
 		Chance value `json:"chanceToBeat"`
@@ -138,6 +151,7 @@ func (r *scorecard) printMetrics(b *bytes.Buffer, t terminal) {
 		fmt.Fprintf(b, "\n%s  (%s, %s)\n", m.Name, m.Type, better)
 		for _, g := range m.Groups {
 			r.printLine(b, t, g, m.Direction)
+			r.printImpact(b, g)
 		}
 	}
 }
@@ -258,6 +272,21 @@ func (r *scorecard) printLine(b *bytes.Buffer, t terminal, g metricGroup, direct
 		line = t.paint(colour, line)
 	}
 	fmt.Fprintln(b, line)
+}
+
+// printImpact prints what a difference comes to in a day.
+func (r *scorecard) printImpact(b *bytes.Buffer, g metricGroup) {
+	i := g.Impact
+	if !r.impact || i == nil {
+		return
+	}
+	indent := strings.Repeat(" ", r.nameWidth()+2)
+	if !i.PerDay.known() {
+		fmt.Fprintf(b, "%s impact: %s\n", indent, i.Code)
+		return
+	}
+	fmt.Fprintf(b, "%s impact a day: %s [%s, %s], %s of the whole; launched: %s, %s\n", indent,
+		short(i.PerDay), short(i.Interval.Lower), short(i.Interval.Upper), percent(i.Relative), short(i.ProjectedPerDay), percent(i.ProjectedRelative))
 }
 
 // evidence is what a decision is made by.

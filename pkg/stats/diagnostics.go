@@ -181,9 +181,9 @@ func CompareRates(groups []Proportion) RateCheck {
 // Topline is the whole product's total of a metric, which an experiment is a part
 // of.
 type Topline struct {
-	Days           float64 // length of the experiment
-	DailyTotal     float64 // of the metric, over everybody
-	TreatmentShare float64 // share of all units that were treated
+	Days           float64  // length of the experiment
+	DailyTotal     Optional // of the metric, over everybody; undefined if it is not known
+	TreatmentShare float64  // share of all units that were treated
 }
 
 // An ImpactResult is what an experiment did to the topline, and what a launch to
@@ -201,9 +201,16 @@ type ImpactResult struct {
 // Impact scales a difference up to the topline: Δ times the treated units, per
 // day. It compares plain means itself, because adjusted ones do not add up to
 // totals.
+//
+// Before anything has lasted (Days 0) it is [NotApplicable]. What needs a number
+// that is missing, a daily total or a share above zero, is undefined; days below
+// zero and shares outside [0,1] are [InvalidInput].
 func Impact[A Arm](control, treatment A, top Topline, o Options) ImpactResult {
-	if !(top.Days > 0) || !(top.TreatmentShare > 0 && top.TreatmentShare <= 1) || !finite(top.Days, top.DailyTotal) {
+	switch {
+	case !(top.Days >= 0) || !finite(top.Days) || !(top.TreatmentShare >= 0 && top.TreatmentShare <= 1):
 		return ImpactResult{Code: InvalidInput, Reason: ParameterOutOfRange}
+	case top.Days == 0:
+		return ImpactResult{Code: NotApplicable}
 	}
 	r := Compare(control, treatment, o)
 	out := ImpactResult{Code: r.Code, Reason: r.Reason}
@@ -218,9 +225,9 @@ func Impact[A Arm](control, treatment A, top Topline, o Options) ImpactResult {
 		half := r.Critical.value * r.StandardError.value * scale
 		out.Interval = openEnd(o.Tail, perDay-half, perDay+half)
 	}
-	if rest := top.DailyTotal - perDay; rest != 0 {
-		out.Relative = Defined(perDay / rest)
-		out.ProjectedRelative = Defined(perDay / rest / top.TreatmentShare)
+	if total, known := top.DailyTotal.Get(); known && total != perDay {
+		out.Relative = Defined(perDay / (total - perDay))
+		out.ProjectedRelative = Defined(perDay / (total - perDay) / top.TreatmentShare)
 	}
 	return out
 }

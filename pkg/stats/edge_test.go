@@ -281,3 +281,48 @@ func TestResultsOfCompareReadBackFromJSON(t *testing.T) {
 		t.Errorf("Unmarshal(Marshal(%+v)) = %+v, want the same numbers", r, again)
 	}
 }
+
+func TestImpactLeavesOutWhatItCannotKnow(t *testing.T) {
+	control, treatment := stats.Proportion{N: 1024, Successes: 128}, stats.Proportion{N: 512, Successes: 96}
+	known := stats.Defined(40)
+	for _, tc := range []struct {
+		name                                   string
+		c, t                                   stats.Proportion
+		top                                    stats.Topline
+		code                                   stats.Code
+		perDay, relative, projected, launching stats.Optional
+		interval                               bool
+	}{
+		{"32 more, in four days, of an eighth", control, treatment, stats.Topline{Days: 4, DailyTotal: known, TreatmentShare: 0.125},
+			stats.OK, stats.Defined(8), stats.Defined(0.25), stats.Defined(64), stats.Defined(2), true},
+		{"nobody counted the whole", control, treatment, stats.Topline{Days: 4, TreatmentShare: 0.125},
+			stats.OK, stats.Defined(8), stats.Optional{}, stats.Defined(64), stats.Optional{}, true},
+		{"all of it came of the treatment", control, treatment, stats.Topline{Days: 4, DailyTotal: stats.Defined(8), TreatmentShare: 0.125},
+			stats.OK, stats.Defined(8), stats.Optional{}, stats.Defined(64), stats.Optional{}, true},
+		{"nobody is to be treated", control, treatment, stats.Topline{Days: 4, DailyTotal: known},
+			stats.OK, stats.Defined(8), stats.Defined(0.25), stats.Optional{}, stats.Optional{}, true},
+		{"no time has passed", control, treatment, stats.Topline{DailyTotal: known, TreatmentShare: 0.125},
+			stats.NotApplicable, stats.Optional{}, stats.Optional{}, stats.Optional{}, stats.Optional{}, false},
+		{"one unit each", stats.Proportion{N: 1}, stats.Proportion{N: 1, Successes: 1}, stats.Topline{Days: 2, DailyTotal: known, TreatmentShare: 0.5},
+			stats.InsufficientUnits, stats.Defined(0.5), stats.Defined(0.5 / 39.5), stats.Defined(1), stats.Defined(1 / 39.5), false},
+		{"nothing varies", stats.Proportion{N: 9}, stats.Proportion{N: 9}, stats.Topline{Days: 2, DailyTotal: stats.Defined(0), TreatmentShare: 0},
+			stats.ZeroVariance, stats.Defined(0), stats.Optional{}, stats.Optional{}, stats.Optional{}, false},
+		{"no units", control, stats.Proportion{}, stats.Topline{Days: 4, DailyTotal: known, TreatmentShare: 0.125},
+			stats.NoUnits, stats.Optional{}, stats.Optional{}, stats.Optional{}, stats.Optional{}, false},
+		{"more than everybody", control, treatment, stats.Topline{Days: 4, TreatmentShare: 1.1},
+			stats.InvalidInput, stats.Optional{}, stats.Optional{}, stats.Optional{}, stats.Optional{}, false},
+		{"time runs backwards", control, treatment, stats.Topline{Days: -1, TreatmentShare: 0.125},
+			stats.InvalidInput, stats.Optional{}, stats.Optional{}, stats.Optional{}, stats.Optional{}, false},
+	} {
+		got := stats.Impact(tc.c, tc.t, tc.top, stats.Options{})
+		same := func(a, b stats.Optional) bool { return a.IsZero() == b.IsZero() && math.Abs(a.Or(0)-b.Or(0)) < 1e-12 }
+		if got.Code != tc.code || !same(got.PerDay, tc.perDay) || !same(got.Relative, tc.relative) ||
+			!same(got.ProjectedPerDay, tc.projected) || !same(got.ProjectedRelative, tc.launching) || got.Interval.Lower.IsZero() == tc.interval {
+			t.Errorf("%s: Impact(%v, %v, %+v) = %+v; want %s, %v a day, %v of the whole, %v and %v after a launch", tc.name, tc.c, tc.t, tc.top, got,
+				tc.code, tc.perDay, tc.relative, tc.projected, tc.launching)
+		}
+		if want := stats.Compare(tc.c, tc.t, stats.Options{}).Interval; tc.interval && !same(got.Interval.Upper, stats.Defined(want.Upper.Or(0)*512/4)) {
+			t.Errorf("%s: Impact().Interval = %v; want %v scaled as the difference is", tc.name, got.Interval, want)
+		}
+	}
+}

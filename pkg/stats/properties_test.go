@@ -283,7 +283,7 @@ func TestNothingPanicsAndNothingIsNaN(t *testing.T) {
 			"mde": plan.MDE(f("n"), f("power")), "now": stats.PowerNow(compared, f("target"), &stats.SequenceOptions{}),
 			"share size": stats.ProportionSampleSize(f("p1"), f("p2"), f("power"), plan),
 			"segments":   stats.HeterogeneousEffect(stats.Stratum{Control: a, Treatment: b}, stats.Stratum{Control: b, Treatment: a}, o),
-			"impact":     stats.Impact(a, b, stats.Topline{Days: f("d"), DailyTotal: f("t"), TreatmentShare: f("s")}, o),
+			"impact":     stats.Impact(a, b, stats.Topline{Days: f("d"), DailyTotal: stats.Defined(f("t")), TreatmentShare: f("s")}, o),
 			"bias":       stats.PreExperimentBias(a, b, 3),
 			"rates":      stats.CompareRates(shares[:]),
 			"family":     stats.BenjaminiYekutieli.Adjust([]stats.Optional{compared.PValue, stats.Defined(f("p"))}, o.Alpha),

@@ -307,7 +307,7 @@ func toplineImpact(c vectorCase) (answers, error) {
 		return nil, err
 	}
 	i := stats.Impact(in.Control.sums(), in.Treatment.sums(),
-		stats.Topline{Days: in.Days, DailyTotal: in.Daily, TreatmentShare: in.Share}, o.options())
+		stats.Topline{Days: in.Days, DailyTotal: stats.Defined(in.Daily), TreatmentShare: in.Share}, o.options())
 	return answers{
 		"impact_absolute_per_day": i.PerDay, "impact_ci": pair(i.Interval), "impact_relative": i.Relative,
 		"projected_absolute_per_day": i.ProjectedPerDay, "projected_relative": i.ProjectedRelative,

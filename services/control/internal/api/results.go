@@ -31,7 +31,7 @@ type Results interface {
 // resultRoutes lists the routes of results, under the path of one project.
 func (a *API) resultRoutes(one string) []route {
 	looked := []string{"asOf", "format", "wait"}
-	readings := append([]string{"by", "top", "method", "alpha", "tail", "correction", "cuped", "tuningUnits", "priorMean", "priorSd"}, looked...)
+	readings := append([]string{"by", "top", "topline", "method", "alpha", "tail", "correction", "cuped", "tuningUnits", "priorMean", "priorSd"}, looked...)
 	planned := append([]string{"metric", "effect", "power", "mean", "sd", "unitsPerDay", "reduction", "method", "alpha", "tail", "correction", "tuningUnits"}, looked...)
 	experiment := one + "/experiments/{name}/"
 	return []route{
@@ -170,6 +170,13 @@ func (c *call) readings() (o results.Options, err error) {
 		o.Raw = true
 	default:
 		return o, web.Invalid("cuped", "type", "cuped is true or false")
+	}
+	switch c.query.Get("topline") {
+	case "", "false":
+	case "true":
+		o.Topline = true
+	default:
+		return o, web.Invalid("topline", "type", "topline is true or false")
 	}
 	if o.Alpha, err = c.decimal("alpha", 0, 1, "a level between 0 and 1, such as 0.05"); err != nil {
 		return o, err

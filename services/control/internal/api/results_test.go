@@ -20,6 +20,7 @@ func TestAWrongParameterOfResultsIsNamed(t *testing.T) {
 		{"experiments/pricing/results?method=bayesian&correction=holm", "correction"},
 		{"experiments/pricing/results?method=bayesian&tail=greater", "tail"},
 		{"experiments/pricing/results?cuped=maybe", "cuped"},
+		{"experiments/pricing/results?topline=1", "topline"},
 		{"experiments/pricing/results?tuningUnits=0", "tuningUnits"},
 		{"experiments/pricing/results?priorMean=0.1", "priorSd"},
 		{"experiments/pricing/results?priorSd=-1", "priorSd"},

@@ -109,6 +109,7 @@ func (r *Report) table() (columns []string, lines [][]string) {
 		"sequential_code", "sequential_low", "sequential_high", "sequential_p_value", "burned_in",
 		"posterior_code", "chance_to_beat", "credible_lift_low", "credible_lift_high", "loss_of_treatment", "loss_of_control",
 		"method", "alpha", "correction", "corrected_p_value", "corrected_low", "corrected_high", "corrected_lift_low", "corrected_lift_high", "significant",
+		"impact_code", "impact_per_day", "impact_per_day_low", "impact_per_day_high", "impact_relative", "projected_per_day", "projected_relative",
 		"first_sequence", "last_sequence", "definition_sequence",
 	}
 	for _, m := range r.Metrics {
@@ -134,9 +135,12 @@ func (r *Report) table() (columns []string, lines [][]string) {
 					string(r.Method), strconv.FormatFloat(r.Alpha, 'g', -1, 64), string(r.Correction),
 					number(l.CorrectedPValue), number(l.CorrectedInterval.Lower), number(l.CorrectedInterval.Upper),
 					number(l.CorrectedLift.Lower), number(l.CorrectedLift.Upper), fmt.Sprint(l.Significant))
-			} else {
-				line = append(line, make([]string, len(columns)-len(line)-3)...)
+				if i := g.Impact; i != nil {
+					line = append(line, string(i.Code), number(i.PerDay), number(i.Interval.Lower), number(i.Interval.Upper),
+						number(i.Relative), number(i.ProjectedPerDay), number(i.ProjectedRelative))
+				}
 			}
+			line = append(line, make([]string, len(columns)-len(line)-3)...) // of control, and of slices
 			lines = append(lines, append(line, fmt.Sprint(r.Sequence.First), fmt.Sprint(r.Sequence.Last), fmt.Sprint(r.Sequence.Definition)))
 		}
 	}

@@ -39,6 +39,8 @@ type Options struct {
 	// slices of their own for the Top most frequent values (10 if zero).
 	By  string
 	Top int
+	// Topline counts the metrics over everybody, for the impact to be relative to.
+	Topline bool
 }
 
 // A Period is a stretch of an experiment during which as large a part of the

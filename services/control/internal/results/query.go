@@ -23,6 +23,7 @@ type facts struct {
 	sql       []string
 	by        *sliced // by the dimension that was asked for
 	periods   *sliced // by when the allocation changed
+	topline   topline // if it was asked for
 }
 
 // unitCount counts the units first seen in a group: those that are analysed if

@@ -1,6 +1,7 @@
 package results
 
 import (
+	"slices"
 	"time"
 
 	"github.com/sluice-flags/sluice/internal/warehouse"
@@ -98,6 +99,9 @@ type MetricGroup struct {
 	// PreExperiment compares what the units did before their first exposure, which
 	// no treatment can have changed; absent without a covariate.
 	PreExperiment *stats.Bias `json:"preExperiment,omitempty"`
+	// Impact is the difference as a total of a day; absent in the control group, and
+	// of slices and periods.
+	Impact *Impact `json:"impact,omitempty"`
 	// Heterogeneity is of slices alone, and absent in the control group.
 	Heterogeneity *Heterogeneity `json:"heterogeneity,omitempty"`
 }
@@ -138,6 +142,9 @@ func newReport(state *flags.State, entity flags.Entity, f facts, entered []perio
 		Sequence:     f.sequences,
 		SQL:          f.sql,
 	}
+	if f.topline.sql != "" {
+		r.SQL = append(slices.Clone(f.sql), f.topline.sql)
+	}
 	r.Sequence.Definition = entity.Seq
 	r.Groups = groups(doc)
 	for _, u := range f.units {
@@ -153,6 +160,7 @@ func newReport(state *flags.State, entity flags.Entity, f facts, entered []perio
 			r.Metrics = append(r.Metrics, newMetric(m, metric, r.Groups, f.moments, o, len(measured)*(len(r.Groups)-1)))
 		}
 	}
+	addImpacts(r.Metrics, measured, doc, r.Groups, f, o)
 	decide(r.Metrics, o)
 	if f.periods != nil && len(f.periods.slices) == len(r.Periods) {
 		of := make([][]Group, len(r.Periods))

@@ -40,6 +40,7 @@ type Service struct {
 	measured flights[facts] // by the key of the study
 	healths  flights[Health]
 	series   flights[[]seriesRow]
+	toplines flights[topline]
 
 	mu       sync.Mutex
 	mirrored map[string]mirror // by project
@@ -83,6 +84,14 @@ func (s *Service) report(ctx context.Context, study study, o Options) (Report, e
 	})
 	if err != nil {
 		return Report{}, classify(ctx, err)
+	}
+	if o.Topline {
+		found.topline, err = s.toplines.do(ctx, fmt.Sprint(study.key, " ", found.asOf.UnixMilli()), func(ctx context.Context) (topline, error) {
+			return newPlan(state, study.entity, study.doc, found.asOf).readTopline(ctx, study.db, found.asOf)
+		})
+		if err != nil {
+			return Report{}, classify(ctx, err)
+		}
 	}
 	var entered []periodUnits
 	if len(o.Periods) > 1 {
