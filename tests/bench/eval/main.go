@@ -29,13 +29,14 @@ import (
 func main() {
 	enough := flag.Duration("time", 10*time.Millisecond, "CPU `time` of each measurement")
 	rounds := flag.Int("rounds", 30, "measurements of each cell, a sixth as many of those that take long; the least is printed")
+	only := flag.String("only", "", "measure the rows alone whose name begins with `text`, such as W2")
 	flag.Parse()
 	if *rounds < 1 || *enough <= 0 {
 		fmt.Fprintln(os.Stderr, "eval: -time and -rounds must be positive")
 		os.Exit(1)
 	}
 	fmt.Printf("%s, %d cores, %s/%s, %d rounds of %v\n", runtime.Version(), runtime.NumCPU(), runtime.GOOS, runtime.GOARCH, *rounds, *enough)
-	b := bench{engines: engines(), enough: *enough, rounds: *rounds}
+	b := bench{engines: engines(), enough: *enough, rounds: *rounds, only: *only}
 	b.run(os.Stdout)
 }
 
@@ -43,6 +44,7 @@ type bench struct {
 	engines []engine // ours first, the bound last
 	enough  time.Duration
 	rounds  int
+	only    string // how names of the wanted rows begin
 }
 
 // A row is one workload; cells without a figure are NaN.
@@ -54,30 +56,39 @@ type row struct {
 
 func (b *bench) run(w io.Writer) {
 	var rows []row
+	add := func(name string, unit time.Duration, of func(engine) func(int)) {
+		if strings.HasPrefix(name, b.only) {
+			rows = append(rows, b.measure(name, unit, of))
+		}
+	}
 	for k := range kinds {
-		rows = append(rows, b.measure(k.String(), time.Nanosecond, func(e engine) func(int) {
+		add(k.String(), time.Nanosecond, func(e engine) func(int) {
 			check := e.check(k)
 			return func(i int) { check(i) }
-		}))
+		})
 	}
-	rows = append(rows, b.measure("W1, exposure handed over", time.Nanosecond, func(e engine) func(int) { return e.exposed }))
-	rows = append(rows, b.measure("W7, 1,000 flags to JSON", time.Microsecond, func(e engine) func(int) {
+	add("W1, exposure handed over", time.Nanosecond, func(e engine) func(int) { return e.exposed })
+	add("W7, 1,000 flags to JSON", time.Microsecond, func(e engine) func(int) {
 		if e.all == nil {
 			return nil
 		}
 		all := e.all()
 		return func(i int) { all(i) }
-	}))
-	memory := row{name: "heap kept by a flag of 10,000", unit: 1}
+	})
 	for _, n := range []int{1000, 10_000} {
-		rows = append(rows, b.measure(fmt.Sprintf("load %d flags", n), time.Millisecond, func(e engine) func(int) {
+		add(fmt.Sprintf("load %d flags", n), time.Millisecond, func(e engine) func(int) {
 			if e.loader == nil {
 				return nil
 			}
 			load := e.loader(n)
 			return func(int) { _, done := load(); done() }
-		}))
+		})
 	}
+	if b.only != "" {
+		b.print(w, rows)
+		return
+	}
+	memory := row{name: "heap kept by a flag of 10,000", unit: 1}
 	for i, e := range b.engines {
 		memory.cells = append(memory.cells, cost{cpu: math.NaN()})
 		if e.loader != nil && i < len(b.engines)-1 { // the bound makes nothing of what it reads
