@@ -44,12 +44,26 @@ func busy(t *testing.T, more ...flags.Metric) *world {
 }
 
 func TestTheLastDayOfATimeseriesIsTheReport(t *testing.T) {
+	path := []flags.FunnelStep{{Event: "buy"}, {Event: "buy", Filters: []flags.MetricFilter{{Operator: flags.FilterLess, Values: []string{"60"}}}}}
 	w := busy(t,
 		flags.Metric{Name: "prices", Type: flags.MetricCountDistinct, Measure: flags.Measure{Event: "buy"}},
 		flags.Metric{Name: "baskets", Type: flags.MetricCountDistinct, Measure: flags.Measure{Event: "buy", ValueFrom: "metadata.items"}},
 		flags.Metric{Name: "best", Type: flags.MetricMax, Measure: flags.Measure{Event: "buy"}},
 		flags.Metric{Name: "next day", Type: flags.MetricRetention, Measure: flags.Measure{Event: "buy"}, Retention: &flags.Retention{Day: 1, Days: 1}},
-		flags.Metric{Name: "two days", Type: flags.MetricRetention, Measure: flags.Measure{Event: "buy"}, Retention: &flags.Retention{Day: 0, Days: 2}})
+		flags.Metric{Name: "two days", Type: flags.MetricRetention, Measure: flags.Measure{Event: "buy"}, Retention: &flags.Retention{Day: 0, Days: 2}},
+		flags.Metric{Name: "days", Type: flags.MetricEventDAU, Measure: flags.Measure{Event: "buy"}},
+		flags.Metric{Name: "days at first", Type: flags.MetricEventDAU, Measure: flags.Measure{Event: "buy"}, WindowHours: 30},
+		flags.Metric{Name: "path", Type: flags.MetricFunnel, Funnel: &flags.Funnel{Steps: path}},
+		flags.Metric{Name: "path from exposure", Type: flags.MetricFunnel, Funnel: &flags.Funnel{Steps: path, FromExposure: true}, WindowHours: 40},
+		flags.Metric{Name: "path of a basket", Type: flags.MetricFunnel, Funnel: &flags.Funnel{Steps: path, SessionKey: "items"}},
+		flags.Metric{Name: "median", Type: flags.MetricPercentile, Measure: flags.Measure{Event: "buy"}, Percentile: &flags.Percentile{Level: 0.6, Of: flags.PercentileOfUnits}},
+		flags.Metric{Name: "high", Type: flags.MetricPercentile, Measure: flags.Measure{Event: "buy"}, Percentile: &flags.Percentile{Level: 0.9, Of: flags.PercentileOfEvents}},
+		flags.Metric{Name: "prices a day", Type: flags.MetricRatio,
+			Numerator:   &flags.MetricPart{Type: flags.MetricCountDistinct, Measure: flags.Measure{Event: "buy"}},
+			Denominator: &flags.MetricPart{Type: flags.MetricEventDAU, Measure: flags.Measure{Event: "buy"}}},
+		flags.Metric{Name: "spent by buyers", Type: flags.MetricRatio,
+			Numerator:   &flags.MetricPart{Type: flags.MetricSum, Measure: flags.Measure{Event: "buy"}},
+			Denominator: &flags.MetricPart{Type: flags.MetricEventUser, Measure: flags.Measure{Event: "buy"}}})
 	r := w.report()
 	series, err := w.service.Timeseries(t.Context(), w.state, experiment, results.Options{})
 	if err != nil {
@@ -92,6 +106,105 @@ func TestTheLastDayOfATimeseriesIsTheReport(t *testing.T) {
 	lines := table(t, series)
 	if want := 1 + 2*len(series.Units)*len(r.Groups)*len(r.Metrics); len(lines) != want {
 		t.Errorf("the CSV has %d lines; want %d", len(lines), want)
+	}
+}
+
+func TestADayOfATimeseriesIsTheReportAsOfItsEnd(t *testing.T) {
+	path := []flags.FunnelStep{{Event: "buy"}, {Event: "buy"}}
+	w := busy(t,
+		flags.Metric{Name: "days", Type: flags.MetricEventDAU, Measure: flags.Measure{Event: "buy"}},
+		flags.Metric{Name: "path", Type: flags.MetricFunnel, Funnel: &flags.Funnel{Steps: path}},
+		flags.Metric{Name: "path from exposure", Type: flags.MetricFunnel, Funnel: &flags.Funnel{Steps: path, FromExposure: true}},
+		flags.Metric{Name: "median", Type: flags.MetricPercentile, Measure: flags.Measure{Event: "buy"}, Percentile: &flags.Percentile{Level: 0.5, Of: flags.PercentileOfUnits}},
+		flags.Metric{Name: "high", Type: flags.MetricPercentile, Measure: flags.Measure{Event: "buy"}, Percentile: &flags.Percentile{Level: 0.9, Of: flags.PercentileOfEvents}},
+		flags.Metric{Name: "next day", Type: flags.MetricRetention, Measure: flags.Measure{Event: "buy"}, Retention: &flags.Retention{Day: 1, Days: 1}},
+		flags.Metric{Name: "prices a day", Type: flags.MetricRatio,
+			Numerator:   &flags.MetricPart{Type: flags.MetricCountDistinct, Measure: flags.Measure{Event: "buy"}},
+			Denominator: &flags.MetricPart{Type: flags.MetricEventDAU, Measure: flags.Measure{Event: "buy"}}})
+	series, err := w.service.Timeseries(t.Context(), w.state, experiment, results.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	entity, _ := w.state.Find(flags.KindExperiment, experiment)
+	for day := 1; day <= 3; day += 2 {
+		doc := *entity.Doc.(*flags.Experiment)
+		doc.EndedAt = new(at((day + 1) * 24 * 60))
+		w.put(&doc)
+		r := w.report()
+		for i, m := range r.Metrics {
+			if m.Name == "late" {
+				continue // after an end it is about fewer units
+			}
+			for k, g := range m.Groups {
+				p := series.Metrics[i].Points[day*len(m.Groups)+k]
+				if want := start.AddDate(0, 0, day).Format(time.DateOnly); p.Day != want || p.Group != g.Group {
+					t.Fatalf("%s: point %d is of %s on %s; want %s on %s", m.Name, k, p.Group, p.Day, g.Group, want)
+				}
+				if got := p.Cumulative; got.N != g.N || !close(got.Mean, g.Mean, 1e-9) {
+					t.Errorf("%s/%s: the series has %v of %d up to %s; the report as of then %v of %d", m.Name, g.Group, got.Mean, got.N, p.Day, g.Mean, g.N)
+				} else if g.Line != nil && !close(got.Comparison.PValue, g.Unadjusted.PValue, 1e-6) {
+					t.Errorf("%s/%s: the series has p %v on %s; the report as of then %v", m.Name, g.Group, got.Comparison.PValue, p.Day, g.Unadjusted.PValue)
+				}
+			}
+		}
+	}
+}
+
+func TestADayByItselfIsOfItsOwnEvents(t *testing.T) {
+	w := newWorld(t, func(e *flags.Experiment) {
+		e.Status, e.EndedAt, e.Metrics = flags.ExperimentDecided, new(at(3*24*60)), []string{"days", "path", "share", "median", "high", "per day"}
+	})
+	buy := flags.Measure{Event: "buy"}
+	path := []flags.FunnelStep{{Event: "buy"}, {Event: "buy"}}
+	for i, m := range []flags.Metric{
+		{Name: "days", Type: flags.MetricEventDAU, Measure: buy},
+		{Name: "path", Type: flags.MetricFunnel, Funnel: &flags.Funnel{Steps: path}},
+		{Name: "share", Type: flags.MetricFunnel, Funnel: &flags.Funnel{Steps: path, FromExposure: true}},
+		{Name: "median", Type: flags.MetricPercentile, Measure: buy, Percentile: &flags.Percentile{Level: 0.5, Of: flags.PercentileOfUnits}},
+		{Name: "high", Type: flags.MetricPercentile, Measure: buy, Percentile: &flags.Percentile{Level: 0.5, Of: flags.PercentileOfEvents}},
+		{Name: "per day", Type: flags.MetricRatio, Numerator: &flags.MetricPart{Type: flags.MetricSum, Measure: buy}, Denominator: &flags.MetricPart{Type: flags.MetricEventDAU, Measure: buy}},
+	} {
+		m.ID = fmt.Sprintf("met_%d", 30+i)
+		w.put(&m)
+	}
+	const today = 24 * 60
+	w.expose("a", 0, 10)
+	w.expose("b", 0, 20)
+	w.expose("c", 0, today+10)
+	for _, e := range []struct {
+		unit   string
+		minute int
+		value  float64
+	}{{"a", 30, 10}, {"a", today + 30, 20}, {"a", today + 40, 40}, {"b", today + 30, 6}, {"c", 2*today + 5, 8}} {
+		w.buy(e.unit, e.minute, e.value)
+	}
+	w.load()
+	series, err := w.service.Timeseries(t.Context(), w.state, experiment, results.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i, want := range []struct {
+		metric            string
+		daily, cumulative [3]string // mean of n, day by day
+	}{
+		{"days", [3]string{"0.5 of 2", "0.6667 of 3", "0.3333 of 3"}, [3]string{"0.5 of 2", "0.5 of 3", "0.5 of 3"}},
+		{"path", [3]string{"0 of 1", "0.5 of 2", "0 of 1"}, [3]string{"0 of 1", "0.5 of 2", "0.3333 of 3"}},
+		{"share", [3]string{"0 of 2", "0.3333 of 3", "0 of 3"}, [3]string{"0 of 2", "0.3333 of 3", "0.3333 of 3"}},
+		{"median", [3]string{"5 of 2", "6 of 3", "0 of 3"}, [3]string{"5 of 2", "6 of 3", "8 of 3"}},
+		{"high", [3]string{"10 of 1", "20 of 3", "8 of 1"}, [3]string{"10 of 1", "15 of 4", "10 of 5"}},
+		{"per day", [3]string{"10 of 1", "33 of 2", "8 of 1"}, [3]string{"10 of 1", "50.67 of 2", "56 of 3"}},
+	} {
+		s := series.Metrics[i]
+		if s.Metric != want.metric || len(s.Points) != 9 {
+			t.Fatalf("series %d is %q of %d points; want %q, of three days in three groups", i, s.Metric, len(s.Points), want.metric)
+		}
+		for day := range 3 {
+			p := s.Points[3*day]
+			text := func(v results.SeriesValue) string { return fmt.Sprintf("%.4g of %d", v.Mean.Or(-1), v.N) }
+			if text(p.Daily) != want.daily[day] || text(p.Cumulative) != want.cumulative[day] {
+				t.Errorf("%s on %s: %s, up to then %s; want %s, %s", s.Metric, p.Day, text(p.Daily), text(p.Cumulative), want.daily[day], want.cumulative[day])
+			}
+		}
 	}
 }
 

@@ -84,20 +84,11 @@ func (p *plan) part(g *gathering, kind flags.MetricType, m *flags.Measure, t per
 // funnelValue walks through the steps of each session, or of the unit: each step
 // is the first of its events strictly after that of the step before.
 func funnelValue(g *gathering, f *flags.Funnel, t period) unitValue {
-	session, and := "''", []string(nil)
-	if f.SessionKey != "" {
-		session = g.textOf(f.SessionKey)
-		and = []string{session + " != ''"}
-	}
 	lists := make([]string, len(f.Steps))
 	for i, step := range f.Steps {
-		lists[i] = g.aggregate(&flags.Measure{Event: step.Event, Filters: step.Filters}, t, "groupArrayIf(("+session+", toUnixTimestamp64Milli(e.ts)), %s)", and...)
+		lists[i] = g.stepList(f, step, t, "")
 	}
-	steps := "[" + strings.Join(lists, ", ") + "]"
-	// For every session that took the first step, how many steps it took.
-	reached := "arrayMap(one -> arrayFold((seen, step) -> if(seen.3 AND arrayExists(h -> h.1 = one AND h.2 > seen.1, step), " +
-		"(arrayMin(h -> h.2, arrayFilter(h -> h.1 = one AND h.2 > seen.1, step)), seen.2 + 1, true), (seen.1, seen.2, false)), " +
-		steps + ", (toInt64(-1), toInt64(0), true)).2, arrayDistinct(arrayMap(h -> h.1, " + lists[0] + ")))"
+	reached := reachedSQL(lists)
 	v := unitValue{present: "1"}
 	for i := range f.Steps {
 		v.steps = append(v.steps, fmt.Sprintf("toFloat64(arrayCount(n -> n > %d, %s))", i, reached))
@@ -108,6 +99,25 @@ func funnelValue(g *gathering, f *flags.Funnel, t period) unitValue {
 		v.present = v.d + " > 0"
 	}
 	return v
+}
+
+// stepList is the list of a step's events, as (session, time) and what more there
+// is to say of each.
+func (g *gathering) stepList(f *flags.Funnel, step flags.FunnelStep, t period, more string) string {
+	session, and := "''", []string(nil)
+	if f.SessionKey != "" {
+		session = g.textOf(f.SessionKey)
+		and = []string{session + " != ''"}
+	}
+	return g.aggregate(&flags.Measure{Event: step.Event, Filters: step.Filters}, t, "groupArrayIf(("+session+", toUnixTimestamp64Milli(e.ts)"+more+"), %s)", and...)
+}
+
+// reachedSQL is, for every session that took the first step, how many steps it
+// took. Of each step there is a list of its events, as (session, time, …).
+func reachedSQL(lists []string) string {
+	return "arrayMap(one -> arrayFold((seen, step) -> if(seen.3 AND arrayExists(h -> h.1 = one AND h.2 > seen.1, step), " +
+		"(arrayMin(h -> h.2, arrayFilter(h -> h.1 = one AND h.2 > seen.1, step)), seen.2 + 1, true), (seen.1, seen.2, false)), " +
+		"[" + strings.Join(lists, ", ") + "], (toInt64(-1), toInt64(0), true)).2, arrayDistinct(arrayMap(h -> h.1, " + lists[0] + ")))"
 }
 
 // numbers are the slots of one metric, in their order.

@@ -40,10 +40,8 @@ type UnitDay struct {
 type Series struct {
 	Metric string `json:"metric"`
 	Type   string `json:"type"`
-	// Code is NOT_APPLICABLE for a metric that has no value of a day: funnels,
-	// percentiles, active days, and ratios of what does not add up. Units enter the
-	// series of a retention when their time has passed. Caps at a percentile are not
-	// applied.
+	// Code is OK. Units enter the series of a retention when their time has passed.
+	// Caps at a percentile are not applied.
 	Code   stats.Code    `json:"code"`
 	Points []SeriesPoint `json:"points"`
 	// Running is, for each treatment group, what all looks at the cumulative
@@ -111,26 +109,16 @@ func (s *Service) Timeseries(ctx context.Context, state *flags.State, experiment
 	if err != nil {
 		return Timeseries{}, classify(ctx, err)
 	}
-	t.Units = unitDays(entered, len(all), s.now())
+	t.Units = unitDays(entered, len(all), lastDay(of.doc, s.now()))
 	for _, e := range metricsOf(state, of.doc) {
 		doc, ok := e.Doc.(*flags.Metric)
 		if !ok {
 			continue
 		}
 		series := Series{Metric: e.Name, Type: string(doc.Type), Code: stats.OK, Points: []SeriesPoint{}, Running: []RunningLook{}}
-		text, bound := seriesSQL(of, doc)
-		if doc.Type == flags.MetricRetention {
-			text, bound = retentionSeriesSQL(of, doc, s.now())
-		}
-		if text == "" {
-			series.Code = stats.NotApplicable
-			t.Metrics = append(t.Metrics, series)
-			continue
-		}
-		t.SQL = append(t.SQL, bound.spell(text))
-		rows, err := s.series.do(ctx, e.Ref.ID+" "+of.key, func(ctx context.Context) ([]seriesRow, error) {
-			return querySeries(ctx, of, text, bound)
-		})
+		q := newSeriesQuery(of, e, doc, s.now())
+		t.SQL = append(t.SQL, q.bound.spell(q.text))
+		rows, err := s.series.do(ctx, e.Ref.ID+" "+of.key, func(ctx context.Context) ([]seriesRow, error) { return q.ask(ctx, of) })
 		if err != nil {
 			return Timeseries{}, classify(ctx, fmt.Errorf("measuring %q of experiment %q by day: %w", e.Name, of.entity.Name, err))
 		}
@@ -148,7 +136,7 @@ ORDER BY day`
 
 func queryEntered(ctx context.Context, of study) ([]seriesRow, error) {
 	s := newStatement(of.state.Project())
-	s.parameters["experiment"] = of.entity.Name
+	s.name("experiment", of.entity.Name)
 	rows, err := of.db.Conn().Query(clickhouse.Context(ctx, clickhouse.WithParameters(s.parameters)), enteredSQL)
 	if err != nil {
 		return nil, fmt.Errorf("counting the units of experiment %q by day: %w", of.entity.Name, err)
@@ -165,9 +153,16 @@ func queryEntered(ctx context.Context, of study) ([]seriesRow, error) {
 	return found, rows.Err()
 }
 
-// unitDays lists every day from the first on which a unit entered to the last:
-// today at most, and not those behind a gap of facts.
-func unitDays(entered []seriesRow, groups int, now time.Time) []UnitDay {
+// lastDay is the name of the last day of an experiment so far.
+func lastDay(doc *flags.Experiment, now time.Time) string {
+	if doc.EndedAt != nil && doc.EndedAt.Before(now) {
+		now = doc.EndedAt.Add(-time.Millisecond)
+	}
+	return now.UTC().Format(time.DateOnly)
+}
+
+// unitDays lists every day from the first on which a unit entered to the last.
+func unitDays(entered []seriesRow, groups int, last string) []UnitDay {
 	days := []UnitDay{}
 	if len(entered) == 0 {
 		return days
@@ -186,8 +181,11 @@ func unitDays(entered []seriesRow, groups int, now time.Time) []UnitDay {
 		return days
 	}
 	total := make([]uint64, groups)
-	for day := first; !day.After(now) && len(days) < maxSeriesDays; day = day.AddDate(0, 0, 1) {
+	for day := first; len(days) < maxSeriesDays; day = day.AddDate(0, 0, 1) {
 		name := day.Format(time.DateOnly)
+		if name > last {
+			break
+		}
 		one := UnitDay{Day: name, New: make([]uint64, groups)}
 		copy(one.New, byDay[name])
 		for i, n := range one.New {
@@ -222,14 +220,23 @@ func (s *Series) fill(doc *flags.Metric, rows []seriesRow, days []UnitDay, group
 	_, zeros := accumulates(doc.Type)
 	zeros = zeros && doc.Type != flags.MetricMean && doc.Type != flags.MetricRatio || doc.MissingAsZero
 	so := make([]stats.PairSums, len(groups))
+	quantiles := [2][]stats.Quantile{make([]stats.Quantile, len(groups)), make([]stats.Quantile, len(groups))}
 	running := map[string]stats.Running{}
 	for _, day := range days {
 		daily := make([]stats.PairSums, len(groups))
 		for i := range groups {
 			r := byPlace[place{day.Day, uint8(i)}]
 			daily[i], so[i] = r.daily, add(so[i], r.cumulative)
+			if byUnit(doc) {
+				so[i] = r.cumulative // which is whole
+			}
+			quantiles[0][i], quantiles[1][i] = r.quantiles[0], r.quantiles[1]
 		}
 		one, all := s.values(doc, daily, day.Total, groups, zeros, o), s.values(doc, so, day.Total, groups, zeros, o)
+		if doc.Type == flags.MetricPercentile {
+			one = seriesValues(groups, o, func(i int) stats.Quantile { return quantiles[0][i] })
+			all = seriesValues(groups, o, func(i int) stats.Quantile { return quantiles[1][i] })
+		}
 		for i, g := range groups {
 			s.Points = append(s.Points, SeriesPoint{Day: day.Day, Group: g.Name, Daily: one[i], Cumulative: all[i]})
 			if c := all[i].Comparison; c != nil {
@@ -249,7 +256,7 @@ func (s *Series) fill(doc *flags.Metric, rows []seriesRow, days []UnitDay, group
 const burnIn = 250
 
 func (s *Series) values(doc *flags.Metric, sums []stats.PairSums, units []uint64, groups []Group, zeros bool, o Options) []SeriesValue {
-	if doc.Type == flags.MetricMean || doc.Type == flags.MetricRatio {
+	if isRatio(doc) {
 		return seriesValues(groups, o, func(i int) stats.RatioSums { return stats.RatioSums{PairSums: sums[i]} })
 	}
 	return seriesValues(groups, o, func(i int) stats.Sums {

@@ -19,6 +19,41 @@ type seriesRow struct {
 	day               string
 	group             uint8
 	daily, cumulative stats.PairSums
+
+	quantiles [2]stats.Quantile // of the day alone, and of all days so far: of percentiles, in place of sums
+}
+
+// A seriesQuery is the question for the series of one metric.
+type seriesQuery struct {
+	text  string
+	bound *statement
+	plan  *plan // of the metric alone, if its days do not add up
+}
+
+func newSeriesQuery(of study, e flags.Entity, doc *flags.Metric, now time.Time) (q seriesQuery) {
+	switch {
+	case byUnit(doc):
+		q.plan = alone(of, e, now)
+		q.bound = newStatement(of.state.Project())
+		q.bound.name("experiment", of.entity.Name)
+		if doc.Type == flags.MetricPercentile {
+			q.text = q.plan.quantilesByUnitSQL(q.bound)
+		} else {
+			q.text = q.plan.sumsByUnitSQL(q.bound)
+		}
+	case doc.Type == flags.MetricRetention:
+		q.text, q.bound = retentionSeriesSQL(of, doc, now)
+	default:
+		q.text, q.bound = seriesSQL(of, doc)
+	}
+	return q
+}
+
+func (q *seriesQuery) ask(ctx context.Context, of study) ([]seriesRow, error) {
+	if q.plan == nil {
+		return querySeries(ctx, of, q.text, q.bound)
+	}
+	return queryByUnit(ctx, of, q.plan, q.text, q.bound)
 }
 
 // seriesSQL is the question for one metric. Each unit's days are put in order;
@@ -26,11 +61,8 @@ type seriesRow struct {
 // it less what it was before, so that one pass gives every day's sums.
 func seriesSQL(of study, doc *flags.Metric) (string, *statement) {
 	over, _ := accumulates(doc.Type)
-	if over == "" {
-		return "", nil
-	}
 	s := newStatement(of.state.Project())
-	s.parameters["experiment"] = of.entity.Name
+	s.name("experiment", of.entity.Name)
 	unit, named := s.unitOf(of.doc.UnitType)
 	end := "1"
 	if of.doc.EndedAt != nil {
@@ -59,11 +91,6 @@ func seriesSQL(of study, doc *flags.Metric) (string, *statement) {
 	var facts string
 	switch doc.Type {
 	case flags.MetricRatio:
-		for _, p := range []*flags.MetricPart{doc.Numerator, doc.Denominator} {
-			if p == nil || p.Type != flags.MetricEventCount && p.Type != flags.MetricSum {
-				return "", nil // its days do not add up
-			}
-		}
 		facts = events(&doc.Numerator.Measure, worth(doc.Numerator.Type, &doc.Numerator.Measure), "0.") + "\n        UNION ALL\n        " +
 			events(&doc.Denominator.Measure, "toNullable(0.)", "ifNull("+worth(doc.Denominator.Type, &doc.Denominator.Measure)+", 0.)")
 	case flags.MetricMean:
@@ -132,7 +159,7 @@ ORDER BY date`
 // which its time has passed, with what it is from then on.
 func retentionSeriesSQL(of study, doc *flags.Metric, now time.Time) (string, *statement) {
 	s := newStatement(of.state.Project())
-	s.parameters["experiment"] = of.entity.Name
+	s.name("experiment", of.entity.Name)
 	unit, named := s.unitOf(of.doc.UnitType)
 	end := now
 	if of.doc.EndedAt != nil && of.doc.EndedAt.Before(now) {
@@ -155,7 +182,7 @@ func retentionSeriesSQL(of study, doc *flags.Metric, now time.Time) (string, *st
     INNER JOIN units AS u ON h.unit_key = u.unit_key
     WHERE h.at >= u.first + ` + from + ` AND h.at < u.first + ` + until + `
 )
-SELECT toString(toDate(fromUnixTimestamp64Milli(first + ` + until + `, 'UTC'))) AS date, group_index,
+SELECT toString(toDate(fromUnixTimestamp64Milli(least(first + ` + until + `, ` + s.integer(end.UnixMilli()) + ` - 1), 'UTC'))) AS date, group_index,
     count() AS n1, toFloat64(countIf(unit_key IN came)) AS y1, toFloat64(n1) AS d1, y1 AS yy1, d1 AS dd1, y1 AS yd1,
     n1 AS n2, y1 AS y2, d1 AS d2, y1 AS yy2, d1 AS dd2, y1 AS yd2
 FROM units
