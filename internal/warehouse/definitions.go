@@ -100,3 +100,19 @@ func (db *DB) PutMetrics(ctx context.Context, token string, rows []MetricRow) er
 		return b.Append(r.Project, r.Name, r.MetricID, r.Type, r.Event, r.ValueKey, filters, uint64(r.Window.Milliseconds()), r.Direction, r.Version)
 	})
 }
+
+// ProjectRow is one row of table projects, mirrored from the log.
+type ProjectRow struct {
+	Project  string
+	TimeZone string // IANA name
+	Version  uint64 // of the project; the row with the highest one counts
+}
+
+const insertProjects = `INSERT INTO projects (project, time_zone, version)`
+
+// PutProjects mirrors settings, as one block under token.
+func (db *DB) PutProjects(ctx context.Context, token string, rows []ProjectRow) error {
+	return insert(ctx, db, "projects", insertProjects, token, rows, func(b driver.Batch, r *ProjectRow) error {
+		return b.Append(r.Project, r.TimeZone, r.Version)
+	})
+}

@@ -1,8 +1,11 @@
 package flags
 
 import (
+	"errors"
+	"regexp"
 	"slices"
 	"strings"
+	"time"
 )
 
 // A Project is the settings of a project.
@@ -22,6 +25,33 @@ type Project struct {
 	DropFields     []string `json:"dropFields,omitempty"`     // names that are removed wherever they stand, in any case
 	HashUnitIDs    bool     `json:"hashUnitIDs,omitempty"`    // keyed hashes stand in for ids
 	RetentionDays  int      `json:"retentionDays,omitempty"`  // for which facts are kept after they were received; 0 for ever
+
+	// TimeZone is the IANA name of the zone in which the days of results begin and
+	// end; empty is UTC.
+	TimeZone string `json:"timeZone,omitempty"`
+}
+
+// Zone is the zone in which the project's days begin and end: UTC as long as it
+// has none, or one that this system does not know.
+func (p *Project) Zone() *time.Location {
+	if zone, err := loadZone(p.TimeZone); err == nil {
+		return zone
+	}
+	return time.UTC
+}
+
+// zonePattern is what names of zones look like that everybody knows, and not
+// only the files of one system, such as "posix/…".
+var zonePattern = regexp.MustCompile(`^[A-Z][A-Za-z0-9_+/-]*$`)
+
+func loadZone(name string) (*time.Location, error) {
+	if name == "" {
+		return time.UTC, nil
+	}
+	if name == "Local" || !zonePattern.MatchString(name) {
+		return nil, errors.New("no name of a zone")
+	}
+	return time.LoadLocation(name)
 }
 
 // Settings are the project's settings: empty ones as long as it has none.
@@ -55,6 +85,9 @@ func (p *Project) Drops(name string) bool {
 func (p *Project) validate(v *validation) {
 	if p.RetentionDays < 0 || p.RetentionDays > maxRetention {
 		v.add("/retentionDays", CodeInvalid, "facts are kept for 1 to %d days, or for ever with 0", maxRetention)
+	}
+	if _, err := loadZone(p.TimeZone); err != nil {
+		v.add("/timeZone", CodeInvalid, "%q is no time zone: use a name of the IANA database, such as Europe/Berlin or America/New_York, or UTC", clip(p.TimeZone))
 	}
 	v.texts("/keepAttributes", p.KeepAttributes, maxTags, maxField)
 	v.texts("/dropFields", p.DropFields, maxTags, maxField)

@@ -372,6 +372,26 @@ func TestKeysAndMetricsAreChecked(t *testing.T) {
 	}
 }
 
+func TestATimeZoneIsNamedAsEverybodyNamesIt(t *testing.T) {
+	p := newProject(t)
+	for _, test := range []struct {
+		zone string
+		want string // of the zone that days are in; empty where it is refused
+	}{
+		{"", "UTC"}, {"UTC", "UTC"}, {"Europe/Berlin", "Europe/Berlin"}, {"America/Argentina/Buenos_Aires", "America/Argentina/Buenos_Aires"},
+		{"America/Port-au-Prince", "America/Port-au-Prince"}, {"Etc/GMT+5", "Etc/GMT+5"}, {"Japan", "Japan"},
+		{"Local", ""}, {"Europe/Atlantis", ""}, {"europe/berlin", ""}, {"Europe", ""}, {"+02:00", ""}, {"../../etc/passwd", ""}, {"posix/Europe/Berlin", ""},
+	} {
+		_, problems := p.try(flags.KindProject, `{"name":"shop","timeZone":"`+test.zone+`"}`)
+		if refused := cmp.Equal(marks(problems), []string{"/timeZone invalid"}); refused != (test.want == "") || !refused && len(problems) > 0 {
+			t.Errorf("time zone %q: %v; want it refused: %t", test.zone, problems, test.want == "")
+		}
+		if got := (&flags.Project{TimeZone: test.zone}).Zone().String(); test.want != "" && got != test.want || test.want == "" && got != "UTC" {
+			t.Errorf("days with time zone %q are those of %s; want %s", test.zone, got, test.want)
+		}
+	}
+}
+
 func TestTheOriginsOfAKeyAreWrittenAsBrowsersWriteThem(t *testing.T) {
 	key := func(kind flags.KeyKind, origins ...string) flags.Problems {
 		return flags.Validate(flags.NewState("shop"), &flags.Key{

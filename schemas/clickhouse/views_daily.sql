@@ -3,8 +3,13 @@
 
 CREATE OR REPLACE VIEW experiment_daily{{.OnCluster}} AS
 WITH
+    (
+        SELECT argMax(p.time_zone, p.version)
+        FROM projects AS p
+        WHERE p.project = {project:String}
+    ) AS zone,
     entered AS (
-        SELECT toDate(first_exposure) AS day, group_index, count() AS new_units
+        SELECT toDate(first_exposure, if(zone = '', 'UTC', zone)) AS day, group_index, count() AS new_units
         FROM experiment_units(project = {project:String}, experiment = {experiment:String})
         WHERE excluded = ''
         GROUP BY day, group_index
@@ -27,7 +32,7 @@ FROM (
 ) AS g
 LEFT JOIN entered AS e ON g.day = e.day AND g.group_index = e.group_index
 ORDER BY day, group_index
-COMMENT 'Units of an experiment day by day (UTC), per group: those that entered on the day, and all that had entered by its end; excluded ones are left out';
+COMMENT 'Units of an experiment day by day (in the time zone of the project), per group: those that entered on the day, and all that had entered by its end; excluded ones are left out';
 
 CREATE OR REPLACE VIEW exposure_health{{.OnCluster}} AS
 WITH counted AS (

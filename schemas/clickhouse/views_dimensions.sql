@@ -14,7 +14,11 @@ WITH (
     )
     FROM experiments AS e
     WHERE e.project = {project:String} AND e.name = {experiment:String}
-) AS study
+) AS study, (
+    SELECT argMax(p.time_zone, p.version)
+    FROM projects AS p
+    WHERE p.project = {project:String}
+) AS zone
 SELECT
     e.unit_key AS unit_key,
     argMin(
@@ -24,7 +28,7 @@ SELECT
             {dimension:String} = 'reason', toString(e.reason),
             {dimension:String} = 'rule', e.rule_id,
             {dimension:String} = 'layer', toString(e.layer),
-            {dimension:String} = 'day', toString(toDate(e.ts)),
+            {dimension:String} = 'day', toString(toDate(e.ts, if(zone = '', 'UTC', zone))),
             startsWith({dimension:String}, 'user.'), e.metadata[{dimension:String}],
             ''),
         (e.ts, e.event_id)) AS value
@@ -35,4 +39,4 @@ WHERE e.project = {project:String}
   AND e.environment = study.4 AND e.unit_type = study.5
   AND e.ts >= study.6 AND e.ts < study.7
 GROUP BY unit_key
-COMMENT 'What the first exposure of each unit of an experiment says in a dimension: sdk, sdkVersion, reason, rule, layer, day (UTC), or user.<name>, an attribute that the project keeps; empty = nothing';
+COMMENT 'What the first exposure of each unit of an experiment says in a dimension: sdk, sdkVersion, reason, rule, layer, day (in the time zone of the project), or user.<name>, an attribute that the project keeps; empty = nothing';

@@ -286,6 +286,13 @@ func TestProjectsAreMadeByTheOrganisation(t *testing.T) {
 	if got := w.do("PATCH", "/api/v1/projects/shop", w.shop, `{"name":"mall","reason":"r"}`, "If-Match", renamed.header.Get("ETag")); got.status != 400 || got.pointers() != "/name" {
 		t.Errorf("renaming a project = %v, want 400 about /name", got)
 	}
+	for zone, status := range map[string]int{"Europe/Berlin": 200, "Europe/Atlantis": 400} {
+		now := w.must(w.do("GET", "/api/v1/projects/shop", w.shop, ""), 200)
+		got := w.do("PATCH", "/api/v1/projects/shop", w.shop, `{"timeZone":"`+zone+`","reason":"r"}`, "If-Match", now.header.Get("ETag"))
+		if got.status != status || status == 400 && got.pointers() != "/timeZone" {
+			t.Errorf("PATCH of the time zone to %s = %v; want %d", zone, got, status)
+		}
+	}
 	for _, name := range []string{"_org", "Lab", "a-b", "1a", "", strings.Repeat("a", 33), "a.b", "*"} {
 		if got := w.do("POST", "/api/v1/projects", w.admin, `{"name":"`+name+`"}`); got.status != 400 {
 			t.Errorf("POST of project %q = %v, want 400", name, got)

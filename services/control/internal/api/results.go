@@ -25,7 +25,7 @@ type Results interface {
 	Timeseries(ctx context.Context, s *flags.State, name string, o results.Options) (results.Timeseries, error)
 	Health(ctx context.Context, s *flags.State, name string, o results.Options) (results.Health, error)
 	Power(ctx context.Context, s *flags.State, name string, o results.PowerOptions) (results.PowerReport, error)
-	Preview(ctx context.Context, project string, m *flags.Metric, days int) (results.Preview, error)
+	Preview(ctx context.Context, s *flags.State, m *flags.Metric, days int) (results.Preview, error)
 }
 
 // resultRoutes lists the routes of results, under the path of one project.
@@ -410,7 +410,7 @@ func (a *API) previewMetric(c *call) error {
 		}
 	}
 	return a.answerWith(c, func(ctx context.Context) (results.Table, error) {
-		return a.results.Preview(ctx, c.project.ID(), doc, int(days))
+		return a.results.Preview(ctx, s, doc, int(days))
 	})
 }
 

@@ -406,7 +406,7 @@ func TestAPreviewCountsWhatTheFiltersLetPass(t *testing.T) {
 		{flags.MetricFilter{Metadata: "shop') OR 1 --", Operator: flags.FilterNonNull}, 0, 0},
 	} {
 		doc := &flags.Metric{Name: "m", Type: flags.MetricSum, UnitType: "userID", Measure: flags.Measure{Event: "buy", ValueFrom: "value", Filters: []flags.MetricFilter{tc.filter}}}
-		p, err := w.service.Preview(t.Context(), w.project, doc, 7)
+		p, err := w.service.Preview(t.Context(), w.state, doc, 7)
 		if err != nil {
 			t.Fatalf("Preview(%+v) = %v", tc.filter, err)
 		}

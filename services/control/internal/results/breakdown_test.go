@@ -113,7 +113,7 @@ func TestASliceSaysWhatAnExperimentOfItsUnitsWouldSay(t *testing.T) {
 		if diff := cmp.Diff(alone.SRM, got.SRM, near(0)); diff != "" {
 			t.Errorf("slice %s%s: split (-alone +slice):\n%s", got.Kind, got.Value, diff)
 		}
-		if diff := cmp.Diff(alone.Metrics, got.Metrics, near(1e-9), cmpopts.EquateEmpty(), cmpopts.IgnoreFields(results.MetricGroup{}, "Heterogeneity"), cmpopts.IgnoreFields(stats.Bias{}, "Threshold", "Flagged"),
+		if diff := cmp.Diff(alone.Metrics, got.Metrics, near(1e-9), cmpopts.EquateEmpty(), cmpopts.IgnoreFields(results.MetricGroup{}, "Heterogeneity", "Impact"), cmpopts.IgnoreFields(stats.Bias{}, "Threshold", "Flagged"),
 			cmpopts.IgnoreUnexported(stats.Comparison{}, stats.Line{})); diff != "" {
 			t.Errorf("slice %s%s: metrics (-alone +slice):\n%s", got.Kind, got.Value, diff)
 		}

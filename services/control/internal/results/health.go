@@ -79,7 +79,7 @@ const (
 SELECT slice.1 AS dimension, slice.2 AS value, u.group_index AS group_index, count() AS units
 FROM units AS u INNER JOIN about AS a ON u.unit_key = a.unit_key
 ARRAY JOIN [('sdk', a.known.1), ('sdkVersion', concat(a.known.1, ' ', a.known.2)), ('reason', a.known.3), ('rule', a.known.4),
-    ('layer', a.known.5), ('day', toString(toDate(u.first_exposure)))] AS slice
+    ('layer', a.known.5), ('day', toString(toDate(u.first_exposure, {zone:String})))] AS slice
 GROUP BY dimension, value, group_index`
 
 	silentSQL = `SELECT u.group_index AS group_index, count() AS units, countIf(h.unit_key = 0) AS silent
@@ -143,8 +143,10 @@ func queryHealth(ctx context.Context, of study) (Health, error) {
 		}
 	}
 	s := newStatement(of.state.Project())
-	s.parameters["experiment"], s.parameters["environment"] = of.entity.Name, warehouse.DefaultEnvironment
-	s.parameters["unit"] = of.doc.UnitType
+	s.name("experiment", of.entity.Name)
+	s.name("environment", warehouse.DefaultEnvironment)
+	s.name("unit", of.doc.UnitType)
+	s.name("zone", zoneOf(of.state).String())
 	s.parameters["events"] = array(names)
 	ctx = clickhouse.Context(ctx, clickhouse.WithParameters(s.parameters))
 

@@ -56,7 +56,16 @@ func (s *Service) Mirror(ctx context.Context, state *flags.State) error {
 			})
 		}
 	}
+	var settings []warehouse.ProjectRow
+	for e := range state.All(flags.KindProject) {
+		if doc, ok := e.Doc.(*flags.Project); ok && e.Seq > last.seq {
+			settings = append(settings, warehouse.ProjectRow{Project: project, TimeZone: doc.Zone().String(), Version: e.Seq})
+		}
+	}
 	token := fmt.Sprintf("definitions:%s:%s:%d-%d", project, state.LogID(), last.seq, state.Seq())
+	if err := db.PutProjects(ctx, token, settings); err != nil {
+		return classify(ctx, fmt.Errorf("mirroring the settings of project %q: %w", project, err))
+	}
 	if err := db.PutMetricVersions(ctx, token, versions); err != nil {
 		return classify(ctx, fmt.Errorf("mirroring the metrics of project %q: %w", project, err))
 	}

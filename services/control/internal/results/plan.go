@@ -24,8 +24,9 @@ type plan struct {
 	start       time.Time // no unit is first exposed before it; zero = not started
 	end         time.Time // facts count before it: when the experiment ended, or now
 	metrics     []measured
-	slots       int // numbers of a unit
-	samples     int // lists of numbers of a unit
+	slots       int            // numbers of a unit
+	samples     int            // lists of numbers of a unit
+	zone        *time.Location // in which days begin and end
 	definitions string
 
 	by, periods *slicing // what is asked beside the whole; nil for nothing
@@ -42,8 +43,8 @@ type measured struct {
 	matures     time.Duration // how long after its first exposure a unit counts; 0 = at once
 }
 
-// day is the length of a day of windows and retention, and of calendar days,
-// which are those of UTC.
+// day is the length of a day of windows and retention. Calendar days are those of
+// the project's zone.
 const day = 24 * time.Hour
 
 // newPlan plans the analysis of an experiment as state defines it, with the
@@ -51,7 +52,7 @@ const day = 24 * time.Hour
 func newPlan(state *flags.State, entity flags.Entity, doc *flags.Experiment, now time.Time) *plan {
 	p := &plan{
 		project: state.Project(), experiment: entity.Name,
-		environment: warehouse.DefaultEnvironment, unitType: doc.UnitType, end: now,
+		environment: warehouse.DefaultEnvironment, unitType: doc.UnitType, end: now, zone: zoneOf(state),
 	}
 	if doc.StartedAt != nil {
 		p.start = *doc.StartedAt
@@ -62,6 +63,9 @@ func newPlan(state *flags.State, entity flags.Entity, doc *flags.Experiment, now
 	}
 	p.end = p.end.UTC().Truncate(time.Millisecond)
 	versions := []string{fmt.Sprint(entity.Seq)}
+	if zone := zoneVersion(state); zone != "" {
+		versions = append(versions, zone)
+	}
 	for _, e := range metricsOf(state, doc) {
 		metric, ok := e.Doc.(*flags.Metric)
 		if !ok {
@@ -154,13 +158,12 @@ func periods(doc *flags.Metric) (now, before period) {
 
 // days is the number of calendar days that a unit's period touches, of a unit
 // whose first exposure is at first milliseconds.
-func (p *plan) days(t period) string {
+func (p *plan) days(s *statement, t period) string {
 	until := fmt.Sprint(p.end.UnixMilli())
 	if !t.open {
 		until = fmt.Sprintf("least(u.first + %d, %s)", t.until.Milliseconds(), until)
 	}
-	const length = int64(day / time.Millisecond)
-	return fmt.Sprintf("greatest(intDiv(%s - 1, %d) - intDiv(u.first + %d, %d) + 1, 1)", until, length, t.from.Milliseconds(), length)
+	return fmt.Sprintf("greatest(%s - %s + 1, 1)", s.dayOfMilli(until+" - 1", p.zone), s.dayOfMilli(fmt.Sprintf("u.first + %d", t.from.Milliseconds()), p.zone))
 }
 
 // events are the names of all events that the metrics look at.

@@ -7,8 +7,6 @@ import (
 	"github.com/sluice-flags/sluice/pkg/flags"
 )
 
-const dayOfEvent = "intDiv(toUnixTimestamp64Milli(e.ts), 86400000)"
-
 // A unitValue is what a metric, or a part of it, makes of what was gathered of a
 // unit's events: SQL of a number, and of the condition that there is one ("1" for
 // always). A unit without events has nothing gathered: zeros and empty lists.
@@ -53,7 +51,7 @@ func (p *plan) part(g *gathering, kind flags.MetricType, m *flags.Measure, t per
 		if kind == flags.MetricSum {
 			one = number
 		}
-		return value(fmt.Sprintf("arraySum(a -> least(a, %s), %s.2)", g.number(perDay), of("sumMapIf(["+dayOfEvent+"], ["+one+"], %s)")))
+		return value(fmt.Sprintf("arraySum(a -> least(a, %s), %s.2)", g.number(perDay), of("sumMapIf(["+g.dayOf("e.ts", p.zone)+"], ["+one+"], %s)")))
 	}
 	switch kind {
 	case flags.MetricEventCount:
@@ -61,7 +59,7 @@ func (p *plan) part(g *gathering, kind flags.MetricType, m *flags.Measure, t per
 	case flags.MetricEventUser, flags.MetricRetention:
 		return value("toFloat64(" + of("countIf(%s)") + " > 0)")
 	case flags.MetricEventDAU:
-		return value(of("uniqExactIf("+dayOfEvent+", %s)") + " / " + p.days(t))
+		return value(of("uniqExactIf("+g.dayOf("e.ts", p.zone)+", %s)") + " / " + p.days(g.statement, t))
 	case flags.MetricSum:
 		return value(of("sumIf(" + number + ", %s)"))
 	case flags.MetricMean:

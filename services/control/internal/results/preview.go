@@ -20,12 +20,13 @@ const MaxPreviewDays = 90
 // by day, over everybody: a definition that counts nothing shows before an
 // experiment depends on it.
 type Preview struct {
-	Metric string        `json:"metric"`
-	Type   string        `json:"type"`
-	From   time.Time     `json:"from"`
-	To     time.Time     `json:"to"`
-	Parts  []PreviewPart `json:"parts"` // one; two of a ratio; the steps of a funnel
-	SQL    []string      `json:"sql"`
+	Metric   string        `json:"metric"`
+	Type     string        `json:"type"`
+	TimeZone string        `json:"timeZone"` // in which days begin and end
+	From     time.Time     `json:"from"`
+	To       time.Time     `json:"to"`
+	Parts    []PreviewPart `json:"parts"` // one; two of a ratio; the steps of a funnel
+	SQL      []string      `json:"sql"`
 }
 
 // A PreviewPart is one measure of a metric.
@@ -36,7 +37,7 @@ type PreviewPart struct {
 	Total PreviewDay   `json:"total"`
 }
 
-// A PreviewDay is what a measure counted on a day (UTC).
+// A PreviewDay is what a measure counted on a day.
 type PreviewDay struct {
 	Day    string         `json:"day,omitempty"` // as 2026-03-01; none in a total
 	Logged uint64         `json:"logged"`        // events of the name
@@ -53,15 +54,17 @@ type PreviewDay struct {
 
 // Preview looks at the last days of what a metric measures. The definition need
 // not be saved. Errors: [ErrUnavailable], what ClickHouse refused, and ctx's.
-func (s *Service) Preview(ctx context.Context, project string, doc *flags.Metric, days int) (Preview, error) {
+func (s *Service) Preview(ctx context.Context, state *flags.State, doc *flags.Metric, days int) (Preview, error) {
 	db, err := s.warehouse()
 	if err != nil {
 		return Preview{}, err
 	}
-	now := s.now().UTC()
-	p := Preview{Metric: doc.Name, Type: string(doc.Type), From: now.Truncate(24*time.Hour).AddDate(0, 0, 1-days), To: now, Parts: []PreviewPart{}}
+	now, zone := s.now().UTC(), zoneOf(state)
+	year, month, today := now.In(zone).Date()
+	from := time.Date(year, month, today+1-days, 0, 0, 0, 0, zone).UTC()
+	p := Preview{Metric: doc.Name, Type: string(doc.Type), TimeZone: zone.String(), From: from, To: now, Parts: []PreviewPart{}}
 	for _, part := range partsOf(doc) {
-		found, err := queryPreview(ctx, db, project, doc.UnitType, part, p.From, &p.SQL)
+		found, err := queryPreview(ctx, db, state, doc.UnitType, part, p.From, &p.SQL)
 		if err != nil {
 			return Preview{}, classify(ctx, fmt.Errorf("previewing metric %q: %w", doc.Name, err))
 		}
@@ -90,15 +93,15 @@ func partsOf(doc *flags.Metric) []part {
 	return []part{{"metric", doc.Measure}}
 }
 
-func queryPreview(ctx context.Context, db *warehouse.DB, project, unitType string, of part, from time.Time, spelled *[]string) (PreviewPart, error) {
-	s := newStatement(project)
+func queryPreview(ctx context.Context, db *warehouse.DB, state *flags.State, unitType string, of part, from time.Time, spelled *[]string) (PreviewPart, error) {
+	s := newStatement(state.Project())
 	passes, unit := s.filters(of.measure.Filters), s.bind(unitType)
 	text := strings.Join([]string{
 		"SELECT if(grouping(day) = 1, '', toString(day)) AS day_text, count() AS logged, countIf(passes) AS events, uniqExactIf(unit, passes) AS units,",
 		"    countIf(passes AND isNotNull(v)) AS values, sumIf(v, passes) AS total, avgIf(v, passes), minIf(v, passes), maxIf(v, passes),",
 		"    quantileExactInclusiveIf(0.5)(v, passes), quantileExactInclusiveIf(0.99)(v, passes)",
 		"FROM (",
-		"    SELECT toDate(e.ts) AS day, if(e.unit_type = " + unit + ", e.unit_id, e.unit_ids[" + unit + "]) AS unit, " + s.valueOf(&of.measure) + " AS v, " + passes + " AS passes",
+		"    SELECT " + s.dayOf("e.ts", zoneOf(state)) + " AS day, if(e.unit_type = " + unit + ", e.unit_id, e.unit_ids[" + unit + "]) AS unit, " + s.valueOf(&of.measure) + " AS v, " + passes + " AS passes",
 		"    FROM events AS e FINAL",
 		"    WHERE e.project = {project:String} AND e.event = " + s.bind(of.measure.Event) + " AND e.environment = " + s.bind(warehouse.DefaultEnvironment),
 		"      AND e.ts >= fromUnixTimestamp64Milli(" + s.integer(from.UnixMilli()) + ", 'UTC') AND unit != ''",

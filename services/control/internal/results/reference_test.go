@@ -93,8 +93,11 @@ func (s span) days() float64 {
 	return float64(max(dayOf(s.to.Add(-time.Millisecond))-dayOf(s.from)+1, 1))
 }
 
+// dayOf numbers the calendar days of the zone that t is told in: all times of the
+// reference are told in that of the project.
 func dayOf(t time.Time) int64 {
-	return int64(math.Floor(float64(t.UnixMilli()) / float64(24*time.Hour/time.Millisecond)))
+	year, month, day := t.Date()
+	return time.Date(year, month, day, 0, 0, 0, 0, time.UTC).Unix() / (24 * 60 * 60)
 }
 
 func matching(events []happening, m *flags.Measure, s span) (found []*happening) {
@@ -253,7 +256,7 @@ func reference(doc *flags.Metric, enrolled map[string]attribution.Enrolment, byU
 			continue
 		}
 		if doc.Lookback() > 0 && doc.Type != flags.MetricPercentile {
-			before := span{e.At.AddDate(0, 0, -doc.Lookback()), e.At}
+			before := span{e.At.Add(-time.Duration(doc.Lookback()) * day), e.At}
 			for _, one := range partsOf(doc) {
 				u.covered = u.covered || len(matching(events, &one.measure, before)) > 0
 			}
@@ -386,15 +389,32 @@ func metricsOfEveryType() []*flags.Metric {
 }
 
 func TestEveryTypeOfMetricEqualsTheReference(t *testing.T) {
-	t.Run("running", func(t *testing.T) { compareWithReference(t, 1, false) })
-	t.Run("ended", func(t *testing.T) { compareWithReference(t, 2, true) })
+	t.Run("running", func(t *testing.T) {
+		compareWithReference(t, 1, false, time.UTC, time.Date(2026, 3, 2, 0, 0, 0, 0, time.UTC))
+	})
+	// The days on which clocks change have 23 and 25 hours, and windows are of hours.
+	for _, tc := range []struct {
+		zone string
+		day  time.Time // of the start
+	}{
+		{"Europe/Berlin", time.Date(2026, 3, 26, 0, 0, 0, 0, time.UTC)},
+		{"America/New_York", time.Date(2026, 10, 29, 0, 0, 0, 0, time.UTC)},
+	} {
+		t.Run("ended, in "+tc.zone, func(t *testing.T) {
+			zone, err := time.LoadLocation(tc.zone)
+			if err != nil {
+				t.Fatal(err)
+			}
+			compareWithReference(t, 2, true, zone, tc.day)
+		})
+	}
 }
 
-func compareWithReference(t *testing.T, seed uint64, ended bool) {
+func compareWithReference(t *testing.T, seed uint64, ended bool, zone *time.Location, start time.Time) {
 	db := warehousetest.Open(t)
 	rng := rand.New(rand.NewPCG(seed, 1))
-	start := time.Date(2026, 3, 2, 0, 0, 0, 0, time.UTC)
-	end := start.AddDate(0, 0, 6).Add(13 * time.Hour)
+	start = start.In(zone)
+	end := start.Add(6*day + 13*time.Hour)
 	project := warehousetest.Project()
 	doc := &flags.Experiment{
 		ID: "exp_1", Name: "it's " + hostile, Status: flags.ExperimentRunning, StartedAt: &start, UnitType: "userID", Allocation: 100,
@@ -411,6 +431,7 @@ func compareWithReference(t *testing.T, seed uint64, ended bool) {
 		state = state.With(flags.Position{LogID: project, Seq: seq, Time: start.UnixMilli() + int64(seq)},
 			flags.Entity{Ref: d.Ref(), Name: d.DocName(), Doc: d, Version: 1, Seq: seq, Time: start.UnixMilli() + int64(seq)})
 	}
+	put(&flags.Project{ID: flags.KindProject.IDPrefix() + project, Name: project, TimeZone: zone.String()})
 	for _, m := range metrics {
 		put(m)
 		doc.Metrics = append(doc.Metrics, m.ID)

@@ -139,6 +139,7 @@ func (s *Service) study(ctx context.Context, state *flags.State, entity flags.En
 		return study{}, classify(ctx, err)
 	}
 	key := fmt.Sprintf("%p %s %s %s@%d %s", db, state.Project(), state.LogID(), entity.Ref.ID+" "+entity.Name, entity.Seq, mark.name)
+	key += " " + zoneVersion(state)
 	for _, m := range metricsOf(state, doc) {
 		key += fmt.Sprintf(" %s@%d", m.Ref.ID, m.Seq)
 	}

@@ -21,6 +21,7 @@ type Timeseries struct {
 	// Corrected is false: a point is for looking at, and no point is corrected
 	// for there being many. Decide by the report.
 	Corrected bool          `json:"corrected"`
+	TimeZone  string        `json:"timeZone"` // in which days begin and end
 	Alpha     float64       `json:"alpha"`
 	Tail      stats.Tail    `json:"tail"`
 	Units     []UnitDay     `json:"units"`
@@ -36,7 +37,7 @@ type UnitDay struct {
 	Total []uint64 `json:"total"` // by group, up to the end of the day
 }
 
-// A Series is one metric, day by day (UTC).
+// A Series is one metric, day by day.
 type Series struct {
 	Metric string `json:"metric"`
 	Type   string `json:"type"`
@@ -98,7 +99,7 @@ func (s *Service) Timeseries(ctx context.Context, state *flags.State, experiment
 		return Timeseries{}, err
 	}
 	t := Timeseries{
-		Project: state.Project(), Experiment: of.entity.Name, Alpha: o.Alpha, Tail: o.Tail,
+		Project: state.Project(), Experiment: of.entity.Name, TimeZone: zoneOf(state).String(), Alpha: o.Alpha, Tail: o.Tail,
 		Units: []UnitDay{}, Metrics: []Series{}, Sequence: SequenceRange{Definition: of.entity.Seq}, SQL: []string{},
 	}
 	all := groups(of.doc)
@@ -109,7 +110,7 @@ func (s *Service) Timeseries(ctx context.Context, state *flags.State, experiment
 	if err != nil {
 		return Timeseries{}, classify(ctx, err)
 	}
-	t.Units = unitDays(entered, len(all), lastDay(of.doc, s.now()))
+	t.Units = unitDays(entered, len(all), lastDay(of.doc, s.now(), zoneOf(state)))
 	for _, e := range metricsOf(state, of.doc) {
 		doc, ok := e.Doc.(*flags.Metric)
 		if !ok {
@@ -128,7 +129,7 @@ func (s *Service) Timeseries(ctx context.Context, state *flags.State, experiment
 	return t, nil
 }
 
-const enteredSQL = `SELECT toString(toDate(first_exposure)) AS day, group_index, count() AS units
+const enteredSQL = `SELECT toString(toDate(first_exposure, {zone:String})) AS day, group_index, count() AS units
 FROM experiment_units(project = {project:String}, experiment = {experiment:String})
 WHERE excluded = ''
 GROUP BY day, group_index
@@ -137,6 +138,7 @@ ORDER BY day`
 func queryEntered(ctx context.Context, of study) ([]seriesRow, error) {
 	s := newStatement(of.state.Project())
 	s.name("experiment", of.entity.Name)
+	s.name("zone", zoneOf(of.state).String())
 	rows, err := of.db.Conn().Query(clickhouse.Context(ctx, clickhouse.WithParameters(s.parameters)), enteredSQL)
 	if err != nil {
 		return nil, fmt.Errorf("counting the units of experiment %q by day: %w", of.entity.Name, err)
@@ -154,11 +156,11 @@ func queryEntered(ctx context.Context, of study) ([]seriesRow, error) {
 }
 
 // lastDay is the name of the last day of an experiment so far.
-func lastDay(doc *flags.Experiment, now time.Time) string {
+func lastDay(doc *flags.Experiment, now time.Time, zone *time.Location) string {
 	if doc.EndedAt != nil && doc.EndedAt.Before(now) {
 		now = doc.EndedAt.Add(-time.Millisecond)
 	}
-	return now.UTC().Format(time.DateOnly)
+	return now.In(zone).Format(time.DateOnly)
 }
 
 // unitDays lists every day from the first on which a unit entered to the last.

@@ -64,6 +64,7 @@ func seriesSQL(of study, doc *flags.Metric) (string, *statement) {
 	s := newStatement(of.state.Project())
 	s.name("experiment", of.entity.Name)
 	unit, named := s.unitOf(of.doc.UnitType)
+	day := s.dayOf("h.ts", zoneOf(of.state))
 	end := "1"
 	if of.doc.EndedAt != nil {
 		end = "e.ts < fromUnixTimestamp64Milli(" + s.integer(of.doc.EndedAt.UnixMilli()) + ", 'UTC')"
@@ -98,7 +99,7 @@ func seriesSQL(of study, doc *flags.Metric) (string, *statement) {
 	default:
 		facts = events(&doc.Measure, worth(doc.Type, &doc.Measure), "1.")
 	}
-	days := `    SELECT u.unit_key AS unit_key, any(u.group_index) AS group_index, toDate(h.ts) AS day, %s AS y_day, y_day AS y_more, sum(d) AS d_day
+	days := `    SELECT u.unit_key AS unit_key, any(u.group_index) AS group_index, ` + day + ` AS day, %s AS y_day, y_day AS y_more, sum(d) AS d_day
     FROM (
         %s
     ) AS h
@@ -115,7 +116,7 @@ func seriesSQL(of study, doc *flags.Metric) (string, *statement) {
     FROM (
         SELECT unit_key, any(group_index) AS group_index, text, day, min(day) OVER (PARTITION BY unit_key, text) AS first_day
         FROM (
-            SELECT u.unit_key AS unit_key, u.group_index AS group_index, h.y AS text, toDate(h.ts) AS day
+            SELECT u.unit_key AS unit_key, u.group_index AS group_index, h.y AS text, ` + day + ` AS day
             FROM (
         %s
             ) AS h
@@ -182,7 +183,7 @@ func retentionSeriesSQL(of study, doc *flags.Metric, now time.Time) (string, *st
     INNER JOIN units AS u ON h.unit_key = u.unit_key
     WHERE h.at >= u.first + ` + from + ` AND h.at < u.first + ` + until + `
 )
-SELECT toString(toDate(fromUnixTimestamp64Milli(least(first + ` + until + `, ` + s.integer(end.UnixMilli()) + ` - 1), 'UTC'))) AS date, group_index,
+SELECT toString(` + s.dayOf("fromUnixTimestamp64Milli(least(first + "+until+", "+s.integer(end.UnixMilli())+" - 1), 'UTC')", zoneOf(of.state)) + `) AS date, group_index,
     count() AS n1, toFloat64(countIf(unit_key IN came)) AS y1, toFloat64(n1) AS d1, y1 AS yy1, d1 AS dd1, y1 AS yd1,
     n1 AS n2, y1 AS y2, d1 AS d2, y1 AS yy2, d1 AS dd2, y1 AS yd2
 FROM units

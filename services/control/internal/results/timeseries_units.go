@@ -32,11 +32,6 @@ func byUnit(doc *flags.Metric) bool {
 	return false
 }
 
-// daySQL is the number of the calendar day of a time in milliseconds.
-func daySQL(milliseconds string) string {
-	return "toUInt32(toDate(fromUnixTimestamp64Milli(" + milliseconds + ", 'UTC')))"
-}
-
 // A dayList is the list of a unit's events of one measure, as tuples.
 type dayList struct {
 	gathered string // aggregate that makes it
@@ -45,7 +40,7 @@ type dayList struct {
 
 // lists are those of a metric's parts, one each.
 func (p *plan) lists(g *gathering, doc *flags.Metric) (all []dayList) {
-	const day = "toUInt32(toDate(e.ts))"
+	day := "toInt32(" + g.dayOf("e.ts", p.zone) + ")"
 	now, _ := periods(doc)
 	list := func(kind flags.MetricType, m *flags.Measure) {
 		of, and := "0", []string(nil)
@@ -133,9 +128,9 @@ func (p *plan) byUnitSQL(s *statement) string {
 		"SELECT day, group_index, day <= closed AS open, " + y1 + " AS y1, " + d1 + " AS d1, " + y2 + " AS y2, " + d2 + " AS d2, " + v1 + " AS v1, " + v2 + " AS v2",
 		"FROM (",
 		"    SELECT u.group_index AS group_index, u.entered AS entered, u.closed AS closed, " + strings.Join(gathered, ", ") + ",",
-		"        arrayJoin(range(u.entered, " + daySQL(end+" - 1") + " + 1)) AS day",
+		"        arrayJoin(range(u.entered, " + s.dayOfMilli(end+" - 1", p.zone) + " + 1)) AS day",
 		"    FROM (",
-		"        SELECT unit_key, group_index, " + daySQL("first") + " AS entered, " + daySQL("greatest("+until+" - 1, first)") + " AS closed",
+		"        SELECT unit_key, group_index, " + s.dayOfMilli("first", p.zone) + " AS entered, " + s.dayOfMilli("greatest("+until+" - 1, first)", p.zone) + " AS closed",
 		"        FROM (\n" + unitsSQL + "\n)",
 		fmt.Sprintf("        WHERE excluded = '' AND first + %d <= %s", m.matures.Milliseconds(), end),
 		"    ) AS u",
