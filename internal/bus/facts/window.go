@@ -86,19 +86,18 @@ func (w *Window) Has(id events.FactID) bool {
 	return false
 }
 
-// Add remembers ids that were stored at a time that never goes back.
+// Add remembers ids that were stored at a time that never goes back. One that
+// is there already stays longer.
 func (w *Window) Add(at time.Time, ids ...events.FactID) {
 	w.turn(at)
 	for _, id := range ids {
-		if w.Has(id) {
-			continue
-		}
 		if len(w.ages[0].ids) >= w.limit {
 			w.forgot.Add(int64(len(w.ages[len(w.ages)-1].ids)))
 			w.shift(at)
 		}
+		before := len(w.ages[0].ids)
 		w.ages[0].ids[id] = struct{}{}
-		w.len.Add(1)
+		w.len.Add(int64(len(w.ages[0].ids) - before))
 	}
 }
 
