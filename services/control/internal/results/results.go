@@ -39,7 +39,7 @@ type Service struct {
 
 	measured flights[facts] // by the key of the study
 	healths  flights[Health]
-	series   flights[[]seriesRow]
+	series   flights[map[string][]seriesRow]
 	toplines flights[topline]
 
 	mu       sync.Mutex

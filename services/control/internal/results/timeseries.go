@@ -2,12 +2,9 @@ package results
 
 import (
 	"context"
-	"fmt"
 	"maps"
 	"slices"
 	"time"
-
-	"github.com/ClickHouse/clickhouse-go/v2"
 
 	"github.com/sluice-flags/sluice/pkg/flags"
 	"github.com/sluice-flags/sluice/pkg/stats"
@@ -106,53 +103,24 @@ func (s *Service) Timeseries(ctx context.Context, state *flags.State, experiment
 	for _, g := range all {
 		t.Groups = append(t.Groups, g.Name)
 	}
-	entered, err := s.series.do(ctx, "units "+of.key, func(ctx context.Context) ([]seriesRow, error) { return queryEntered(ctx, of) })
+	now := s.now()
+	rows, err := s.series.do(ctx, of.key, func(ctx context.Context) (map[string][]seriesRow, error) { return querySeries(ctx, of, now) })
 	if err != nil {
 		return Timeseries{}, classify(ctx, err)
 	}
-	t.Units = unitDays(entered, len(all), lastDay(of.doc, s.now(), zoneOf(state)))
+	t.Units = unitDays(rows[whoEntered], len(all), lastDay(of.doc, now, zoneOf(state)))
 	for _, e := range metricsOf(state, of.doc) {
 		doc, ok := e.Doc.(*flags.Metric)
 		if !ok {
 			continue
 		}
 		series := Series{Metric: e.Name, Type: string(doc.Type), Code: stats.OK, Points: []SeriesPoint{}, Running: []RunningLook{}}
-		q := newSeriesQuery(of, e, doc, s.now())
+		q := newSeriesQuery(of, e, doc, now, unitsSQL)
 		t.SQL = append(t.SQL, q.bound.spell(q.text))
-		rows, err := s.series.do(ctx, e.Ref.ID+" "+of.key, func(ctx context.Context) ([]seriesRow, error) { return q.ask(ctx, of) })
-		if err != nil {
-			return Timeseries{}, classify(ctx, fmt.Errorf("measuring %q of experiment %q by day: %w", e.Name, of.entity.Name, err))
-		}
-		series.fill(doc, rows, t.Units, all, o)
+		series.fill(doc, rows[e.Ref.ID], t.Units, all, o)
 		t.Metrics = append(t.Metrics, series)
 	}
 	return t, nil
-}
-
-const enteredSQL = `SELECT toString(toDate(first_exposure, {zone:String})) AS day, group_index, count() AS units
-FROM experiment_units(project = {project:String}, experiment = {experiment:String})
-WHERE excluded = ''
-GROUP BY day, group_index
-ORDER BY day`
-
-func queryEntered(ctx context.Context, of study) ([]seriesRow, error) {
-	s := newStatement(of.state.Project())
-	s.name("experiment", of.entity.Name)
-	s.name("zone", zoneOf(of.state).String())
-	rows, err := of.db.Conn().Query(clickhouse.Context(ctx, clickhouse.WithParameters(s.parameters)), enteredSQL)
-	if err != nil {
-		return nil, fmt.Errorf("counting the units of experiment %q by day: %w", of.entity.Name, err)
-	}
-	defer rows.Close()
-	var found []seriesRow
-	for rows.Next() {
-		var r seriesRow
-		if err := rows.Scan(&r.day, &r.group, &r.daily.N); err != nil {
-			return nil, err
-		}
-		found = append(found, r)
-	}
-	return found, rows.Err()
 }
 
 // lastDay is the name of the last day of an experiment so far.

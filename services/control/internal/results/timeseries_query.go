@@ -2,7 +2,9 @@ package results
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"math/rand/v2"
 	"strings"
 	"time"
 
@@ -23,6 +25,59 @@ type seriesRow struct {
 	quantiles [2]stats.Quantile // of the day alone, and of all days so far: of percentiles, in place of sums
 }
 
+// whoEntered is what the rows of who entered when stand under, beside those of
+// metrics under their ids.
+const whoEntered = ""
+
+// querySeries asks for the series of all metrics. The units are found once, and
+// stand under a revision of their own until that is done, as for a rollup.
+func querySeries(ctx context.Context, of study, now time.Time) (all map[string][]seriesRow, err error) {
+	p := newPlan(of.state, of.entity, of.doc, now)
+	revision := revisionAt(time.Now()) | rand.Uint64N(1<<20) | 1
+	defer func() {
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), endTimeout)
+		defer cancel()
+		err = errors.Join(err, of.db.DropRollup(ctx, revision))
+	}()
+	if err := execute(p.context(ctx, newStatement(p.project), rollSettings), of.db, fmt.Sprintf(enrolSQL, revision)); err != nil {
+		return nil, fmt.Errorf("finding the units of experiment %q: %w", p.experiment, err)
+	}
+	units := fmt.Sprintf(enrolledSQL, revision, "1")
+	all = map[string][]seriesRow{}
+	if all[whoEntered], err = queryEntered(ctx, of, units); err != nil {
+		return nil, err
+	}
+	for i := range p.metrics {
+		e := p.metrics[i].entity
+		q := newSeriesQuery(of, e, p.metrics[i].doc, now, units)
+		if all[e.Ref.ID], err = q.ask(ctx, of); err != nil {
+			return nil, fmt.Errorf("measuring %q of experiment %q by day: %w", e.Name, p.experiment, err)
+		}
+	}
+	return all, nil
+}
+
+func queryEntered(ctx context.Context, of study, units string) ([]seriesRow, error) {
+	s := newStatement(of.state.Project())
+	s.name("experiment", of.entity.Name)
+	text := "SELECT toString(" + s.dayOf("fromUnixTimestamp64Milli(first, 'UTC')", zoneOf(of.state)) + ") AS day, group_index, count() AS units\nFROM (" +
+		units + ")\nWHERE excluded = ''\nGROUP BY day, group_index\nORDER BY day"
+	rows, err := of.db.Conn().Query(clickhouse.Context(ctx, clickhouse.WithParameters(s.parameters)), text)
+	if err != nil {
+		return nil, fmt.Errorf("counting the units of experiment %q by day: %w", of.entity.Name, err)
+	}
+	defer rows.Close()
+	var found []seriesRow
+	for rows.Next() {
+		var r seriesRow
+		if err := rows.Scan(&r.day, &r.group, &r.daily.N); err != nil {
+			return nil, err
+		}
+		found = append(found, r)
+	}
+	return found, rows.Err()
+}
+
 // A seriesQuery is the question for the series of one metric.
 type seriesQuery struct {
 	text  string
@@ -30,28 +85,29 @@ type seriesQuery struct {
 	plan  *plan // of the metric alone, if its days do not add up
 }
 
-func newSeriesQuery(of study, e flags.Entity, doc *flags.Metric, now time.Time) (q seriesQuery) {
+// newSeriesQuery makes the question, about units as [unitsSQL] tells them.
+func newSeriesQuery(of study, e flags.Entity, doc *flags.Metric, now time.Time, units string) (q seriesQuery) {
 	switch {
 	case byUnit(doc):
 		q.plan = alone(of, e, now)
 		q.bound = newStatement(of.state.Project())
 		q.bound.name("experiment", of.entity.Name)
 		if doc.Type == flags.MetricPercentile {
-			q.text = q.plan.quantilesByUnitSQL(q.bound)
+			q.text = q.plan.quantilesByUnitSQL(q.bound, units)
 		} else {
-			q.text = q.plan.sumsByUnitSQL(q.bound)
+			q.text = q.plan.sumsByUnitSQL(q.bound, units)
 		}
 	case doc.Type == flags.MetricRetention:
-		q.text, q.bound = retentionSeriesSQL(of, doc, now)
+		q.text, q.bound = retentionSeriesSQL(of, doc, now, units)
 	default:
-		q.text, q.bound = seriesSQL(of, doc)
+		q.text, q.bound = seriesSQL(of, doc, units)
 	}
 	return q
 }
 
 func (q *seriesQuery) ask(ctx context.Context, of study) ([]seriesRow, error) {
 	if q.plan == nil {
-		return querySeries(ctx, of, q.text, q.bound)
+		return querySums(ctx, of, q.text, q.bound)
 	}
 	return queryByUnit(ctx, of, q.plan, q.text, q.bound)
 }
@@ -59,7 +115,7 @@ func (q *seriesQuery) ask(ctx context.Context, of study) ([]seriesRow, error) {
 // seriesSQL is the question for one metric. Each unit's days are put in order;
 // what a day adds to the sums over all units is what the unit's value is after
 // it less what it was before, so that one pass gives every day's sums.
-func seriesSQL(of study, doc *flags.Metric) (string, *statement) {
+func seriesSQL(of study, doc *flags.Metric, units string) (string, *statement) {
 	over, _ := accumulates(doc.Type)
 	s := newStatement(of.state.Project())
 	s.name("experiment", of.entity.Name)
@@ -128,8 +184,8 @@ func seriesSQL(of study, doc *flags.Metric) (string, *statement) {
     GROUP BY unit_key, day`
 	}
 	text := `WITH units AS (
-    SELECT unit_key, group_index, first_exposure
-    FROM experiment_units(project = {project:String}, experiment = {experiment:String})
+    SELECT unit_key, group_index, fromUnixTimestamp64Milli(first, 'UTC') AS first_exposure
+    FROM (` + units + `)
     WHERE excluded = ''
 ), days AS (
 ` + fmt.Sprintf(days, perDay, facts, window) + `
@@ -158,7 +214,7 @@ ORDER BY date`
 
 // retentionSeriesSQL is the question for a retention: a unit enters on the day on
 // which its time has passed, with what it is from then on.
-func retentionSeriesSQL(of study, doc *flags.Metric, now time.Time) (string, *statement) {
+func retentionSeriesSQL(of study, doc *flags.Metric, now time.Time, units string) (string, *statement) {
 	s := newStatement(of.state.Project())
 	s.name("experiment", of.entity.Name)
 	unit, named := s.unitOf(of.doc.UnitType)
@@ -169,8 +225,8 @@ func retentionSeriesSQL(of study, doc *flags.Metric, now time.Time) (string, *st
 	counted, _ := periods(doc)
 	from, until := s.integer(counted.from.Milliseconds()), s.integer(counted.until.Milliseconds())
 	return `WITH units AS (
-    SELECT unit_key, group_index, toUnixTimestamp64Milli(first_exposure) AS first
-    FROM experiment_units(project = {project:String}, experiment = {experiment:String})
+    SELECT unit_key, group_index, first
+    FROM (` + units + `)
     WHERE excluded = '' AND first + ` + until + ` <= ` + s.integer(end.UnixMilli()) + `
 ), came AS (
     SELECT DISTINCT u.unit_key AS unit_key
@@ -191,7 +247,7 @@ GROUP BY date, group_index
 ORDER BY date`, s
 }
 
-func querySeries(ctx context.Context, of study, text string, bound *statement) ([]seriesRow, error) {
+func querySums(ctx context.Context, of study, text string, bound *statement) ([]seriesRow, error) {
 	rows, err := of.db.Conn().Query(clickhouse.Context(ctx, clickhouse.WithParameters(bound.parameters)), text)
 	if err != nil {
 		return nil, err

@@ -101,7 +101,7 @@ func valueOfLists(doc *flags.Metric, lists []string, days string) (y, d string) 
 // byUnitSQL is the question for a metric that p is about alone: a row for each
 // unit and day, with y and d of the day alone (1) and of all days up to it (2),
 // and for a percentile of events their values, v1 and v2.
-func (p *plan) byUnitSQL(s *statement) string {
+func (p *plan) byUnitSQL(s *statement, units string) string {
 	m := &p.metrics[0]
 	doc := m.doc
 	g := newGathering(s, p.events())
@@ -131,25 +131,25 @@ func (p *plan) byUnitSQL(s *statement) string {
 		"        arrayJoin(range(u.entered, " + s.dayOfMilli(end+" - 1", p.zone) + " + 1)) AS day",
 		"    FROM (",
 		"        SELECT unit_key, group_index, " + s.dayOfMilli("first", p.zone) + " AS entered, " + s.dayOfMilli("greatest("+until+" - 1, first)", p.zone) + " AS closed",
-		"        FROM (\n" + unitsSQL + "\n)",
+		"        FROM (\n" + units + "\n)",
 		fmt.Sprintf("        WHERE excluded = '' AND first + %d <= %s", m.matures.Milliseconds(), end),
 		"    ) AS u",
 	}
 	for i := range g.branches {
 		name := fmt.Sprintf("e%d", i)
-		text = append(text, "    LEFT ANY JOIN (\n"+p.gather(g, &g.branches[i], unitsSQL, bucket(0, 1))+"\n) AS "+name+" ON u.unit_key = "+name+".unit_key")
+		text = append(text, "    LEFT ANY JOIN (\n"+p.gather(g, &g.branches[i], units, bucket(0, 1))+"\n) AS "+name+" ON u.unit_key = "+name+".unit_key")
 	}
 	return strings.Join(append(text, ")"), "\n")
 }
 
 // sumsByUnitSQL is the question for a metric of means, shares or ratios.
-func (p *plan) sumsByUnitSQL(s *statement) string {
+func (p *plan) sumsByUnitSQL(s *statement, units string) string {
 	sums := func(of string, has string) string {
 		return strings.NewReplacer("#", of, "?", has).Replace(
 			"countIf(?) AS n#, sumIf(y#, ?) AS sy#, sumIf(d#, ?) AS sd#, sumIf(y# * y#, ?) AS yy#, sumIf(d# * d#, ?) AS dd#, sumIf(y# * d#, ?) AS yd#")
 	}
 	return "SELECT toString(toDate(day)) AS date, group_index,\n    " + sums("1", "open AND d1 > 0") + ",\n    " + sums("2", "d2 > 0") +
-		"\nFROM (\n" + p.byUnitSQL(s) + "\n)\nGROUP BY date, group_index\nORDER BY date"
+		"\nFROM (\n" + p.byUnitSQL(s, units) + "\n)\nGROUP BY date, group_index\nORDER BY date"
 }
 
 // quantileNumbers are what is asked of each sample: how many values, the quantile
@@ -158,7 +158,7 @@ const quantileNumbers = 10
 
 // quantilesByUnitSQL is the question for a percentile: of each day, numbers of
 // the sample of the day alone, and of that of all days up to it.
-func (p *plan) quantilesByUnitSQL(s *statement) string {
+func (p *plan) quantilesByUnitSQL(s *statement, units string) string {
 	doc := p.metrics[0].doc
 	level := s.number(doc.Percentile.Level)
 	// The bounds of a quantile are at level ± half / √n.
@@ -189,7 +189,7 @@ func (p *plan) quantilesByUnitSQL(s *statement) string {
 		"            SELECT *, " + half + " / sqrt(n) AS half, n > 0 AND " + level + " - half > 0 AND " + level + " + half < 1 AS bounded",
 		"            FROM (",
 		"                SELECT day, group_index, which, sample, arraySort(arrayFlatten(sample)) AS sorted, toInt64(length(sorted)) AS n",
-		"                FROM (SELECT day, group_index, " + samples + " FROM (\n" + p.byUnitSQL(s) + "\n) GROUP BY day, group_index)",
+		"                FROM (SELECT day, group_index, " + samples + " FROM (\n" + p.byUnitSQL(s, units) + "\n) GROUP BY day, group_index)",
 		"                ARRAY JOIN [s1, s2] AS sample, [1, 2] AS which",
 		"            )",
 		"        )",
@@ -202,7 +202,7 @@ func (p *plan) quantilesByUnitSQL(s *statement) string {
 // queryByUnit asks for the series of a metric, whose every row is whole.
 func queryByUnit(ctx context.Context, of study, p *plan, text string, s *statement) ([]seriesRow, error) {
 	if p.metrics[0].doc.Type != flags.MetricPercentile {
-		return querySeries(p.context(ctx, s, readSettings), of, text, s)
+		return querySums(p.context(ctx, s, readSettings), of, text, s)
 	}
 	type place struct {
 		day   string
