@@ -102,7 +102,7 @@ func (s *settings) arguments() []string {
 		"--listen_host=" + s.Host,
 		"--tcp_port=" + strconv.Itoa(s.TCPPort),
 		"--http_port=" + strconv.Itoa(s.HTTPPort),
-		"--query=SYSTEM START LISTEN TCP; SYSTEM START LISTEN HTTP; " +
+		"--query=SYSTEM START LISTEN HTTP; SYSTEM START LISTEN TCP; " + // so that who gets an answer over TCP gets one over HTTP
 			"SELECT sleepEachRow(1) FROM system.numbers SETTINGS max_block_size = 1, max_threads = 1 FORMAT Null",
 	}
 }
