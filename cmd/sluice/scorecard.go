@@ -130,7 +130,11 @@ func (v value) known() bool { return !math.IsNaN(float64(v)) }
 func (r *scorecard) print(out io.Writer, t terminal) error {
 	var b bytes.Buffer
 	fmt.Fprintf(&b, "%s  %s%s\n", r.Experiment, r.Status, r.when())
-	fmt.Fprintf(&b, "decided by the %s method at alpha %g, correction %s; versions %d to %d\n\n", r.Method, r.Alpha, r.Correction, r.Sequence.First, r.Sequence.Last)
+	fmt.Fprintf(&b, "decided by the %s method at alpha %g, correction %s", r.Method, r.Alpha, r.Correction)
+	if r.Sequence.Last > 0 { // imported facts tell of none
+		fmt.Fprintf(&b, "; versions %d to %d", r.Sequence.First, r.Sequence.Last)
+	}
+	b.WriteString("\n\n")
 	r.printGroups(&b, t)
 	r.printMetrics(&b, t)
 	if len(r.Metrics) == 0 {
