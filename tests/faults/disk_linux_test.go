@@ -163,11 +163,6 @@ func TestAPowerCutLosesNothingAcknowledged(t *testing.T) {
 		}
 	}
 	s.settle()
-	log, promises, receipts := changes(s.shop), s.changes.all(), s.facts.all()
-	t.Logf("%d changes and %d batches were acknowledged", len(promises), len(receipts))
-	checkPromises(t, log, promises)
-	checkExactlyOnce(t, log, promises)
-	checkFacts(t, s.shop, warehouse(t, p), receipts)
-	checkResults(t, s.shop, receipts)
+	s.checkAll(s.shop, warehouse(t, p))
 	p.Kill()
 }

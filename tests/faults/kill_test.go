@@ -10,6 +10,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/ClickHouse/clickhouse-go/v2/lib/driver"
+
 	"github.com/sluice-flags/sluice/tests/harness"
 )
 
@@ -46,12 +48,7 @@ func TestKillingTheProcessLosesNothingAcknowledgedAndDoublesNothing(t *testing.T
 	}
 	s.settle()
 
-	log, promises, receipts := changes(s.shop), s.changes.all(), s.facts.all()
-	t.Logf("%d changes and %d batches were acknowledged", len(promises), len(receipts))
-	checkPromises(t, log, promises)
-	checkExactlyOnce(t, log, promises)
-	checkFacts(t, s.shop, warehouse(t, p), receipts)
-	checkResults(t, s.shop, receipts)
+	log := s.checkAll(s.shop, warehouse(t, p))
 	p.Stop()
 	checkChain(t, p.Data, s.shop.ID, log)
 }
@@ -113,6 +110,19 @@ type site struct {
 	wrote   atomic.Int64 // changes that were acknowledged
 	sent    atomic.Int64 // batches
 	over    atomic.Bool  // clients need not wait for outcomes any longer
+}
+
+// checkAll compares all that was acknowledged with what is there, and returns the
+// log. ingest is the shop at the service that takes facts.
+func (s *site) checkAll(ingest *harness.Project, db driver.Conn) []change {
+	s.t.Helper()
+	log, promises, receipts := changes(s.shop), s.changes.all(), s.facts.all()
+	s.t.Logf("%d changes and %d batches were acknowledged", len(promises), len(receipts))
+	checkPromises(s.t, log, promises)
+	checkExactlyOnce(s.t, log, promises)
+	checkFacts(s.t, ingest, db, receipts)
+	checkResults(s.t, s.shop, receipts)
+	return log
 }
 
 func newSite(t *testing.T, shop *harness.Project, writers int) *site {

@@ -160,12 +160,7 @@ func TestEvaluationDoesNotChangeAndNothingIsLostWhileNATSIsAway(t *testing.T) {
 			t.Errorf("sender %d was never told that NATS is away", c.number)
 		}
 	}
-	log, promises, receipts := changes(shop), s.changes.all(), s.facts.all()
-	t.Logf("%d changes and %d batches were acknowledged", len(promises), len(receipts))
-	checkPromises(t, log, promises)
-	checkExactlyOnce(t, log, promises)
-	checkFacts(t, &atIngest, harness.OpenWarehouse(t, at), receipts)
-	checkResults(t, shop, receipts)
+	s.checkAll(&atIngest, harness.OpenWarehouse(t, at))
 }
 
 // startLimit bounds waits for processes on a busy machine.
