@@ -487,18 +487,20 @@ func TestTwoLoadersOfOnePartitionCountOnce(t *testing.T) {
 	s.settle(one)
 }
 
+// start starts an engine that no other test has, on its folder.
+func start(t *testing.T, dir string) (*embed.Engine, *warehouse.DB) {
+	t.Helper()
+	warehousetest.Need(t)
+	e, err := embed.Start(t.Context(), embed.Options{Dir: dir})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { e.Stop(context.Background()) })
+	return e, open(t, e.Config())
+}
+
 func TestFactsWaitForAnEngineThatIsAway(t *testing.T) {
 	dir := t.TempDir()
-	start := func() (*embed.Engine, *warehouse.DB) {
-		t.Helper()
-		warehousetest.Need(t)
-		e, err := embed.Start(t.Context(), embed.Options{Dir: dir})
-		if err != nil {
-			t.Fatal(err)
-		}
-		t.Cleanup(func() { e.Stop(context.Background()) })
-		return e, open(t, e.Config())
-	}
 	var db atomic.Pointer[warehouse.DB]
 	s, before := newSite(t), time.Now()
 	l, _ := s.run(db.Load, Options{})
@@ -512,7 +514,7 @@ func TestFactsWaitForAnEngineThatIsAway(t *testing.T) {
 		}
 	}
 	waits("without an engine", 1, 1)
-	first, opened := start()
+	first, opened := start(t, dir)
 	db.Store(opened)
 	s.settle(opened)
 
@@ -535,7 +537,7 @@ func TestFactsWaitForAnEngineThatIsAway(t *testing.T) {
 			t.Errorf("round %d: Ready() = nil without an engine", round)
 		}
 		waits(fmt.Sprintf("in round %d", round), 10, 11) // the first may have been loaded
-		first, opened = start()
+		first, opened = start(t, dir)
 		db.Store(opened)
 		s.settle(opened)
 	}
@@ -570,18 +572,8 @@ func TestALostPositionLoadsTheSameBatchesAgain(t *testing.T) {
 // A power cut takes the tokens of the newest blocks, which the engine writes and
 // does not sync, and leaves the rows. What was on its way then is stored once.
 func TestRowsWhoseTokensAreLostAreNotStoredTwice(t *testing.T) {
-	warehousetest.Need(t)
 	dir, ctx := t.TempDir(), t.Context()
-	start := func() (*embed.Engine, *warehouse.DB) {
-		t.Helper()
-		e, err := embed.Start(ctx, embed.Options{Dir: dir})
-		if err != nil {
-			t.Fatal(err)
-		}
-		t.Cleanup(func() { e.Stop(context.Background()) })
-		return e, open(t, e.Config())
-	}
-	e, db := start()
+	e, db := start(t, dir)
 	s := newSite(t)
 	_, stop := s.run(always(db), Options{Linger: 2 * time.Millisecond})
 	for range 5 {
@@ -611,7 +603,7 @@ func TestRowsWhoseTokensAreLostAreNotStoredTwice(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	_, db = start()
+	_, db = start(t, dir)
 	l, _ := s.run(always(db), Options{})
 	s.publish(5)
 	s.settle(db)
