@@ -10,7 +10,6 @@ import (
 	"github.com/ClickHouse/clickhouse-go/v2"
 
 	"github.com/sluice-flags/sluice/internal/warehouse"
-	"github.com/sluice-flags/sluice/pkg/flags"
 	"github.com/sluice-flags/sluice/pkg/stats"
 )
 
@@ -22,8 +21,8 @@ FROM unit_values
 WHERE revision = {revision:UInt64} AND project = {project:String} AND experiment = {experiment:String}
 GROUP BY group_index, excluded`
 
-// of is the end of a statement that reads the rows of a rollup.
-const of = "\nFROM unit_values\nWHERE revision = {revision:UInt64} AND project = {project:String} AND experiment = {experiment:String}"
+// fromRollup is the end of a statement that reads the rows of a rollup.
+const fromRollup = "\nFROM unit_values\nWHERE revision = {revision:UInt64} AND project = {project:String} AND experiment = {experiment:String}"
 
 // ask runs a statement over a rollup and hands each row to scan.
 func (p *plan) ask(ctx context.Context, db *warehouse.DB, revision uint64, text string, scan func(scan func(...any) error) error) error {
@@ -110,7 +109,7 @@ func (p *plan) findCaps(ctx context.Context, db *warehouse.DB, revision uint64) 
 		return caps, nil
 	}
 	var found []float64
-	err := p.ask(ctx, db, revision, "SELECT ["+strings.Join(columns, ",\n    ")+"]"+of, func(scan func(...any) error) error { return scan(&found) })
+	err := p.ask(ctx, db, revision, "SELECT ["+strings.Join(columns, ",\n    ")+"]"+fromRollup, func(scan func(...any) error) error { return scan(&found) })
 	for i := range found {
 		if !math.IsNaN(found[i]) { // of no value at all
 			*into[i] = found[i]
@@ -200,7 +199,7 @@ func (p *plan) momentsSQL(r *rollup) string {
 	for i := range p.metrics {
 		columns[i] = "[" + strings.Join(p.metrics[i].column(r, r.caps[i]), ", ") + "]"
 	}
-	return "SELECT group_index, [\n    " + strings.Join(columns, ",\n    ") + "\n]" + of + "\nGROUP BY group_index\nORDER BY group_index"
+	return "SELECT group_index, [\n    " + strings.Join(columns, ",\n    ") + "\n]" + fromRollup + "\nGROUP BY group_index\nORDER BY group_index"
 }
 
 // column are the numbers that a metric's moments are made of: counts, means, and
@@ -291,77 +290,6 @@ func (m *measured) moments(group uint8, column, caps []float64) moments {
 		of.steps = append(of.steps, uint64(n))
 	}
 	return of
-}
-
-// readQuantiles adds the quantiles of percentile metrics. They are not merged
-// from buckets: each is taken over all values of its group, which are in memory
-// meanwhile, eight bytes each.
-func (p *plan) readQuantiles(ctx context.Context, db *warehouse.DB, r *rollup, all []moments) error {
-	of := map[string]*measured{}
-	for i := range p.metrics {
-		if p.metrics[i].doc.Type == flags.MetricPercentile {
-			of[p.metrics[i].entity.Ref.ID] = &p.metrics[i]
-		}
-	}
-	for i := range all {
-		m := of[all[i].id]
-		if m == nil {
-			continue
-		}
-		q := &all[i].quantile
-		level := m.doc.Percentile.Level
-		n := all[i].values.N
-		if m.sample > 0 {
-			n = uint64(math.Round(all[i].values.Mean[stats.Denominator] * float64(n)))
-		}
-		*q = stats.Quantile{N: n, NStar: n, Level: level}
-		if n == 0 {
-			continue
-		}
-		levels := []float64{level, level, level}
-		if lower, upper := stats.QuantileLevels(level, n); lower.Or(0) > 0 {
-			levels = []float64{level, lower.Or(level), upper.Or(level)}
-		}
-		if err := p.readQuantile(ctx, db, r, m, all[i].group, levels, q); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-func (p *plan) readQuantile(ctx context.Context, db *warehouse.DB, r *rollup, m *measured, group uint8, levels []float64, q *stats.Quantile) error {
-	has := fmt.Sprintf("group_index = %d AND excluded = '' AND %s", group, m.mature(r))
-	written := make([]string, len(levels))
-	for i, l := range levels {
-		written[i] = strconv.FormatFloat(l, 'g', -1, 64)
-	}
-	function, values := "quantilesExactInclusiveIf", fmt.Sprintf("values[%d]", m.y)
-	if m.sample > 0 {
-		function, values = "quantilesExactInclusiveArrayIf", fmt.Sprintf("samples[%d]", m.sample)
-	}
-	var found []float64
-	text := "SELECT " + function + "(" + strings.Join(written, ", ") + ")(" + values + ", " + has + ")" + of
-	err := p.ask(ctx, db, r.revision, text, func(scan func(...any) error) error { return scan(&found) })
-	if err != nil {
-		return err
-	}
-	q.Value, q.Lower, q.Upper = found[0], found[1], found[2]
-	if m.sample == 0 {
-		return nil
-	}
-	// Events of one unit are not independent: how many of each unit's are below.
-	below := fmt.Sprintf("toFloat64(arrayCount(v -> v <= %s, %s))", float(q.Value), values)
-	events := "toFloat64(length(" + values + "))"
-	has += " AND notEmpty(" + values + ")"
-	c := &q.Clusters
-	text = "SELECT countIf(" + has + "), avgIf(" + below + ", " + has + "), avgIf(" + events + ", " + has + "), varPopStableIf(" + below + ", " + has +
-		"), varPopStableIf(" + events + ", " + has + "), covarPopStableIf(" + below + ", " + events + ", " + has + ")" + of
-	err = p.ask(ctx, db, r.revision, text, func(scan func(...any) error) error {
-		return scan(&c.N, &c.MeanY, &c.MeanX, &c.M2Y, &c.M2X, &c.CXY)
-	})
-	k := float64(c.N)
-	c.M2Y, c.M2X, c.CXY = c.M2Y*k, c.M2X*k, c.CXY*k
-	return err
 }
 
 // spelled are the statements behind a report, for people to run: how a unit's

@@ -253,7 +253,7 @@ func rollIn(ctx context.Context, db *warehouse.DB, p *plan, mark string, n int) 
 	if mark == ofPast {
 		revision |= 1
 	}
-	enrolled := revision ^ 2 | 1 // odd, for those who sweep
+	enrolled := revision ^ 2 | 1 // of the units alone: odd, for those who sweep, and another than the rollup's own
 	r = rollup{revision: revision, asOf: p.end, watermark: mark, definitions: p.version()}
 	defer func() {
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), endTimeout)

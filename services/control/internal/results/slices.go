@@ -3,7 +3,6 @@ package results
 import (
 	"context"
 	"fmt"
-	"math"
 	"slices"
 	"strconv"
 	"strings"
@@ -13,7 +12,6 @@ import (
 
 	"github.com/sluice-flags/sluice/internal/warehouse"
 	"github.com/sluice-flags/sluice/pkg/flags"
-	"github.com/sluice-flags/sluice/pkg/stats"
 )
 
 // A slicing divides the units of an experiment by what was true when each
@@ -60,7 +58,9 @@ const (
 	numberFirst // of the first slice with a value, or period
 )
 
-// readSlices asks a rollup what [plan.read] asks, slice by slice.
+// readSlices asks a rollup what [plan.read] asks, slice by slice. Dimensions are
+// those of the exposures as they are now, asked by each statement: one that comes
+// meanwhile, and is earlier than what was known of its unit, may be in some only.
 func (p *plan) readSlices(ctx context.Context, db *warehouse.DB, r *rollup, by slicing) (sliced, error) {
 	all := sliced{}
 	s := newStatement(p.project)
@@ -169,76 +169,6 @@ func (p *plan) sliceSource(ctx context.Context, db *warehouse.DB, r *rollup, by 
 	all.slices = append(all.slices, slice{kind: SliceOther}, slice{kind: SliceMissing})
 	number := fmt.Sprintf("toUInt16(multiIf(value = '', %d, has(%[2]s, value), %d + indexOf(%[2]s, value), %d))", numberMissing, s.list(values), numberFirst-1, numberOther)
 	return fmt.Sprintf(columns, "d.slice", "LEFT ANY JOIN (SELECT unit_key, "+number+" AS slice FROM "+dimension+") AS d ON u.unit_key = d.unit_key"), nil
-}
-
-// sliceQuantiles adds the quantiles of a percentile metric in every slice and
-// group, as [plan.readQuantiles] does for a whole experiment, in one pass each for
-// the quantiles and for the clusters that they are of.
-func sliceQuantiles(ask func(string, func(func(...any) error) error) error, from string, m *measured, r *rollup, bySlice map[uint16]*slice) error {
-	type place struct {
-		has string
-		q   *stats.Quantile
-	}
-	var places []place
-	var columns []string
-	level, function, values := m.doc.Percentile.Level, "quantilesExactInclusiveIf", fmt.Sprintf("values[%d]", m.y)
-	if m.sample > 0 {
-		function, values = "quantilesExactInclusiveArrayIf", fmt.Sprintf("samples[%d]", m.sample)
-	}
-	for number, of := range bySlice {
-		for i := range of.moments {
-			x := &of.moments[i]
-			n := x.values.N
-			if m.sample > 0 {
-				n = uint64(math.Round(x.values.Mean[stats.Denominator] * float64(n)))
-			}
-			if x.id != m.entity.Ref.ID || n == 0 {
-				continue
-			}
-			x.quantile = stats.Quantile{N: n, NStar: n, Level: level}
-			levels := [3]float64{level, level, level}
-			if lower, upper := stats.QuantileLevels(level, n); lower.Or(0) > 0 {
-				levels[1], levels[2] = lower.Or(level), upper.Or(level)
-			}
-			has := fmt.Sprintf("slice = %d AND group_index = %d AND excluded = '' AND %s", number, x.group, m.mature(r))
-			columns = append(columns, fmt.Sprintf("%s(%v, %v, %v)(%s, %s)", function, levels[0], levels[1], levels[2], values, has))
-			places = append(places, place{has, &x.quantile})
-		}
-	}
-	if len(places) == 0 {
-		return nil
-	}
-	err := ask("SELECT ["+strings.Join(columns, ",\n    ")+"]"+from, func(scan func(...any) error) error {
-		var found [][]float64
-		if err := scan(&found); err != nil {
-			return err
-		}
-		for i, three := range found {
-			q := places[i].q
-			q.Value, q.Lower, q.Upper = three[0], three[1], three[2]
-		}
-		return nil
-	})
-	if err != nil || m.sample == 0 {
-		return err
-	}
-	for i, at := range places {
-		below := fmt.Sprintf("toFloat64(arrayCount(v -> v <= %s, %s))", float(at.q.Value), values)
-		events := "toFloat64(length(" + values + "))"
-		has := at.has + " AND notEmpty(" + values + ")"
-		columns[i] = fmt.Sprintf("[toFloat64(countIf(%[1]s)), avgIf(%[2]s, %[1]s), avgIf(%[3]s, %[1]s), varPopStableIf(%[2]s, %[1]s), varPopStableIf(%[3]s, %[1]s), covarPopStableIf(%[2]s, %[3]s, %[1]s)]", has, below, events)
-	}
-	return ask("SELECT ["+strings.Join(columns, ",\n    ")+"]"+from, func(scan func(...any) error) error {
-		var found [][]float64
-		if err := scan(&found); err != nil {
-			return err
-		}
-		for i, six := range found {
-			k := six[0]
-			places[i].q.Clusters = stats.Pair{N: uint64(k), MeanY: six[1], MeanX: six[2], M2Y: six[3] * k, M2X: six[4] * k, CXY: six[5] * k}
-		}
-		return nil
-	})
 }
 
 // MaxSlices bounds how many values can have a slice of their own.
