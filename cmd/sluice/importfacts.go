@@ -19,13 +19,13 @@ import (
 type importCommand struct {
 	remote
 
-	File string `arg:"" help:"CSV file with a line of column names first; between columns a comma, a semicolon or a tab." type:"existingfile"`
+	File string `arg:"" help:"CSV file with a line of column names first, in UTF-8, as it is or compressed with gzip; between columns a comma, a semicolon, a tab or a bar." type:"existingfile"`
 
 	Experiment  string   `help:"Name of the experiment whose units these are." required:"" placeholder:"NAME"`
-	UnitColumn  string   `help:"Column of the unit ids." required:"" placeholder:"COLUMN"`
+	UnitColumn  string   `help:"Column of the unit ids; every line is a unit of its own if left out." placeholder:"COLUMN"`
 	GroupColumn string   `help:"Column of the names of groups." required:"" placeholder:"COLUMN"`
 	TimeColumn  string   `help:"Column of the times. Without one, everything happened when the experiment started." placeholder:"COLUMN"`
-	TimeFormat  string   `help:"How times are written, as Go writes 2006-01-02 15:04:05; found out if left out." placeholder:"LAYOUT"`
+	TimeFormat  string   `help:"How times are written, such as %d/%m/%Y %H:%M or, as Go writes it, 2006-01-02 15:04:05; found out if left out." placeholder:"LAYOUT"`
 	Metric      []string `help:"Metric, the column of its values and, if it is to be made, its type (sum, mean, event_user, event_count, min, max, latest; sum if left out)." placeholder:"NAME=COLUMN[:TYPE]" sep:"none"`
 	Before      []string `help:"Metric and the column of its values before the experiment, for CUPED." placeholder:"NAME=COLUMN" sep:"none"`
 	UnitType    string   `help:"Type of the units, where the experiment is to be made." default:"userID"`
@@ -76,6 +76,9 @@ func (c *importCommand) run(ctx context.Context, out, complaints io.Writer) erro
 	if err != nil {
 		return err
 	}
+	for _, note := range target.notes {
+		fmt.Fprintln(out, note)
+	}
 	if c.ServerKey == "" {
 		revoke, err := c.makeKey(ctx)
 		if err != nil {
@@ -93,7 +96,11 @@ func (c *importCommand) run(ctx context.Context, out, complaints io.Writer) erro
 
 // columns reads what the flags say about columns.
 func (c *importCommand) columns() (columns, error) {
-	cols := columns{unit: c.UnitColumn, group: c.GroupColumn, time: c.TimeColumn, layout: c.TimeFormat}
+	layout, err := layoutOf(c.TimeFormat)
+	if err != nil {
+		return columns{}, err
+	}
+	cols := columns{unit: c.UnitColumn, group: c.GroupColumn, time: c.TimeColumn, layout: layout}
 	for _, list := range []struct {
 		flag   string
 		texts  []string

@@ -3,17 +3,18 @@ package main
 import (
 	"bufio"
 	"bytes"
+	"compress/gzip"
 	"context"
 	"encoding/csv"
 	"errors"
 	"fmt"
 	"io"
-	"math"
 	"os"
 	"slices"
 	"strconv"
 	"strings"
 	"time"
+	"unicode/utf8"
 )
 
 // importedTypes are the types of metric that a column can be.
@@ -41,7 +42,7 @@ type metricColumn struct {
 // A row is one line of the file.
 type row struct {
 	line        int
-	unit, group string
+	unit, group string    // unit is empty without a column of units
 	time        time.Time // zero without a column of times
 	values      []*float64
 }
@@ -55,6 +56,73 @@ type lineError struct {
 // Error implements error.
 func (e lineError) Error() string { return fmt.Sprintf("line %d: %s", e.line, e.text) }
 
+// text returns the text of a file, which may be compressed.
+func text(file io.Reader) (*bufio.Reader, error) {
+	in := bufio.NewReaderSize(file, 1<<20)
+	if mark, _ := in.Peek(2); string(mark) == "\x1f\x8b" {
+		unzipped, err := gzip.NewReader(in)
+		if err != nil {
+			return nil, fmt.Errorf("unpacking the file: %w", err)
+		}
+		in = bufio.NewReaderSize(unzipped, 1<<20)
+	}
+	mark, _ := in.Peek(3)
+	switch {
+	case string(mark) == "\xef\xbb\xbf":
+		_, _ = in.Discard(3) // a byte order mark; it was there a moment ago
+	case bytes.HasPrefix(mark, []byte("\xff\xfe")), bytes.HasPrefix(mark, []byte("\xfe\xff")):
+		return nil, errors.New("the file is UTF-16: save it as UTF-8, or turn it with iconv -f utf-16 -t utf-8")
+	case bytes.HasPrefix(mark, []byte("PK\x03")):
+		return nil, errors.New("the file is an archive or a spreadsheet: unpack it, or save it as CSV")
+	}
+	return in, nil
+}
+
+// places are where the columns of a file are.
+type places struct {
+	unit, group, at int // -1 for a file without
+	values          []int
+	drop            [][]match
+}
+
+// locate finds the columns by the names in the first line.
+func (c *columns) locate(names []string) (p places, err error) {
+	find := func(column string) int {
+		found := -1
+		for i, name := range names {
+			switch {
+			case strings.TrimSpace(name) != column:
+			case found >= 0 && err == nil:
+				err = usageError(fmt.Sprintf("the file has two columns %q: rename one", column))
+			default:
+				found = i
+			}
+		}
+		if found < 0 && err == nil {
+			err = usageError(fmt.Sprintf("the file has no column %q; it has %q", column, names))
+		}
+		return found
+	}
+	maybe := func(column string) int {
+		if column == "" {
+			return -1
+		}
+		return find(column)
+	}
+	p = places{unit: maybe(c.unit), group: find(c.group), at: maybe(c.time)}
+	for _, m := range c.metrics {
+		p.values = append(p.values, find(m.column))
+	}
+	for _, all := range c.drop {
+		all = slices.Clone(all)
+		for i := range all {
+			all[i].place = find(all[i].column)
+		}
+		p.drop = append(p.drop, all)
+	}
+	return p, err
+}
+
 // eachRow reads a file line by line, however long it is. Lines that cannot be
 // read go to bad, and dropped is told of each that is not wanted; an error of the
 // file as a whole, of use, or of ctx ends it.
@@ -64,55 +132,24 @@ func eachRow(ctx context.Context, path string, cols columns, use func(row) error
 		return err
 	}
 	defer file.Close()
-	buffered := bufio.NewReaderSize(file, 1<<20)
-	if mark, _ := buffered.Peek(3); string(mark) == "\xef\xbb\xbf" {
-		_, _ = buffered.Discard(3) // a byte order mark; it was there a moment ago
+	buffered, err := text(file)
+	if err != nil {
+		return err
 	}
 	in := csv.NewReader(buffered)
 	in.ReuseRecord, in.LazyQuotes = true, false
 	head, _ := buffered.Peek(4096) // as much of it as there is
 	in.Comma = separator(head)
 	names, err := in.Read()
-	if err != nil {
+	switch {
+	case errors.Is(err, io.EOF):
+		return errors.New("the file is empty: want a line of column names first")
+	case err != nil:
 		return fmt.Errorf("the file has no line of column names: %w", err)
 	}
-	names = slices.Clone(names)
-	find := func(column string) (int, error) {
-		for i, name := range names {
-			if strings.TrimSpace(name) == column {
-				return i, nil
-			}
-		}
-		return 0, usageError(fmt.Sprintf("the file has no column %q; it has %q", column, names))
-	}
-	unit, err := find(cols.unit)
+	at, err := cols.locate(slices.Clone(names))
 	if err != nil {
 		return err
-	}
-	group, err := find(cols.group)
-	if err != nil {
-		return err
-	}
-	at := -1
-	if cols.time != "" {
-		if at, err = find(cols.time); err != nil {
-			return err
-		}
-	}
-	places := make([]int, len(cols.metrics))
-	for i, m := range cols.metrics {
-		if places[i], err = find(m.column); err != nil {
-			return err
-		}
-	}
-	drop := make([][]match, len(cols.drop))
-	for i, all := range cols.drop {
-		drop[i] = slices.Clone(all)
-		for k := range all {
-			if drop[i][k].place, err = find(all[k].column); err != nil {
-				return err
-			}
-		}
 	}
 	for n := 0; ; n++ {
 		if n%1024 == 0 && ctx.Err() != nil {
@@ -129,15 +166,15 @@ func eachRow(ctx context.Context, path string, cols columns, use func(row) error
 		if err != nil {
 			return err
 		}
-		if slices.ContainsFunc(drop, func(all []match) bool {
+		if slices.ContainsFunc(at.drop, func(all []match) bool {
 			return !slices.ContainsFunc(all, func(m match) bool { return strings.TrimSpace(fields[m.place]) != m.value })
 		}) {
 			dropped()
 			continue
 		}
 		line, _ := in.FieldPos(0)
-		r := row{line: line, unit: strings.TrimSpace(fields[unit]), group: strings.TrimSpace(fields[group]), values: make([]*float64, len(places))}
-		if wrong := r.read(cols, fields, at, places); wrong != "" {
+		r := row{line: line}
+		if wrong := r.read(cols, fields, at, in.Comma); wrong != "" {
 			bad(lineError{line, wrong})
 			continue
 		}
@@ -152,7 +189,7 @@ func eachRow(ctx context.Context, path string, cols columns, use func(row) error
 func separator(text []byte) rune {
 	line, _, _ := bytes.Cut(text, []byte("\n"))
 	found := ','
-	for _, other := range []rune{';', '\t'} {
+	for _, other := range []rune{';', '\t', '|'} {
 		if bytes.Count(line, []byte(string(other))) > bytes.Count(line, []byte(string(found))) {
 			found = other
 		}
@@ -160,83 +197,37 @@ func separator(text []byte) rune {
 	return found
 }
 
-// read fills in times and values, and says what is wrong with them.
-func (r *row) read(cols columns, fields []string, at int, places []int) (wrong string) {
+// read fills in what the fields of a line say, and says what is wrong with them.
+func (r *row) read(cols columns, fields []string, at places, separator rune) (wrong string) {
+	r.group = strings.TrimSpace(fields[at.group])
+	if at.unit >= 0 {
+		r.unit = strings.TrimSpace(fields[at.unit])
+	}
 	switch {
-	case r.unit == "":
+	case at.unit >= 0 && r.unit == "":
 		return "there is no unit in column " + cols.unit
 	case len(r.unit) > 1024:
 		return "the unit id is longer than 1024 bytes"
 	case r.group == "":
 		return "there is no group in column " + cols.group
+	case !utf8.ValidString(r.unit) || !utf8.ValidString(r.group):
+		return "the file is not UTF-8, so ids could not be told apart: save it as UTF-8, or turn it with iconv -f latin1 -t utf-8"
 	}
-	if at >= 0 {
+	if at.at >= 0 {
 		var err error
-		if r.time, err = readTime(strings.TrimSpace(fields[at]), cols.layout); err != nil {
+		if r.time, err = readTime(strings.TrimSpace(fields[at.at]), cols.layout); err != nil {
 			return fmt.Sprintf("column %s: %v", cols.time, err)
 		}
 	}
-	for i, place := range places {
-		v, err := readValue(strings.TrimSpace(fields[place]))
+	r.values = make([]*float64, len(at.values))
+	for i, place := range at.values {
+		v, err := readValue(strings.TrimSpace(fields[place]), separator)
 		if err != nil {
 			return fmt.Sprintf("column %s: %v", cols.metrics[i].column, err)
 		}
 		r.values[i] = v
 	}
 	return ""
-}
-
-// absent are the ways in which files say that there is no value.
-var absent = []string{"", "na", "n/a", "nan", "null", "none", "-"}
-
-// readValue reads a number, or a truth as 1 or 0; nil where there is no value.
-func readValue(text string) (*float64, error) {
-	low := strings.ToLower(text)
-	switch {
-	case slices.Contains(absent, low):
-		return nil, nil
-	case slices.Contains([]string{"true", "t", "yes", "y"}, low):
-		return new(1.), nil
-	case slices.Contains([]string{"false", "f", "no", "n"}, low):
-		return new(0.), nil
-	}
-	v, err := strconv.ParseFloat(text, 64)
-	if err != nil || math.IsInf(v, 0) || math.IsNaN(v) {
-		return nil, fmt.Errorf("%q is no number, and no true or false", clipped(text))
-	}
-	return &v, nil
-}
-
-// layouts are the ways of writing times that are known without being told.
-var layouts = []string{time.RFC3339Nano, "2006-01-02 15:04:05.999999999", "2006-01-02T15:04:05.999999999", "2006-01-02 15:04", time.DateOnly}
-
-func readTime(text, layout string) (time.Time, error) {
-	if layout != "" {
-		t, err := time.Parse(layout, text)
-		if err != nil {
-			return time.Time{}, fmt.Errorf("%q is not written like %q", clipped(text), layout)
-		}
-		return t.UTC(), nil
-	}
-	for _, known := range layouts {
-		if t, err := time.Parse(known, text); err == nil {
-			return t.UTC(), nil
-		}
-	}
-	if seconds, err := strconv.ParseFloat(text, 64); err == nil && seconds > 1e8 && seconds < 1e14 {
-		if seconds > 1e11 { // so many seconds are the year 5138
-			return time.UnixMilli(int64(seconds)).UTC(), nil
-		}
-		return time.UnixMilli(int64(seconds * 1000)).UTC(), nil
-	}
-	return time.Time{}, fmt.Errorf("%q is no time; say how times are written with --time-format", clipped(text))
-}
-
-func clipped(text string) string {
-	if len(text) > 40 {
-		return strings.ToValidUTF8(text[:40], "") + "…"
-	}
-	return text
 }
 
 // A surveyed file is what the first reading of it found.
@@ -246,6 +237,7 @@ type surveyed struct {
 	problems    []string
 	groups      map[string]int // lines of each
 	first, last time.Time
+	counts      []lineError // of each metric, the first line whose value is neither 0 nor 1
 }
 
 // maxComplaints is how many bad lines are told of one by one.
@@ -253,11 +245,16 @@ const maxComplaints = 20
 
 // survey reads the whole file and keeps no line of it.
 func survey(ctx context.Context, path string, cols columns) (surveyed, error) {
-	found := surveyed{groups: map[string]int{}}
+	found := surveyed{groups: map[string]int{}, counts: make([]lineError, len(cols.metrics))}
 	err := eachRow(ctx, path, cols, func(r row) error {
 		found.lines++
 		if found.groups[r.group]++; len(found.groups) > maxImportGroups {
 			return usageError(fmt.Sprintf("column %s has more than %d different values: are these groups?", cols.group, maxImportGroups))
+		}
+		for i, v := range r.values {
+			if v != nil && *v != 0 && *v != 1 && found.counts[i].line == 0 {
+				found.counts[i] = lineError{r.line, strconv.FormatFloat(*v, 'g', -1, 64)}
+			}
 		}
 		if found.first.IsZero() || r.time.Before(found.first) {
 			found.first = r.time

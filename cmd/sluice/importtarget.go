@@ -25,14 +25,17 @@ type importTarget struct {
 	shift      time.Duration     // added to every time of the file
 	groups     map[string]string // name → id
 	metrics    []importMetric    // as columns.metrics
+	notes      []string          // what the caller should know
 }
 
 // An importMetric is what a value of a column becomes.
 type importMetric struct {
+	doc      importedMetric
 	event    string
 	valueKey string // metadata key of the value; empty for the event's own
 	did      bool   // only that it happened counts: no event for 0
 	before   bool
+	made     bool // by this import
 }
 
 // The documents, as far as an import looks at them.
@@ -41,6 +44,7 @@ type importedExperiment struct {
 	Status    string     `json:"status"`
 	StartedAt *time.Time `json:"startedAt"`
 	UnitType  string     `json:"unitType"`
+	Metrics   []string   `json:"metrics"` // names or ids
 	Groups    []struct {
 		ID   string `json:"id"`
 		Name string `json:"name"`
@@ -48,6 +52,8 @@ type importedExperiment struct {
 }
 
 type importedMetric struct {
+	ID        string `json:"id"`
+	Name      string `json:"name"`
 	Type      string `json:"type"`
 	Event     string `json:"event"`
 	ValueFrom string `json:"valueFrom"`
@@ -85,14 +91,24 @@ func (c *importCommand) target(ctx context.Context, cols columns, found surveyed
 		return nil, err
 	}
 	var names []string
-	for _, m := range cols.metrics {
+	for i, m := range cols.metrics {
 		one, err := c.metric(ctx, m)
 		if err != nil {
 			return nil, err
 		}
+		if other := found.counts[i]; one.doc.Type == "event_count" && other.line > 0 {
+			return nil, fmt.Errorf("line %d: column %s has %s, and the metric %q counts events, one a line: import it as another metric, of type sum", other.line, m.column, other.text, m.metric)
+		}
 		to.metrics = append(to.metrics, one)
-		if !slices.Contains(names, m.metric) {
-			names = append(names, m.metric)
+		if slices.Contains(names, m.metric) {
+			continue
+		}
+		names = append(names, m.metric)
+		switch measured := slices.Contains(x.Metrics, one.doc.ID) || slices.Contains(x.Metrics, one.doc.Name); {
+		case planned != nil && !one.made:
+			to.notes = append(to.notes, fmt.Sprintf("the metric %q was there: what units with the same ids did elsewhere counts too; another name keeps data sets apart", m.metric))
+		case planned == nil && !measured:
+			to.notes = append(to.notes, fmt.Sprintf("the experiment %q does not measure %q: add it to its metrics to see it in results", c.Experiment, m.metric))
 		}
 	}
 	if planned != nil {
@@ -133,6 +149,7 @@ func (c *importCommand) find(ctx context.Context, into any, parts ...string) err
 // metric finds the metric of a column, or makes it.
 func (c *importCommand) metric(ctx context.Context, m metricColumn) (importMetric, error) {
 	var doc importedMetric
+	made := false
 	err := c.find(ctx, &doc, "metrics", m.metric)
 	if isNotFound(err) && c.Create && !m.before {
 		got, wrong := c.call(ctx, c.Key, http.MethodPost, c.path("metrics"), map[string]any{
@@ -141,7 +158,7 @@ func (c *importCommand) metric(ctx context.Context, m metricColumn) (importMetri
 		if wrong != nil {
 			return importMetric{}, wrong
 		}
-		err = json.Unmarshal(got.body, &doc)
+		made, err = true, json.Unmarshal(got.body, &doc)
 	}
 	switch {
 	case isNotFound(err):
@@ -153,7 +170,7 @@ func (c *importCommand) metric(ctx context.Context, m metricColumn) (importMetri
 	case m.kind != "" && m.kind != doc.Type:
 		return importMetric{}, fmt.Errorf("the metric %q is a %s, not a %s", m.metric, doc.Type, m.kind)
 	}
-	one := importMetric{event: doc.Event, before: m.before, did: doc.Type == "event_user" || doc.Type == "event_count"}
+	one := importMetric{doc: doc, made: made, event: doc.Event, before: m.before, did: doc.Type == "event_user" || doc.Type == "event_count"}
 	if key, ok := strings.CutPrefix(doc.ValueFrom, "metadata."); ok {
 		one.valueKey = key
 	}
@@ -233,9 +250,13 @@ func (t *importTarget) place(found surveyed, shift bool, now time.Time) error {
 
 // facts are those of one line: that the unit was exposed, and what it did.
 func (t *importTarget) facts(r row) []fact {
-	user := map[string]any{"userID": r.unit}
+	unit := r.unit
+	if unit == "" {
+		unit = fmt.Sprintf("%s line %d", t.experiment, r.line)
+	}
+	user := map[string]any{"userID": unit}
 	if t.unitType != "" && t.unitType != "userID" {
-		user = map[string]any{"customIDs": map[string]string{t.unitType: r.unit}}
+		user = map[string]any{"customIDs": map[string]string{t.unitType: unit}}
 	}
 	at := t.started
 	if !r.time.IsZero() {
