@@ -328,6 +328,51 @@ func TestTheKeyIsTakenFromHeadersOnly(t *testing.T) {
 	}
 }
 
+func TestAKeyInAQueryIsRefusedUnlessItIsTheClientKeyOfABeacon(t *testing.T) {
+	var s shop
+	server, client, console := s.key("key_1", flags.KeyServer, nil), s.key("key_2", flags.KeyClient, nil), s.key("key_3", flags.KeyConsole, nil)
+	unknown, _ := auth.Generate(flags.KeyServer, "shop")
+	r := auth.NewResolver(s.states, "test", nil)
+	for _, c := range []struct {
+		name, query, token, origin string
+		want                       int
+	}{
+		{"a beacon", "st=js&k=" + client, client, "https://shop.example", 200},
+		{"a client key as another parameter", "key=" + client, client, "", 400},
+		{"a client key beside the one that is shown", "k=" + client, server, "", 400},
+		{"a client key in k that is not looked at", "k=" + client, "", "", 400},
+		{"a server key in k", "k=" + server, server, "", 400},
+		{"a server key that nobody made", "k=" + unknown, unknown, "", 400},
+		{"a server key in k of a page", "k=" + server, server, "https://shop.example", 403},
+		{"a console key", "k=" + console, console, "", 400},
+		{"a server key in any parameter", "a=1&anything=" + server, client, "", 400},
+		{"a server key that is written otherwise", "anything=" + strings.ReplaceAll(server, "-", "%2D"), client, "", 400},
+		{"a server key that is no parameter", server, client, "", 400},
+		{"a server key in a page's query", "a=" + server, client, "https://shop.example", 400},
+		{"a server key in a page's query, and none shown", "a=" + server, "", "https://shop.example", 400},
+		{"what only begins like one", "next=secret-shop-" + strings.Repeat("%", 60), client, "", 200},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			req := request(c.token, "192.0.2.1:1")
+			req.URL.RawQuery = c.query
+			if c.origin != "" {
+				req.Header.Set("Origin", c.origin)
+			}
+			_, err := r.Request(req, c.token)
+			got := 200
+			if err != nil {
+				got = web.StatusOf(err)
+			}
+			if got != c.want {
+				t.Errorf("Request(?%s) = %d %v, want %d", c.query, got, err, c.want)
+			}
+			if err != nil && strings.Contains(err.Error(), strings.TrimPrefix(server, "secret-shop-")) {
+				t.Errorf("Request(?%s) says the key: %v", c.query, err)
+			}
+		})
+	}
+}
+
 func TestAGoodKeyIsLetInFromAnAddressThatGuessed(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var s shop

@@ -247,14 +247,23 @@ var errTooManyQuestions = errors.New("too many keys of unknown projects")
 // Request finds who is behind a request that shows token, usually [Token] of
 // it, and returns a [web.Error] that says as little as possible when nobody is.
 // An address that keeps guessing is told to wait; a good key from it is let in
-// all the same.
+// all the same. A key in the query is refused, see [KeyInURL]; a server key in a
+// page's, as one that got into a page.
 func (r *Resolver) Request(req *http.Request, token string) (Principal, error) {
-	if token == "" {
+	origin, misplaced := req.Header.Get("Origin"), KeyInURL(req, token)
+	switch {
+	case misplaced != nil && (origin == "" || token == ""):
+		return Principal{}, misplaced // whether or not there is such a key
+	case token == "":
 		return Principal{}, web.Errorf(web.CodeUnauthenticated, "send a key: Authorization: Bearer <key>")
 	}
-	origin := req.Header.Get("Origin")
 	p, err := r.Resolve(req.Context(), token)
 	switch {
+	case err == nil && p.Key.Kind == flags.KeyServer && origin != "":
+		r.refused.WithLabelValues(refusedServer).Inc()
+		return Principal{}, web.Errorf(web.CodeServerKeyInBrowser, "a server key must not be used from a browser: make a client key, and revoke this one")
+	case misplaced != nil:
+		return Principal{}, misplaced
 	case errors.Is(err, ErrMalformed), errors.Is(err, ErrUnknownKey), errors.Is(err, ErrExpired), errors.Is(err, ErrRevoked):
 		from, now := peer(req), time.Now()
 		if r.guesses.spent(from, now) {
@@ -266,9 +275,6 @@ func (r *Resolver) Request(req *http.Request, token string) (Principal, error) {
 		return Principal{}, &web.Error{Code: web.CodeUnauthenticated, Message: "the key is not known, or no longer valid", Err: err}
 	case err != nil:
 		return Principal{}, &web.Error{Code: web.CodeUnavailable, Message: "keys cannot be checked now", Err: err, RetryAfter: time.Second}
-	case p.Key.Kind == flags.KeyServer && origin != "":
-		r.refused.WithLabelValues(refusedServer).Inc()
-		return Principal{}, web.Errorf(web.CodeServerKeyInBrowser, "a server key must not be used from a browser: make a client key, and revoke this one")
 	case !p.Key.AllowsOrigin(origin):
 		r.refused.WithLabelValues(refusedOrigin).Inc()
 		return Principal{}, web.Errorf(web.CodeOriginNotAllowed, "the key is not for pages of this origin: add it to the key's origins, or use another key")

@@ -235,6 +235,7 @@ func TestWhatIsRefusedIsAProblemAndStoresNothing(t *testing.T) {
 		"what is no key":          {"/v1/rgstr?k=hello", good, nil, 401},
 		"a key that was taken":    {"/v1/log_event", good, []string{"STATSIG-API-KEY", revoked}, 401},
 		"a key for people":        {"/v1/log_event", good, []string{"STATSIG-API-KEY", s.console}, 403},
+		"a secret in a query":     {"/v1/rgstr?k=" + s.server, good, nil, 400},
 		"a secret in a browser":   {"/v1/rgstr?k=" + s.server, good, []string{"Origin", "https://shop.example"}, 403},
 		"no JSON":                 {"/v1/log_event", `{"events":[`, []string{"STATSIG-API-KEY", s.server}, 400},
 		"no events":               {"/v1/log_event", `{}`, []string{"STATSIG-API-KEY", s.server}, 400},

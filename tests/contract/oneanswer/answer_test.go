@@ -114,9 +114,7 @@ func completed(u eval.User) eval.User {
 }
 
 // visible says whether a voice may know of an entity, from what people wrote. A
-// payload that a server asks for has what is for clients, but for one thing: to
-// hide a config from clients is not to be said in the rules that servers hold, and
-// our payloads are as those that servers make by themselves.
+// payload has what is for clients, whoever asks for it.
 func (h *hearing) visible(e entity, v voice) bool {
 	if !v.client && !v.payload || e.name == beacon {
 		return true
@@ -130,7 +128,7 @@ func (h *hearing) visible(e entity, v voice) bool {
 		case *flags.Gate:
 			visible, apps = d.ClientVisible == nil || *d.ClientVisible, d.TargetApps
 		case *flags.Config:
-			visible, apps = !v.client || d.ClientVisible == nil || *d.ClientVisible, d.TargetApps
+			visible, apps = d.ClientVisible == nil || *d.ClientVisible, d.TargetApps
 		case *flags.Experiment:
 			apps = d.TargetApps
 		case *flags.Layer:

@@ -49,13 +49,33 @@ type Visit struct {
 // Enter lets a request in that shows token, for evaluation: server and client
 // keys. The answer's headers say which version will speak.
 func (g *Gatekeeper) Enter(w http.ResponseWriter, r *http.Request, token string) (*Visit, error) {
-	p, err := g.Resolve(r, token)
+	p, err := g.admit(r, token)
 	if err != nil {
 		return nil, err
 	}
-	if p.Key.Kind == flags.KeyConsole {
-		return nil, web.Errorf(web.CodeForbidden, "console keys are not for evaluation: use a server or a client key")
+	return g.visit(w, r, p), nil
+}
+
+// Client lets a request in like [Gatekeeper.Enter], to what clients are shown: a
+// server that asks for a payload asks on behalf of a client.
+func (g *Gatekeeper) Client(w http.ResponseWriter, r *http.Request, token string) (*Visit, error) {
+	p, err := g.admit(r, token)
+	if err != nil {
+		return nil, err
 	}
+	p.Scope.Kind = flags.KeyClient
+	return g.visit(w, r, p), nil
+}
+
+func (g *Gatekeeper) admit(r *http.Request, token string) (auth.Principal, error) {
+	p, err := g.Resolve(r, token)
+	if err == nil && p.Key.Kind == flags.KeyConsole {
+		err = web.Errorf(web.CodeForbidden, "console keys are not for evaluation: use a server or a client key")
+	}
+	return p, err
+}
+
+func (g *Gatekeeper) visit(w http.ResponseWriter, r *http.Request, p auth.Principal) *Visit {
 	v := &Visit{
 		Principal: p,
 		Version:   g.Scope(p.State, p.Scope).Current(),
@@ -67,7 +87,7 @@ func (g *Gatekeeper) Enter(w http.ResponseWriter, r *http.Request, token string)
 	if g.Stale != nil && g.Stale(p.Project) {
 		w.Header().Set(HeaderState, "stale")
 	}
-	return v, nil
+	return v
 }
 
 // Server lets a request in that will see rules: server keys only.

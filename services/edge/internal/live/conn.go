@@ -134,7 +134,11 @@ func (c *conn) hello(h wire.Hello) error {
 	if err := allowed(p.Key, &h); err != nil {
 		return err
 	}
-	scope := c.hub.deps.Scope(p.State, p.Scope)
+	seen := p.Scope
+	if h.Mode == wire.ModeValues {
+		seen.Kind = flags.KeyClient // a server that asks for values asks for those of a client
+	}
+	scope := c.hub.deps.Scope(p.State, seen)
 
 	c.mu.Lock()
 	c.principal, c.mode = p, h.Mode

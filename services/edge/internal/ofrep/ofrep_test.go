@@ -161,8 +161,8 @@ func TestBothHeadersLetIn(t *testing.T) {
 		}
 	}
 	for name, path := range map[string]string{"a query": "?key=" + key, "Statsig's query": "?k=" + key} {
-		if res := w.ask("POST", protocol.PathFlags+path, "", `{}`); res.Code != http.StatusUnauthorized {
-			t.Errorf("a key in %s answered %d; want 401", name, res.Code)
+		if res := w.ask("POST", protocol.PathFlags+path, "", `{}`); res.Code != http.StatusBadRequest {
+			t.Errorf("a key in %s answered %d; want 400", name, res.Code)
 		}
 	}
 	if res := w.ask("POST", protocol.PathFlags, "", `{}`, "STATSIG-API-KEY", key); res.Code != http.StatusUnauthorized {

@@ -14,9 +14,10 @@ import (
 	"github.com/sluice-flags/sluice/services/edge/internal/exposure"
 )
 
-// initialize serves a client everything that it may see, for its user.
+// initialize serves a client everything that it may see, for its user. To a server
+// it serves the same: what it asks for is for a client to start from.
 func (a *API) initialize(w http.ResponseWriter, r *http.Request) error {
-	visit, err := a.gate.Enter(w, r, protocol.Token(r))
+	visit, err := a.gate.Client(w, r, protocol.Token(r))
 	if err != nil {
 		return err
 	}

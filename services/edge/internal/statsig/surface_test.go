@@ -353,3 +353,26 @@ func TestTheAppOfAKeyIsTheSameInEveryAnswer(t *testing.T) {
 		}
 	}
 }
+
+// What a server asks initialize for is for a client: nothing that clients must
+// not see is in it, as in the payload of a client key of the same scope.
+func TestAPayloadIsWhatAClientIsShownWhoeverAsks(t *testing.T) {
+	w := newWorld(t, nil)
+	hidden := w.Config("internal", `{"secret":1}`)
+	hidden.ClientVisible = new(false)
+	closed := w.Gate("backstage", edgetest.Everyone())
+	closed.ClientVisible = new(false)
+	w.Put(t, w.Gate("checkout", edgetest.Only("u1")))
+	w.Put(t, w.Config("banner", `{"text":"hi"}`))
+	w.Put(t, hidden)
+	w.Put(t, closed)
+	address := func(r *http.Request) { r.RemoteAddr = "" } // of a client it would be in the user
+	initialize := func(kind flags.KeyKind) string {
+		text := body(`{"user":{"userID":"u1"},"hash":"none"}`)
+		return w.ask("POST", "/v1/initialize", w.Key(t, kind), text, address).Body.String()
+	}
+	client, server := initialize(flags.KeyClient), initialize(flags.KeyServer)
+	if client != server || !strings.Contains(client, `"banner"`) || strings.Contains(client, "internal") || strings.Contains(client, "backstage") {
+		t.Errorf("initialize with a client key, and with a server key, are\n%s\n%s\nwant both the same, with banner and without what is hidden", client, server)
+	}
+}
