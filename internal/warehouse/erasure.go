@@ -69,7 +69,8 @@ func (db *DB) WriteErasure(ctx context.Context, e Erasure) error {
 // called after each table.
 //
 // Every table with a column unit_key is one of them. Rows of first_exposures and
-// of rollups go whole: they tell of all times at once. Dead letters tell of a unit
+// of rollups go whole: they tell of all times at once; and a rollup that had one
+// counts no more, so that reports are made anew without the unit. Dead letters tell of a unit
 // if its id stands in them as a text; those that nobody could read go too, since
 // nobody can tell.
 func (db *DB) Erase(ctx context.Context, e Erasure, progress func(done, total int)) error {
@@ -79,6 +80,11 @@ func (db *DB) Erase(ctx context.Context, e Erasure, progress func(done, total in
 	}
 	progress(0, len(tables))
 	for i, t := range tables {
+		if t.name == (variant{db.config.Cluster}.Local("unit_values")) {
+			if err := db.forgetRollups(ctx, e); err != nil {
+				return fmt.Errorf("erasing a unit from rollups: %w", err)
+			}
+		}
 		// mutations_sync waits for the rows to be rewritten, on all replicas.
 		statement := "ALTER TABLE " + quoteIdentifier(t.name) + variant{db.config.Cluster}.OnCluster() +
 			" DELETE WHERE project = {project:String} AND " + t.condition + " SETTINGS mutations_sync = 2"
@@ -90,6 +96,39 @@ func (db *DB) Erase(ctx context.Context, e Erasure, progress func(done, total in
 		progress(i+1, len(tables))
 	}
 	return nil
+}
+
+// A rollup that was begun when the facts still had the unit is waited for; it has
+// its units beside it meanwhile, under an odd revision, which is made of the time.
+// One that is older than rollupsLast was left behind by a process that died.
+const (
+	rollupsLast = 10 * time.Minute
+	lookAgain   = 200 * time.Millisecond
+)
+
+// forgetRollups takes away what makes the rollups count that have a unit.
+func (db *DB) forgetRollups(ctx context.Context, e Erasure) error {
+	for {
+		var counting []uint64
+		var begun uint64
+		err := db.conn.QueryRow(ctx, `
+			SELECT groupUniqArrayIf(revision, revision % 2 = 0), countIf(revision % 2 = 1 AND intDiv(revision, 1048576) > ?)
+			FROM unit_values WHERE project = ? AND unit_key = ?`,
+			time.Now().Add(-rollupsLast).UnixMilli(), e.Project, e.UnitKey).Scan(&counting, &begun)
+		switch {
+		case err != nil:
+			return err
+		case begun == 0 && len(counting) == 0:
+			return nil
+		case begun == 0:
+			return db.conn.Exec(ctx, "ALTER TABLE rollups"+variant{db.config.Cluster}.OnCluster()+" DELETE WHERE project = ? AND revision IN (?) SETTINGS mutations_sync = 2", e.Project, counting)
+		}
+		select {
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		case <-time.After(lookAgain):
+		}
+	}
 }
 
 type unitTable struct{ name, condition string }
