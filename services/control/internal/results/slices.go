@@ -2,8 +2,8 @@ package results
 
 import (
 	"context"
+	"errors"
 	"fmt"
-	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -58,17 +58,28 @@ const (
 	numberFirst // of the first slice with a value, or period
 )
 
-// readSlices asks a rollup what [plan.read] asks, slice by slice. Dimensions are
-// those of the exposures as they are now, asked by each statement: one that comes
-// meanwhile, and is earlier than what was known of its unit, may be in some only.
-func (p *plan) readSlices(ctx context.Context, db *warehouse.DB, r *rollup, by slicing) (sliced, error) {
-	all := sliced{}
+// readSlices asks a rollup what [plan.read] asks, slice by slice.
+func (p *plan) readSlices(ctx context.Context, db *warehouse.DB, r *rollup, by slicing) (all sliced, err error) {
 	s := newStatement(p.project)
 	s.parameters["revision"] = strconv.FormatUint(r.revision, 10)
-	from, err := p.sliceSource(ctx, db, r, by, s, &all)
-	if err != nil {
-		return sliced{}, err
+	var from string
+	if by.dimension == "" {
+		from, all = sliceByTime(by.bounds)
+	} else {
+		var noted uint64
+		if noted, err = p.note(ctx, db, r, by.dimension); err != nil {
+			return sliced{}, err
+		}
+		defer func() { err = errors.Join(err, drop(ctx, db, noted)) }()
+		if from, all, err = p.sliceByValue(ctx, db, s, noted, by.top); err != nil {
+			return sliced{}, err
+		}
 	}
+	return all, p.fillSlices(ctx, db, s, r, from, all)
+}
+
+// fillSlices reads what there is to know of all slices, by statements that end with from.
+func (p *plan) fillSlices(ctx context.Context, db *warehouse.DB, s *statement, r *rollup, from string, all sliced) error {
 	ask := func(text string, scan func(scan func(...any) error) error) error {
 		return eachRow(p.context(ctx, s, readSettings, sliceSettings), db, text, scan)
 	}
@@ -83,7 +94,7 @@ func (p *plan) readSlices(ctx context.Context, db *warehouse.DB, r *rollup, by s
 			bySlice[numberFirst+uint16(i)] = of
 		}
 	}
-	err = ask("SELECT slice, group_index, excluded, count() AS units"+from+"\nGROUP BY slice, group_index, excluded", func(scan func(...any) error) error {
+	err := ask("SELECT slice, group_index, excluded, count() AS units"+from+"\nGROUP BY slice, group_index, excluded", func(scan func(...any) error) error {
 		var number uint16
 		var u unitCount
 		if err := scan(&number, &u.group, &u.excluded, &u.units); err != nil {
@@ -95,7 +106,7 @@ func (p *plan) readSlices(ctx context.Context, db *warehouse.DB, r *rollup, by s
 		return nil
 	})
 	if err != nil || len(p.metrics) == 0 {
-		return all, err
+		return err
 	}
 	columns := make([]string, len(p.metrics))
 	for i := range p.metrics {
@@ -117,45 +128,68 @@ func (p *plan) readSlices(ctx context.Context, db *warehouse.DB, r *rollup, by s
 		return nil
 	})
 	if err != nil {
-		return sliced{}, err
+		return err
 	}
 	for i := range p.metrics {
 		if p.metrics[i].doc.Type == flags.MetricPercentile {
 			if err := sliceQuantiles(ask, from, &p.metrics[i], r, bySlice); err != nil {
-				return sliced{}, err
+				return err
 			}
 		}
 	}
-	return all, nil
+	return nil
 }
 
-// sliceSettings bound what a unit's value takes in memory until it is counted.
-var sliceSettings = clickhouse.Settings{"max_bytes_before_external_group_by": 64 << 20}
+// sliceSettings bound what it takes in memory to find the slice of each unit.
+var sliceSettings = clickhouse.Settings{"join_algorithm": "grace_hash", "max_bytes_in_join": 64 << 20}
 
-// sliceSource finds the slices, and returns the end of a statement that reads the
-// rows of a rollup with the number of the slice of each.
-func (p *plan) sliceSource(ctx context.Context, db *warehouse.DB, r *rollup, by slicing, s *statement, all *sliced) (from string, err error) {
-	const rows = "unit_values AS u\n    %s\n    WHERE u.revision = {revision:UInt64} AND u.project = {project:String} AND u.experiment = {experiment:String}\n)"
-	const columns = "\nFROM (\n    SELECT u.group_index AS group_index, u.first_exposure AS first_exposure, u.excluded AS excluded, u.values AS values, u.samples AS samples, %s AS slice\n    FROM " + rows
-	if by.dimension == "" {
-		bounds := make([]string, len(by.bounds))
-		all.slices = make([]slice, len(by.bounds)+1)
-		for i, at := range by.bounds {
-			bounds[i] = fmt.Sprint(at.UnixMilli())
-		}
-		for i := range all.slices {
-			all.slices[i].kind = SliceValue
-		}
-		number := fmt.Sprintf("toUInt16(%d + arrayCount(b -> toUnixTimestamp64Milli(u.first_exposure) >= b, CAST([%s] AS Array(Int64))))", numberFirst, strings.Join(bounds, ", "))
-		return fmt.Sprintf(columns, number, ""), nil
+// ofRollup are the rows of a rollup, after what they may be joined with.
+const ofRollup = `WHERE u.revision = {revision:UInt64} AND u.project = {project:String} AND u.experiment = {experiment:String}`
+
+// sliceRows is the end of a statement that reads the rows of a rollup with the
+// number of the slice of each, which an expression says of rows u, joined or not.
+func sliceRows(number, join string) string {
+	return `
+FROM (
+    SELECT u.group_index AS group_index, u.first_exposure AS first_exposure, u.excluded AS excluded, u.values AS values, u.samples AS samples, ` + number + ` AS slice
+    FROM unit_values AS u
+    ` + join + `
+    ` + ofRollup + `
+)`
+}
+
+// sliceByTime makes a slice of every stretch between bounds.
+func sliceByTime(bounds []time.Time) (from string, all sliced) {
+	all.slices = make([]slice, len(bounds)+1)
+	for i := range all.slices {
+		all.slices[i].kind = SliceValue
 	}
-	s.name("dimension", by.dimension)
-	const dimension = "experiment_dimension(project = {project:String}, experiment = {experiment:String}, dimension = {dimension:String})"
-	top := "SELECT value, units, count() OVER () AS values FROM (\n    SELECT d.value AS value, count() AS units\n    FROM " +
-		fmt.Sprintf(strings.TrimSuffix(rows, "\n)"), "INNER JOIN "+dimension+" AS d ON u.unit_key = d.unit_key") +
-		" AND u.excluded = '' AND d.value != ''\n    GROUP BY value\n)\nORDER BY units DESC, value ASC\nLIMIT " + fmt.Sprint(by.top)
+	millis := make([]string, len(bounds))
+	for i, at := range bounds {
+		millis[i] = fmt.Sprint(at.UnixMilli())
+	}
+	return sliceRows(fmt.Sprintf("toUInt16(%d + arrayCount(b -> toUnixTimestamp64Milli(u.first_exposure) >= b, CAST([%s] AS Array(Int64))))",
+		numberFirst, strings.Join(millis, ", ")), ""), all
+}
+
+// sliceByValue makes a slice of each of the most frequent values that were noted,
+// one of all others, and one of the units without.
+func (p *plan) sliceByValue(ctx context.Context, db *warehouse.DB, s *statement, noted uint64, top int) (from string, all sliced, err error) {
+	known := fmt.Sprintf(notedSQL, noted)
+	text := `SELECT value, units, count() OVER () AS values
+FROM (
+    SELECT d.value AS value, count() AS units
+    FROM unit_values AS u
+    INNER JOIN (
+        ` + known + `
+    ) AS d ON u.unit_key = d.unit_key
+    ` + ofRollup + ` AND u.excluded = ''
+    GROUP BY value
+)
+ORDER BY units DESC, value ASC
+LIMIT ` + fmt.Sprint(top)
 	var values []string
-	err = eachRow(p.context(ctx, s, readSettings, sliceSettings), db, top, func(scan func(...any) error) error {
+	err = eachRow(p.context(ctx, s, readSettings, sliceSettings), db, text, func(scan func(...any) error) error {
 		var value string
 		var units uint64
 		err := scan(&value, &units, &all.values)
@@ -164,49 +198,9 @@ func (p *plan) sliceSource(ctx context.Context, db *warehouse.DB, r *rollup, by 
 		return err
 	})
 	if err != nil {
-		return "", err
+		return "", sliced{}, fmt.Errorf("finding the most frequent values: %w", err)
 	}
 	all.slices = append(all.slices, slice{kind: SliceOther}, slice{kind: SliceMissing})
-	number := fmt.Sprintf("toUInt16(multiIf(value = '', %d, has(%[2]s, value), %d + indexOf(%[2]s, value), %d))", numberMissing, s.list(values), numberFirst-1, numberOther)
-	return fmt.Sprintf(columns, "d.slice", "LEFT ANY JOIN (SELECT unit_key, "+number+" AS slice FROM "+dimension+") AS d ON u.unit_key = d.unit_key"), nil
-}
-
-// MaxSlices bounds how many values can have a slice of their own.
-const MaxSlices = 100
-
-// Dimensions of every exposure, beside the attributes of users that a project
-// keeps; also by the names of their columns.
-var (
-	dimensions = []string{"sdk", "sdkVersion", "reason", "rule", "layer", "day"}
-	alsoCalled = map[string]string{"sdk_type": "sdk", "sdk_version": "sdkVersion", "rule_id": "rule"}
-)
-
-const attributePrefix = "user."
-
-// ParseDimension returns the dimension that somebody means. Attributes that the
-// project keeps may be named with and without "user.". The error says what there is.
-func ParseDimension(project *flags.Project, name string) (string, error) {
-	if column, ok := alsoCalled[name]; ok {
-		name = column
-	}
-	if slices.Contains(dimensions, name) {
-		return name, nil
-	}
-	attribute := strings.TrimPrefix(name, attributePrefix)
-	if slices.Contains(project.KeepAttributes, attribute) {
-		return attributePrefix + attribute, nil
-	}
-	known := slices.Clone(dimensions)
-	for _, kept := range project.KeepAttributes {
-		known = append(known, attributePrefix+kept)
-	}
-	return "", fmt.Errorf("there is no dimension %q, but %s; an attribute of users is one once the project lists it in keepAttributes, for exposures from then on",
-		clip(name), strings.Join(known, ", "))
-}
-
-func clip(text string) string {
-	if len(text) > 60 {
-		return strings.ToValidUTF8(text[:60], "") + "…"
-	}
-	return text
+	number := fmt.Sprintf("toUInt16(multiIf(d.value = '', %d, has(%[2]s, d.value), %d + indexOf(%[2]s, d.value), %d))", numberMissing, s.list(values), numberFirst-1, numberOther)
+	return sliceRows(number, "LEFT JOIN (\n        "+known+"\n    ) AS d ON u.unit_key = d.unit_key"), all, nil
 }
