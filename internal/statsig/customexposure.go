@@ -24,25 +24,27 @@ func DecodeCustomExposures(body []byte, keep ...string) ([]CustomExposure, SDK, 
 	var list []CustomExposure
 	var sdk SDK
 	listed := false
-	s := newScanner(body, keep)
-	s.members(func(name string) {
+	r := newLogReader(keep)
+	defer r.release()
+	r.begin(textOf(body))
+	r.members(func(name string) {
 		switch name {
 		case "exposures":
-			if listed = true; s.peek() != '[' {
-				s.err = web.Invalid("/exposures", "wrong_type", "exposures should be an array")
+			if listed = true; r.peek() != '[' {
+				r.err = web.Invalid("/exposures", "wrong_type", "exposures should be an array")
 				return
 			}
-			s.elements(func() { list = append(list, s.customExposure()) })
+			r.elements(func() { list = append(list, r.customExposure()) })
 		case "statsigMetadata":
-			s.sdk(&sdk)
+			r.sdk(&sdk)
 		default:
-			s.skip()
+			r.skip()
 		}
 	})
-	s.end()
+	r.end()
 	switch {
-	case s.err != nil:
-		return nil, SDK{}, s.err
+	case r.err != nil:
+		return nil, SDK{}, r.err
 	case !listed:
 		return nil, SDK{}, web.Invalid("/exposures", "required", "the body has no exposures")
 	}
@@ -52,27 +54,27 @@ func DecodeCustomExposures(body []byte, keep ...string) ([]CustomExposure, SDK, 
 	return list, sdk, nil
 }
 
-func (s *scanner) customExposure() (x CustomExposure) {
-	if s.peek() != '{' {
-		s.skip()
+func (r *logReader) customExposure() (x CustomExposure) {
+	if r.peek() != '{' {
+		r.skip()
 		x.Fault = &Fault{Code: "wrong_type", Detail: "an exposure should be an object"}
 		return x
 	}
 	var e LogEvent // collects the user and the first fault
-	s.members(func(name string) {
+	r.members(func(name string) {
 		switch name {
 		case "user":
-			s.user(&e)
+			r.user(&e)
 		case "experimentName":
-			x.Experiment = s.name(&e, name)
+			x.Experiment = r.name(&e, name)
 		case "group":
-			x.Group = s.name(&e, name)
+			x.Group = r.name(&e, name)
 		case "gateName":
-			x.Gate = s.name(&e, name)
+			x.Gate = r.name(&e, name)
 		case "ruleID":
-			x.RuleID = s.name(&e, name)
+			x.RuleID = r.name(&e, name)
 		case "passes":
-			switch s.scalar() {
+			switch r.scalar() {
 			case "true":
 				x.Passes = true
 			case "false", "":
@@ -80,9 +82,9 @@ func (s *scanner) customExposure() (x CustomExposure) {
 				e.fault("wrong_type", "passes should be true or false")
 			}
 		case "time":
-			x.Time = s.time(&e)
+			x.Time = r.time(&e)
 		default:
-			s.skip()
+			r.skip()
 		}
 	})
 	if (x.Experiment == "") == (x.Gate == "") {

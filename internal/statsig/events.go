@@ -54,7 +54,7 @@ func TimeOfUUID(text string) int64 {
 
 // A batchReader reads the entries of one batch.
 type batchReader struct {
-	*scanner
+	*logReader
 	Batch
 	everyone *LogUser // user of entries that name none
 	orphans  []int    // such entries
@@ -63,7 +63,9 @@ type batchReader struct {
 // DecodeBatch reads the body of POST /v1/events as one JSON text, under the
 // rules of [DecodeLogBody].
 func DecodeBatch(body []byte, keep ...string) (Batch, error) {
-	r := batchReader{scanner: newScanner(body, keep)}
+	r := batchReader{logReader: newLogReader(keep)}
+	defer r.release()
+	r.begin(textOf(body))
 	listed := false
 	var seen [4]bool
 	once := func(member int, name string) {
@@ -114,9 +116,10 @@ func DecodeBatch(body []byte, keep ...string) (Batch, error) {
 // statsigMetadata. One that cannot be read is an entry with a [Fault]; only where
 // none can, it is the body's.
 func DecodeLines(body []byte, keep ...string) (Batch, error) {
-	r := batchReader{scanner: newScanner(nil, keep)}
+	r := batchReader{logReader: newLogReader(keep)}
+	defer r.release()
 	readable := false
-	text := string(body)
+	text := textOf(body)
 	lines := 0
 	for line := range strings.Lines(text) { // before anything is made of them
 		if strings.TrimSpace(line) == "" {

@@ -55,9 +55,6 @@ const (
 	maxPairs    = 100      // custom ids of a user, metadata entries of an event
 )
 
-// usualEvent is about how many bytes of a body an event takes.
-const usualEvent = 400
-
 // Internal tells whether e is the SDK's own housekeeping: diagnostics, counts
 // of checks, log lines, automatic capture. It is acknowledged and not stored.
 func (e *LogEvent) Internal() bool {
@@ -82,47 +79,51 @@ func (e *LogEvent) Meta(name string) string {
 // fails only when the text is not JSON, passes a limit, or has no events; an
 // entry that is not an event carries a [Fault] instead. Of the users' attributes
 // it reads those that keep names, and steps over the rest.
+//
+// The texts it returns are pieces of body, which must not be changed afterwards.
 func DecodeLogBody(body []byte, keep ...string) (LogBody, error) {
 	var b LogBody
 	var everyone *LogUser // the HTTP API may name one user for all its events
 	listed := false
 	var orphans []int // events without a user of their own
-	s := newScanner(body, keep)
-	s.members(func(name string) {
+	r := newLogReader(keep)
+	defer r.release()
+	r.begin(textOf(body))
+	r.members(func(name string) {
 		switch name {
 		case "events":
 			if listed {
-				s.fail("the body has two lists of events")
+				r.fail("the body has two lists of events")
 				return
 			}
-			if listed = true; s.peek() != '[' {
-				s.err = web.Invalid("/events", "wrong_type", "events should be an array")
+			if listed = true; r.peek() != '[' {
+				r.err = web.Invalid("/events", "wrong_type", "events should be an array")
 				return
 			}
-			s.elements(func() {
+			r.elements(func() {
 				if b.Events == nil {
-					b.Events = make([]LogEvent, 0, 1+len(body)/usualEvent)
+					b.Events = roomFor(1 + len(body)/usualEvent)
 				}
 				b.Events = append(b.Events, LogEvent{})
-				if !s.event(&b.Events[len(b.Events)-1]) {
+				if !r.event(&b.Events[len(b.Events)-1]) {
 					orphans = append(orphans, len(b.Events)-1)
 				}
 			})
 		case "statsigMetadata":
-			s.sdk(&b.SDK)
+			r.sdk(&b.SDK)
 		case "user":
 			var e LogEvent
-			if s.user(&e) {
+			if r.user(&e) {
 				everyone = &e.User
 			}
 		default:
-			s.skip()
+			r.skip()
 		}
 	})
-	s.end()
+	r.end()
 	switch {
-	case s.err != nil:
-		return LogBody{}, s.err
+	case r.err != nil:
+		return LogBody{}, r.err
 	case !listed:
 		return LogBody{}, web.Invalid("/events", "required", "the body has no events")
 	}
@@ -145,40 +146,38 @@ func (e *LogEvent) fault(code, detail string) {
 }
 
 // event reads one entry into e and tells whether it named a user.
-func (s *scanner) event(e *LogEvent) (hasUser bool) {
-	if s.peek() != '{' {
-		s.skip()
+func (r *logReader) event(e *LogEvent) (hasUser bool) {
+	if r.peek() != '{' {
+		r.skip()
 		e.fault("wrong_type", "an event should be an object")
 		return true
 	}
 	var seen [5]bool
-	once := func(field int, name string) {
+	once := func(field int) {
 		if seen[field] {
-			e.fault("duplicate_member", name+" stands twice")
+			e.fault("duplicate_member", r.entries.name+" stands twice")
 		}
 		seen[field] = true
 	}
-	s.members(func(name string) {
-		switch name {
+	for r.open(&r.entries); r.next(&r.entries); {
+		switch name := r.entries.name; name {
 		case "eventName":
-			once(0, name)
-			e.Name = s.name(e, name)
+			once(0)
+			e.Name = r.name(e, name)
 		case "user":
-			once(1, name)
-			hasUser = s.user(e)
+			once(1)
+			hasUser = r.user(e)
 		case "value":
-			once(2, name)
-			s.value(e)
+			once(2)
+			r.value(e)
 		case "metadata":
-			once(3, name)
-			s.metadata(e)
+			once(3)
+			r.metadata(e)
 		case "time":
-			once(4, name)
-			e.Time = s.time(e)
-		default: // secondaryExposures and statsigMetadata among them
-			s.skip()
+			once(4)
+			e.Time = r.time(e)
 		}
-	})
+	}
 	if e.Name == "" {
 		e.fault("no_name", "eventName is missing")
 	}
@@ -186,23 +185,23 @@ func (s *scanner) event(e *LogEvent) (hasUser bool) {
 }
 
 // value reads the value of an event as text.
-func (s *scanner) value(e *LogEvent) {
-	if e.Value = s.scalar(); len(e.Value) > maxText {
+func (r *logReader) value(e *LogEvent) {
+	if e.Value = r.scalar(); len(e.Value) > maxText {
 		e.fault("too_long", "value is longer than "+strconv.Itoa(maxText)+" bytes")
 		e.Value = ""
 	}
 }
 
 // name reads a text that names something.
-func (s *scanner) name(e *LogEvent, field string) string {
-	if s.peek() != '"' {
-		if !s.null() {
-			s.skip()
+func (r *logReader) name(e *LogEvent, field string) string {
+	if r.peek() != '"' {
+		if !r.null() {
+			r.skip()
 			e.fault("wrong_type", field+" should be a string")
 		}
 		return ""
 	}
-	name := s.string()
+	name := r.string()
 	if len(name) > maxName {
 		e.fault("too_long", field+" is longer than "+strconv.Itoa(maxName)+" bytes")
 		return ""
@@ -211,12 +210,12 @@ func (s *scanner) name(e *LogEvent, field string) string {
 }
 
 // time reads a time in milliseconds: a number, or the text of one.
-func (s *scanner) time(e *LogEvent) int64 {
-	if s.null() {
+func (r *logReader) time(e *LogEvent) int64 {
+	if r.null() {
 		return 0
 	}
-	c := s.peek()
-	text := s.scalar()
+	c := r.peek()
+	text := r.scalar()
 	if c != '"' && c != '-' && (c < '0' || c > '9') {
 		e.fault("bad_time", "time should be a number of milliseconds")
 		return 0
@@ -233,18 +232,18 @@ func (s *scanner) time(e *LogEvent) int64 {
 }
 
 // metadata reads the event's own metadata.
-func (s *scanner) metadata(e *LogEvent) {
-	if s.peek() != '{' {
-		if !s.null() {
-			s.skip()
+func (r *logReader) metadata(e *LogEvent) {
+	if r.peek() != '{' {
+		if !r.null() {
+			r.skip()
 			e.fault("wrong_type", "metadata should be an object")
 		}
 		return
 	}
-	var few [8]events.Pair
-	list, size := few[:0], 0
-	s.members(func(name string) {
-		value := s.scalar()
+	list, size := r.room(), 0
+	said := r.saidBy(e.Name)
+	for r.open(said); r.next(said); {
+		name, value := said.name, r.scalar()
 		size += len(name) + len(value)
 		switch {
 		case len(name) > maxName:
@@ -256,8 +255,8 @@ func (s *scanner) metadata(e *LogEvent) {
 		default:
 			list = append(list, events.Pair{Name: name, Value: value})
 		}
-	})
-	e.Metadata = s.keep(sorted(e, list, "metadata"))
+	}
+	e.Metadata = r.keep(sorted(e, list, "metadata"))
 }
 
 // sorted puts pairs in order and faults names that stand twice.
@@ -273,17 +272,17 @@ func sorted(e *LogEvent, pairs []events.Pair, field string) []events.Pair {
 }
 
 // sdk reads the body's statsigMetadata. What is not a text is not ours to judge.
-func (s *scanner) sdk(sdk *SDK) {
-	if s.peek() != '{' {
-		s.skip()
+func (r *logReader) sdk(sdk *SDK) {
+	if r.peek() != '{' {
+		r.skip()
 		return
 	}
-	s.members(func(name string) {
-		if s.peek() != '"' {
-			s.skip()
+	r.members(func(name string) {
+		if r.peek() != '"' {
+			r.skip()
 			return
 		}
-		value := s.string()
+		value := r.string()
 		if len(value) > maxName {
 			return
 		}

@@ -37,32 +37,32 @@ func (u *LogUser) stable(id string) {
 
 // user reads the ids of a user into e and steps over the rest. It tells
 // whether there was a user: null is none, {} is one.
-func (s *scanner) user(e *LogEvent) bool {
-	if s.peek() != '{' {
-		if s.null() {
+func (r *logReader) user(e *LogEvent) bool {
+	if r.peek() != '{' {
+		if r.null() {
 			return false
 		}
-		s.skip()
+		r.skip()
 		e.fault("wrong_type", "user should be an object")
 		return true
 	}
-	var few [8]events.Pair
-	kept := attributes{list: few[:0]}
-	s.members(func(name string) {
-		switch name {
+	var kept attributes
+	for r.open(&r.users); r.next(&r.users); {
+		switch name := r.users.name; name {
 		case "userID":
-			e.User.UserID = s.id(e, name)
+			e.User.UserID = r.id(e, name)
 		case "customIDs":
-			s.customIDs(e)
+			r.customIDs(e)
 		case "statsigEnvironment":
-			s.tier(e)
+			r.tier(e)
 		default:
-			s.attribute(&kept, name)
+			r.attribute(&kept, name)
 		}
-	})
+	}
 	if len(kept.list) > 0 {
 		events.SortPairs(kept.list)
-		e.User.Attributes = s.keep(kept.list)
+		e.User.Attributes = append(r.room(), kept.list...)
+		e.User.Attributes = r.keep(e.User.Attributes)
 	}
 	return true
 }
@@ -71,27 +71,25 @@ func (s *scanner) user(e *LogEvent) bool {
 // user goes before a custom attribute of its name.
 type attributes struct{ list []events.Pair }
 
-// attribute reads a member of a user that is none of its ids: keeps what is wanted
-// of it, and steps over the rest. What is private never is.
-func (s *scanner) attribute(kept *attributes, name string) {
+// attribute reads a member of a user that is none of its ids, keeps what is wanted
+// of it, and steps over the rest.
+func (r *logReader) attribute(kept *attributes, name string) {
 	switch {
-	case len(s.wanted) == 0, name == "privateAttributes":
-		s.skip()
-	case name == "custom" && s.peek() == '{':
-		s.members(func(name string) {
-			if !slices.Contains(s.wanted, name) {
-				s.skip()
-			} else if value := s.scalar(); value != "" && len(value) <= maxID && !kept.has(name) {
+	case name == "custom" && r.peek() == '{':
+		r.members(func(name string) {
+			if !slices.Contains(r.wanted, name) {
+				r.skip()
+			} else if value := r.scalar(); value != "" && len(value) <= maxID && !kept.has(name) {
 				kept.list = append(kept.list, events.Pair{Name: name, Value: value})
 			}
 		})
-	case slices.Contains(s.wanted, name):
-		if value := s.scalar(); value != "" && len(value) <= maxID {
+	case slices.Contains(r.wanted, name):
+		if value := r.scalar(); value != "" && len(value) <= maxID {
 			kept.list = slices.DeleteFunc(kept.list, func(p events.Pair) bool { return p.Name == name })
 			kept.list = append(kept.list, events.Pair{Name: name, Value: value})
 		}
 	default:
-		s.skip()
+		r.skip()
 	}
 }
 
@@ -100,13 +98,13 @@ func (a *attributes) has(name string) bool {
 }
 
 // id reads a unit's id: a string, or a number as text.
-func (s *scanner) id(e *LogEvent, field string) string {
-	if c := s.peek(); c == '{' || c == '[' || c == 't' || c == 'f' {
-		s.skip()
+func (r *logReader) id(e *LogEvent, field string) string {
+	if c := r.peek(); c == '{' || c == '[' || c == 't' || c == 'f' {
+		r.skip()
 		e.fault("wrong_type", field+" should be a string or a number")
 		return ""
 	}
-	id := s.scalar()
+	id := r.scalar()
 	if len(id) > maxID {
 		e.fault("too_long", field+" is longer than "+strconv.Itoa(maxID)+" bytes")
 		return ""
@@ -114,18 +112,17 @@ func (s *scanner) id(e *LogEvent, field string) string {
 	return id
 }
 
-func (s *scanner) customIDs(e *LogEvent) {
-	if s.peek() != '{' {
-		if !s.null() {
-			s.skip()
+func (r *logReader) customIDs(e *LogEvent) {
+	if r.peek() != '{' {
+		if !r.null() {
+			r.skip()
 			e.fault("wrong_type", "user.customIDs should be an object")
 		}
 		return
 	}
-	var few [8]events.Pair
-	list := few[:0]
-	s.members(func(name string) {
-		id := s.id(e, "an id in user.customIDs")
+	list := r.room()
+	for r.open(&r.ids); r.next(&r.ids); {
+		name, id := r.ids.name, r.id(e, "an id in user.customIDs")
 		switch {
 		case id == "":
 		case len(name) > maxName:
@@ -135,22 +132,22 @@ func (s *scanner) customIDs(e *LogEvent) {
 		default:
 			list = append(list, events.Pair{Name: name, Value: id})
 		}
-	})
-	e.User.CustomIDs = s.keep(sorted(e, list, "user.customIDs"))
+	}
+	e.User.CustomIDs = r.keep(sorted(e, list, "user.customIDs"))
 }
 
-func (s *scanner) tier(e *LogEvent) {
-	if s.peek() != '{' {
-		s.skip()
+func (r *logReader) tier(e *LogEvent) {
+	if r.peek() != '{' {
+		r.skip()
 		return
 	}
-	s.members(func(name string) {
-		if name == "tier" && s.peek() == '"' {
-			if tier := s.string(); len(tier) <= maxName {
+	r.members(func(name string) {
+		if name == "tier" && r.peek() == '"' {
+			if tier := r.string(); len(tier) <= maxName {
 				e.User.Tier = tier
 			}
 			return
 		}
-		s.skip()
+		r.skip()
 	})
 }

@@ -1,21 +1,21 @@
 package statsig
 
 import (
-	"math"
-	"math/bits"
 	"strconv"
 	"strings"
-	"unicode/utf16"
 	"unicode/utf8"
 
 	"github.com/sluice-flags/sluice/internal/web"
-	"github.com/sluice-flags/sluice/pkg/events"
 )
 
 // A scanner walks JSON text once, from left to right, and keeps nothing but
 // what its caller asks for. That is what makes bodies from strangers cheap: no
 // tree is built, attributes that are not wanted are stepped over, and the
 // strings it returns are slices of the text.
+//
+// Most of what comes is plain: strings without escapes, short numbers, no blanks.
+// That has a short way in each method; what it is not made for, be it wrong or
+// only odd, goes the long way, which alone knows what to say of faults.
 //
 // The first fault stops it; after that every method returns a zero value, so
 // callers look at err where it matters and once at the end.
@@ -24,13 +24,6 @@ type scanner struct {
 	pos   int
 	depth int
 	err   error
-
-	// skip as the values of members and elements, made once.
-	skipMember  func(string)
-	skipElement func()
-
-	pairs  []events.Pair // room that lists of pairs are cut from
-	wanted []string      // attributes of users that are kept
 }
 
 // Bounds of what a scanner steps into or over.
@@ -38,16 +31,6 @@ const (
 	maxDepth    = 32
 	maxElements = 10_000
 )
-
-// newScanner returns a scanner over body, which must be UTF-8, that keeps the
-// wanted attributes of users.
-func newScanner(body []byte, wanted []string) *scanner {
-	s := &scanner{wanted: wanted}
-	s.skipMember = func(string) { s.skip() }
-	s.skipElement = s.skip
-	s.begin(string(body))
-	return s
-}
 
 // begin puts s before another text.
 func (s *scanner) begin(text string) {
@@ -73,6 +56,8 @@ func (s *scanner) tooMany(format string, args ...any) {
 	s.pos = len(s.text)
 }
 
+func (s *scanner) memberLimit() { s.tooMany("an object has more than %d members", maxElements) }
+
 // peek returns the first byte of the next token, or 0 at the end.
 func (s *scanner) peek() byte {
 	for s.pos < len(s.text) {
@@ -86,9 +71,12 @@ func (s *scanner) peek() byte {
 	return 0
 }
 
+// at reports whether c comes next, with no blank before it.
+func (s *scanner) at(c byte) bool { return s.pos < len(s.text) && s.text[s.pos] == c }
+
 // accept steps over c if it is the next token.
 func (s *scanner) accept(c byte) bool {
-	if s.peek() != c {
+	if !s.at(c) && s.peek() != c {
 		return false
 	}
 	s.pos++
@@ -112,44 +100,53 @@ func (s *scanner) enter() {
 // consume the value.
 func (s *scanner) members(member func(name string)) {
 	s.enter()
-	s.eachMember(member)
+	for n := 1; s.comes(n); n++ {
+		name, ok := s.memberName(n)
+		if !ok {
+			break
+		}
+		member(name)
+	}
 	s.depth--
 }
 
-func (s *scanner) eachMember(member func(name string)) {
-	if !s.accept('{') {
-		s.fail("an object should begin here")
-		return
-	}
-	if s.accept('}') {
-		return
-	}
-	for n := 1; ; n++ {
-		if s.peek() != '"' {
-			s.fail("a member's name should begin here")
-			return
+// comes steps to the n-th member of an object, and tells whether there is one.
+// The first time it stands before the object, then behind a value.
+func (s *scanner) comes(n int) bool {
+	switch {
+	case s.err != nil:
+		return false
+	case n > 1:
+		if s.accept(',') {
+			return true
 		}
-		name := s.string()
-		if !s.accept(':') {
-			s.fail("a colon should follow the member's name")
-			return
-		}
-		if n > maxElements {
-			s.tooMany("an object has more than %d members", maxElements)
-			return
-		}
-		member(name)
-		switch {
-		case s.err != nil:
-			return
-		case s.accept(','):
-		case s.accept('}'):
-			return
-		default:
+		if !s.accept('}') {
 			s.fail("a comma or the end of the object should follow")
-			return
 		}
+		return false
+	case !s.accept('{'):
+		s.fail("an object should begin here")
+		return false
 	}
+	return !s.accept('}')
+}
+
+// memberName reads the name of the n-th member of an object and the colon behind it.
+func (s *scanner) memberName(n int) (name string, ok bool) {
+	if s.peek() != '"' {
+		s.fail("a member's name should begin here")
+		return "", false
+	}
+	name = s.string()
+	if !s.accept(':') {
+		s.fail("a colon should follow the member's name")
+		return "", false
+	}
+	if n > maxElements {
+		s.memberLimit()
+		return "", false
+	}
+	return name, true
 }
 
 // elements steps through an array and calls element for each; element must
@@ -187,22 +184,6 @@ func (s *scanner) eachElement(element func()) {
 	}
 }
 
-// skip steps over one value of any kind.
-func (s *scanner) skip() {
-	switch c := s.peek(); {
-	case c == '{':
-		s.members(s.skipMember)
-	case c == '[':
-		s.elements(s.skipElement)
-	case c == '"':
-		s.skipString()
-	case c == '-' || '0' <= c && c <= '9':
-		s.number()
-	default:
-		s.literal()
-	}
-}
-
 // raw steps over one value and returns its text.
 func (s *scanner) raw() string {
 	s.peek()
@@ -216,17 +197,24 @@ func (s *scanner) raw() string {
 
 // literal steps over true, false or null and returns it.
 func (s *scanner) literal() string {
-	rest := s.text[s.pos:]
+	word := literalAt(s.text[s.pos:])
+	switch {
+	case word != "":
+		s.pos += len(word)
+	case s.pos == len(s.text):
+		s.fail("the JSON text ends too early")
+	default:
+		s.fail("no value begins like this")
+	}
+	return word
+}
+
+// literalAt returns the literal that text begins with, or "".
+func literalAt(text string) string {
 	for _, word := range [...]string{"null", "true", "false"} {
-		if strings.HasPrefix(rest, word) {
-			s.pos += len(word)
+		if strings.HasPrefix(text, word) {
 			return word
 		}
-	}
-	if rest == "" {
-		s.fail("the JSON text ends too early")
-	} else {
-		s.fail("no value begins like this")
 	}
 	return ""
 }
@@ -239,224 +227,21 @@ func (s *scanner) null() bool {
 	return s.literal() == "null"
 }
 
-// number steps over a number and returns its text. Numbers beyond the range of
-// a float64 are refused wherever they stand.
-func (s *scanner) number() string {
-	text, i := s.text, s.pos
-	from := i
-	digits := func() bool {
-		start := i
-		for i < len(text) && '0' <= text[i] && text[i] <= '9' {
-			i++
-		}
-		return i > start
-	}
-	if i < len(text) && text[i] == '-' {
-		i++
-	}
-	leadingZero := i < len(text) && text[i] == '0'
-	first := i
-	ok := digits() && !(leadingZero && i-first > 1)
-	if ok && i < len(text) && text[i] == '.' {
-		i++
-		ok = digits()
-	}
-	exponent := ok && i < len(text) && text[i]|0x20 == 'e'
-	if exponent {
-		i++
-		if i < len(text) && (text[i] == '+' || text[i] == '-') {
-			i++
-		}
-		ok = digits()
-	}
-	if !ok {
-		s.fail("not a number")
-		return ""
-	}
-	number := text[from:i]
-	if exponent || len(number) > 300 {
-		if f, err := strconv.ParseFloat(number, 64); err != nil || math.IsInf(f, 0) {
-			s.fail("a number is too large")
-			return ""
-		}
-	}
-	s.pos = i
-	return number
-}
-
-// string steps over a string and returns what it says.
-func (s *scanner) string() string {
-	from := s.pos + 1
-	escaped := s.skipString()
-	if s.err != nil {
-		return ""
-	}
-	inner := s.text[from : s.pos-1]
-	if !escaped {
-		return inner
-	}
-	return unescape(inner)
-}
-
-// skipString steps over a string, checks it, and tells whether it has escapes.
-func (s *scanner) skipString() (escaped bool) {
-	text := s.text
-	for i := s.pos + 1; i < len(text); i++ {
-		if i = plain(text, i); i == len(text) {
-			break
-		}
-		switch c := text[i]; {
-		case c == '"':
-			s.pos = i + 1
-			return escaped
-		case c == '\\':
-			escaped = true
-			i++
-			if i >= len(text) {
-				break
-			}
-			switch text[i] {
-			case '"', '\\', '/', 'b', 'f', 'n', 'r', 't':
-			case 'u':
-				if i+4 >= len(text) || !isHex(text[i+1:i+5]) {
-					s.pos = i
-					s.fail("not an escape")
-					return false
-				}
-				i += 4
-			default:
-				s.pos = i
-				s.fail("not an escape")
-				return false
-			}
-		case c < ' ':
-			s.pos = i
-			s.fail("a control character stands in a string")
-			return false
-		}
-	}
-	s.pos = len(text)
-	s.fail("a string does not end")
-	return false
-}
-
-// special are the bytes that do not stand for themselves in a string.
-var special = func() (is [256]bool) {
-	for c := range byte(' ') {
-		is[c] = true
-	}
-	is['"'], is['\\'] = true, true
-	return is
-}()
-
-// plain returns where the first special byte stands from i on, or the end. It
-// looks at eight at once: in each, the top bit tells a special byte, and the
-// lowest of those is right, since a subtraction borrows only from above.
-func plain(s string, i int) int {
-	const ones, tops = 0x0101010101010101, 0x8080808080808080
-	for ; i+8 <= len(s); i += 8 {
-		w := s[i : i+8]
-		x := uint64(w[0]) | uint64(w[1])<<8 | uint64(w[2])<<16 | uint64(w[3])<<24 |
-			uint64(w[4])<<32 | uint64(w[5])<<40 | uint64(w[6])<<48 | uint64(w[7])<<56
-		quote, backslash := x^('"'*ones), x^('\\'*ones)
-		if found := ((quote-ones)&^quote | (backslash-ones)&^backslash | (x-' '*ones)&^x) & tops; found != 0 {
-			return i + bits.TrailingZeros64(found)/8
-		}
-	}
-	for ; i < len(s); i++ {
-		if special[s[i]] {
-			return i
-		}
-	}
-	return i
-}
-
-func isHex(s string) bool {
-	for i := range len(s) {
-		c := s[i] | 0x20
-		if !('0' <= s[i] && s[i] <= '9' || 'a' <= c && c <= 'f') {
-			return false
-		}
-	}
-	return true
-}
-
-// unescape returns what the inside of a checked string says. Half a surrogate
-// pair becomes the replacement character.
-func unescape(inner string) string {
-	var out strings.Builder
-	out.Grow(len(inner))
-	for {
-		i := strings.IndexByte(inner, '\\')
-		if i < 0 {
-			out.WriteString(inner)
-			return out.String()
-		}
-		out.WriteString(inner[:i])
-		c := inner[i+1]
-		inner = inner[i+2:]
-		switch c {
-		case 'b':
-			out.WriteByte('\b')
-		case 'f':
-			out.WriteByte('\f')
-		case 'n':
-			out.WriteByte('\n')
-		case 'r':
-			out.WriteByte('\r')
-		case 't':
-			out.WriteByte('\t')
-		case 'u':
-			r := hex4(inner)
-			inner = inner[4:]
-			if utf16.IsSurrogate(r) {
-				low := rune(utf8.RuneError)
-				if strings.HasPrefix(inner, `\u`) {
-					low = hex4(inner[2:])
-				}
-				if r = utf16.DecodeRune(r, low); r != utf8.RuneError {
-					inner = inner[6:]
-				}
-			}
-			out.WriteRune(r)
-		default:
-			out.WriteByte(c) // quote, backslash, slash
-		}
-	}
-}
-
-func hex4(s string) rune {
-	n, _ := strconv.ParseUint(s[:4], 16, 32) // checked by skipString
-	return rune(n)
-}
-
 // scalar steps over one value and returns it as text: strings and numbers as
 // they are, true and false as words, null as nothing, the rest as JSON.
 func (s *scanner) scalar() string {
-	switch c := s.peek(); c {
-	case '"':
+	switch c := s.peek(); {
+	case c == '"':
 		return s.string()
-	case '{', '[':
+	case isNumber(c):
+		return s.number()
+	case c == '{', c == '[':
 		return s.raw()
-	case 'n', 't', 'f':
-		if word := s.literal(); word != "null" {
-			return word
-		}
-		return ""
 	}
-	return s.raw()
+	if word := s.literal(); word != "null" {
+		return word
+	}
+	return ""
 }
 
-// keep returns a copy of a short list, cut from room that lists of one body
-// share: they live and die together.
-func (s *scanner) keep(list []events.Pair) []events.Pair {
-	if len(list) == 0 {
-		return nil
-	}
-	if len(list) > cap(s.pairs)-len(s.pairs) {
-		s.pairs = make([]events.Pair, 0, max(len(list), 256))
-	}
-	from := len(s.pairs)
-	s.pairs = append(s.pairs, list...)
-	return s.pairs[from:len(s.pairs):len(s.pairs)]
-}
+func isNumber(c byte) bool { return c == '-' || '0' <= c && c <= '9' }

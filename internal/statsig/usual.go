@@ -249,5 +249,3 @@ func (s *usual) flat() string {
 	}
 	return s.raw()
 }
-
-func isNumber(c byte) bool { return c == '-' || '0' <= c && c <= '9' }

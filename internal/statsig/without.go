@@ -9,8 +9,6 @@ import (
 // stays as it is.
 func WithoutMembers(text string, drop func(name string) bool) string {
 	r := remover{scanner: &scanner{}, drop: drop}
-	r.skipMember = func(string) { r.skip() }
-	r.skipElement = r.skip
 	r.begin(text)
 	r.value()
 	r.end()

@@ -105,7 +105,11 @@ func decoding(_ context.Context, b *bench) (table, error) {
 			return nil
 		}},
 		{"encoding/json, structs", func() error { return json.Unmarshal(body, new(plainBody)) }},
-		{"ours", func() error { _, err := statsig.DecodeLogBody(body); return err }},
+		{"ours", func() error {
+			got, err := statsig.DecodeLogBody(body)
+			got.Release()
+			return err
+		}},
 	}
 	perSecond := make([][]float64, len(readers)) // bytes
 	for range b.rounds {

@@ -102,6 +102,7 @@ func (a *API) logEvent(w http.ResponseWriter, r *http.Request) error {
 			}
 			d.Claims = append(d.Claims, Claim(&b.Events[i]))
 		}
+		b.Release()
 		return d, nil
 	})
 }
