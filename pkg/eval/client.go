@@ -13,6 +13,9 @@ type ClientOptions struct {
 	Hash      HashMode
 	ClientKey string // finds the target app and the allow-list
 	TargetApp string // wins over the key's
+	// Discreet hashes the names of gates, on which an answer hung, that the client
+	// may not ask about itself; in every mode of hashing.
+	Discreet bool
 
 	SDKType, SDKVersion string // echoed as sdkInfo
 }
@@ -108,9 +111,10 @@ func appendMember(dst []byte, name string, v bool) []byte {
 // A client is a payload in the making.
 type client struct {
 	evaluation
-	mode  HashMode
-	app   string
-	allow *allowed
+	mode     HashMode
+	app      string
+	allow    *allowed
+	discreet bool
 }
 
 // allowed is a compiled [KeyEntities].
@@ -132,7 +136,7 @@ func (b *builder) setApps(a AppIDs) {
 }
 
 func (r *Ruleset) client(u *User, o *ClientOptions) client {
-	c := client{mode: min(o.Hash, hashModes-1), app: o.TargetApp}
+	c := client{mode: min(o.Hash, hashModes-1), app: o.TargetApp, discreet: o.Discreet}
 	c.begin(r, u)
 	if o.ClientKey != "" && (r.allow != nil || o.TargetApp == "") {
 		hashed := HashName(HashDJB2, o.ClientKey)
@@ -270,7 +274,11 @@ func (c *client) appendExposures(dst []byte, n int32) []byte {
 			dst = append(dst, ',')
 		}
 		o := c.exposures.at(i)
-		dst = append(append(dst, `{"gate":`...), o.spec.client.quotedName(c.mode)...)
+		mode := c.mode
+		if mode == HashNone && c.discreet && !c.sees(o.spec) {
+			mode = HashSHA256
+		}
+		dst = append(append(dst, `{"gate":`...), o.spec.client.quotedName(mode)...)
 		if o.pass {
 			dst = append(dst, `,"gateValue":"true","ruleID":`...)
 		} else {

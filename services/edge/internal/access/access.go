@@ -116,7 +116,7 @@ func (v *Visit) Complete(u *eval.User) { v.Origin.Complete(u, v.Key.Kind) }
 
 // Client returns the options for payloads of this visit.
 func (v *Visit) Client(hash eval.HashMode) eval.ClientOptions {
-	o := eval.ClientOptions{Hash: hash}
+	o := eval.ClientOptions{Hash: hash, Discreet: true}
 	if len(v.Key.TargetApps) == 1 {
 		o.TargetApp = v.Key.TargetApps[0]
 	}

@@ -143,7 +143,7 @@ func (c *conn) hello(h wire.Hello) error {
 	c.mu.Lock()
 	c.principal, c.mode = p, h.Mode
 	c.principal.State = nil // a connection must not keep an old state alive
-	c.client = eval.ClientOptions{Hash: eval.HashNone, TargetApp: h.TargetApp}
+	c.client = eval.ClientOptions{Hash: eval.HashNone, TargetApp: h.TargetApp, Discreet: true}
 	if h.Hash != "" {
 		c.client.Hash = eval.ParseHashMode(h.Hash)
 	}
