@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"strings"
 	"time"
+	"unsafe"
 
 	"github.com/ClickHouse/ch-go/proto"
 	"github.com/cespare/xxhash/v2"
@@ -21,7 +22,8 @@ const MaxInsertRows = 500_000
 // the messages of the stream, and one that is filled again keeps its memory.
 //
 // Equal messages in equal order make equal blocks, whenever and wherever: that
-// is what a token promises the engine.
+// is what a token promises the engine. A fact that comes twice, because a sender
+// repeated it to another process, is in its block once.
 type Block struct {
 	exposures exposureColumns
 	events    eventColumns
@@ -63,7 +65,8 @@ func (b *Block) Skip(s Stored) {
 // [events.DecodeBatch] does, and then has added nothing.
 func (b *Block) Add(message []byte) error {
 	b.begin()
-	if err := b.reader.Read(message, (*visitor)(b)); err != nil {
+	text := unsafe.String(unsafe.SliceData(message), len(message)) // nothing of it is kept
+	if err := b.reader.Read(text, (*visitor)(b)); err != nil {
 		b.undo()
 		return err
 	}
@@ -83,7 +86,7 @@ type DeadLetter struct {
 // AddDead appends a dead letter that no message holds.
 func (b *Block) AddDead(d DeadLetter) {
 	c := &b.dead
-	if c.skips(&d.ID) {
+	if c.skips(c.project.number(d.Project), &d.ID) {
 		return
 	}
 	c.rows++
@@ -96,7 +99,7 @@ func (b *Block) AddDead(d DeadLetter) {
 }
 
 // Facts is how many exposures and events are in b, or were left out of it because
-// they are stored.
+// they are stored or came twice.
 func (b *Block) Facts() int {
 	return b.exposures.rows + b.exposures.skipped + b.events.rows + b.events.skipped
 }
@@ -115,6 +118,7 @@ func (b *Block) Reset() {
 	b.left = 0
 	for _, t := range b.tables() {
 		t.rows, t.skipped = 0, 0
+		t.present.reset()
 		for _, c := range t.columns {
 			c.reset()
 		}
@@ -153,18 +157,22 @@ type table struct {
 	rows    int
 	kept    int // rows at begin
 
-	received, id         *fixedColumn // two of the columns, which every table has
-	stored               ids          // of facts that are left out
-	skipped, skippedKept int          // how many were, in all and at begin
+	project              *wordColumn // three of the columns, which every table has
+	received, id         *fixedColumn
+	stored               ids      // of facts that are left out
+	present              rowsByID // those of the block
+	skipped, skippedKept int      // facts that were left out, in all and at begin
 }
 
-// skips tells whether a fact is left out because it is stored.
-func (t *table) skips(id *events.FactID) bool {
-	_, ok := t.stored[*id]
-	if ok {
+// skips tells whether a fact of a project, which is known by its number, is left
+// out because it is stored, or in the block already. If it is not, its row has to
+// be the next.
+func (t *table) skips(project uint32, id *events.FactID) bool {
+	if _, ok := t.stored[*id]; ok || !t.present.add(t, project, id) {
 		t.skipped++
+		return true
 	}
-	return ok
+	return false
 }
 
 func add[C column](t *table, name string, c C) C {
@@ -225,7 +233,7 @@ func newExposureColumns() (c exposureColumns) {
 		sdkType: t.words("sdk_type"), sdkVersion: t.words("sdk_version"), reason: t.words("reason"),
 		metadata: t.maps("metadata"), days: t.days(),
 	}
-	t.received, t.id = c.received, c.id
+	t.project, t.received, t.id = c.project, c.received, c.id
 	c.table = t
 	return c
 }
@@ -253,7 +261,7 @@ func newEventColumns() (c eventColumns) {
 		value: add(&t, "value", newNumbers()), valueText: t.texts("value_text"), metadata: t.maps("metadata"),
 		sdkType: t.words("sdk_type"), sdkVersion: t.words("sdk_version"), days: t.days(),
 	}
-	t.received, t.id = c.received, c.id
+	t.project, t.received, t.id = c.project, c.received, c.id
 	c.table = t
 	return c
 }
@@ -272,7 +280,7 @@ func newDeadColumns() (c deadColumns) {
 		project: t.words("project"), reason: t.words("reason"), detail: t.texts("detail"),
 		received: t.times("received_at"), id: t.ids("event_id"), body: t.texts("body"),
 	}
-	t.received, t.id = c.received, c.id
+	t.project, t.received, t.id = c.project, c.received, c.id
 	c.table = t
 	return c
 }
@@ -290,12 +298,12 @@ func (b *visitor) Begin(project events.Text) {
 // Exposure implements [events.FactsVisitor].
 func (b *visitor) Exposure(e *events.ExposureRecord) {
 	c := &b.exposures
-	if c.skips(&e.ID) {
-		return
-	}
 	key := b.unitKey(e.UnitType, e.UnitID)
 	if b.isErased(key, e.Received) {
 		b.left++
+		return
+	}
+	if c.skips(c.project.numberOf(b.project), &e.ID) {
 		return
 	}
 	c.rows++
@@ -326,12 +334,12 @@ func (b *visitor) Exposure(e *events.ExposureRecord) {
 // Event implements [events.FactsVisitor].
 func (b *visitor) Event(e *events.EventRecord) {
 	c := &b.events
-	if c.skips(&e.ID) {
-		return
-	}
 	key := b.unitKey(e.UnitType, e.UnitID)
 	if b.isErased(key, e.Received) || b.anyErased(e.UnitIDs, e.Received) {
 		b.left++
+		return
+	}
+	if c.skips(c.project.numberOf(b.project), &e.ID) {
 		return
 	}
 	c.rows++
@@ -356,7 +364,7 @@ func (b *visitor) Event(e *events.EventRecord) {
 // Dead implements [events.FactsVisitor].
 func (b *visitor) Dead(d *events.DeadRecord) {
 	c := &b.dead
-	if c.skips(&d.ID) {
+	if c.skips(c.project.numberOf(b.project), &d.ID) {
 		return
 	}
 	c.rows++

@@ -3,6 +3,7 @@ package warehouse
 import (
 	"encoding/binary"
 	"math"
+	"strings"
 
 	"github.com/ClickHouse/ch-go/proto"
 
@@ -124,17 +125,27 @@ func (c *wordColumn) begin(r *events.FactsReader) {
 	c.known = c.known[:0]
 }
 
-func (c *wordColumn) text(t events.Text) {
-	if n := int(t) + 1; n > len(c.known) {
-		if n > cap(c.known) {
-			c.known = append(make([]uint32, 0, 2*n), c.known...)
-		}
-		c.known = c.known[:n]
+func (c *wordColumn) text(t events.Text) { c.keys = append(c.keys, c.numberOf(t)) }
+
+// numberOf is that of a word of the message.
+func (c *wordColumn) numberOf(t events.Text) uint32 {
+	if int(t) >= len(c.known) {
+		c.know(int(t) + 1)
 	}
-	if c.known[t] == 0 {
-		c.known[t] = c.number(c.from.Text(t)) + 1
+	n := c.known[t]
+	if n == 0 {
+		n = c.number(c.from.Text(t)) + 1
+		c.known[t] = n
 	}
-	c.keys = append(c.keys, c.known[t]-1)
+	return n - 1
+}
+
+// know makes room for the first n texts of the message.
+func (c *wordColumn) know(n int) {
+	if n > cap(c.known) {
+		c.known = append(make([]uint32, 0, 2*n), c.known...)
+	}
+	c.known = c.known[:n]
 }
 
 func (c *wordColumn) string(s string) { c.keys = append(c.keys, c.number(s)) }
@@ -144,7 +155,7 @@ func (c *wordColumn) number(s string) uint32 {
 	n, ok := c.numbers[s]
 	if !ok {
 		n = uint32(len(c.numbers))
-		c.numbers[s] = n
+		c.numbers[strings.Clone(s)] = n // the message goes
 		c.list.string(s)
 	}
 	return n

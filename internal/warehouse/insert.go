@@ -40,6 +40,9 @@ func (db *DB) send(ctx context.Context, token string, t *table) error {
 	for name, value := range onceSettings(token) {
 		q.Settings = append(q.Settings, ch.Setting{Key: name, Value: fmt.Sprint(value), Important: true})
 	}
+	// A block has each fact once. Looking for rows that replace one another would
+	// take the engine five times as long as storing them.
+	q.Settings = append(q.Settings, ch.Setting{Key: "optimize_on_insert", Value: "0", Important: true})
 	if err := db.native.send(ctx, q); err != nil {
 		return fmt.Errorf("inserting into %s: %w", t.name, err)
 	}

@@ -155,7 +155,7 @@ func TestInsertRefusesWhatWouldBeCountedWrongly(t *testing.T) {
 	if err := warehousetest.InsertExposures(t.Context(), db, "", rows); err == nil || !strings.Contains(err.Error(), "token") {
 		t.Errorf("InsertExposures without a token = %v; want a refusal", err)
 	}
-	if err := warehousetest.InsertExposures(t.Context(), db, "t", make([]warehousetest.ExposureRow, warehouse.MaxInsertRows+1)); err == nil || !strings.Contains(err.Error(), "at most") {
+	if err := warehousetest.InsertExposures(t.Context(), db, "t", many("p", 0, warehouse.MaxInsertRows+1, exposure)); err == nil || !strings.Contains(err.Error(), "at most") {
 		t.Errorf("InsertExposures of too many rows = %v; want a refusal", err)
 	}
 	if err := warehousetest.InsertExposures(t.Context(), db, "t", nil); err != nil {

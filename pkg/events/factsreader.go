@@ -58,12 +58,14 @@ type FactsVisitor interface {
 // A FactsReader reads messages of facts and makes nothing of them but what its
 // visitor makes. One that is used again keeps its memory.
 type FactsReader struct {
-	// buf is what is left to read. After the first fault it is empty and every
-	// read returns zero, so that nobody needs to look before the end.
-	buf   string
-	texts []string
-	last  int64
-	bad   string
+	// What is left to read of the message begins at a byte of it. After the first
+	// fault nothing is left and every read returns zero, so that nobody needs to
+	// look before the end.
+	message string
+	at      int
+	texts   []span // without pointers, which the collector would have to follow
+	last    int64
+	bad     string
 
 	version byte
 
@@ -72,23 +74,29 @@ type FactsReader struct {
 	dead     DeadRecord
 }
 
-// Text is what a text of the message says that was read last.
-func (r *FactsReader) Text(t Text) string { return r.texts[t] }
+// A span is where in a message a text stands.
+type span struct{ from, to int }
+
+// Text is what a text of the message says that was read last: a part of the
+// message itself.
+func (r *FactsReader) Text(t Text) string {
+	s := r.texts[t]
+	return r.message[s.from:s.to]
+}
 
 // Texts is how many texts that message has had so far.
 func (r *FactsReader) Texts() int { return len(r.texts) }
 
 // Read shows a message to v. It fails as [DecodeBatch] does; v may have been
 // shown records by then.
-func (r *FactsReader) Read(message []byte, v FactsVisitor) error {
-	if len(message) == 0 {
+func (r *FactsReader) Read(message string, v FactsVisitor) error {
+	if message == "" {
 		return fmt.Errorf("%w: empty", ErrFactsCorrupt)
 	}
 	if r.version = message[0]; r.version != factsV1 && r.version != factsV2 {
 		return fmt.Errorf("%w: %d", ErrFactsVersion, r.version)
 	}
-	// One copy of the message; every text is a slice of it.
-	r.buf, r.texts, r.last, r.bad = string(message[1:]), r.texts[:0], 0, ""
+	r.message, r.at, r.texts, r.last, r.bad = message, 1, r.texts[:0], 0, ""
 	project := r.text()
 	if r.bad == "" {
 		v.Begin(project)
@@ -108,7 +116,7 @@ func (r *FactsReader) Read(message []byte, v FactsVisitor) error {
 			v.Dead(&r.dead)
 		}
 	}
-	if r.bad == "" && r.buf != "" {
+	if r.bad == "" && r.left() > 0 {
 		r.fail("bytes after the end")
 	}
 	if r.bad != "" {
@@ -130,40 +138,50 @@ func (r *FactsReader) fail(why string) {
 	if r.bad == "" {
 		r.bad = why
 	}
-	r.buf = ""
+	r.at = len(r.message)
 }
 
+func (r *FactsReader) left() int { return len(r.message) - r.at }
+
 func (r *FactsReader) bytes(n uint64) string {
-	if n > uint64(len(r.buf)) {
+	if n > uint64(r.left()) {
 		r.fail("cut short")
 		return ""
 	}
-	s := r.buf[:n]
-	r.buf = r.buf[n:]
-	return s
+	from := r.at
+	r.at += int(n)
+	return r.message[from:r.at]
 }
 
 func (r *FactsReader) byte() byte {
-	if s := r.bytes(1); s != "" {
-		return s[0]
+	if r.left() == 0 {
+		r.fail("cut short")
+		return 0
 	}
-	return 0
+	c := r.message[r.at]
+	r.at++
+	return c
 }
 
 func (r *FactsReader) uint() uint64 {
-	if len(r.buf) > 0 && r.buf[0] < 0x80 { // most are small
-		v := r.buf[0]
-		r.buf = r.buf[1:]
+	if r.at < len(r.message) && r.message[r.at] < 0x80 { // most are small
+		v := r.message[r.at]
+		r.at++
 		return uint64(v)
 	}
+	return r.longUint()
+}
+
+func (r *FactsReader) longUint() uint64 {
 	var v uint64
-	for i := range min(len(r.buf), binary.MaxVarintLen64) {
-		c := r.buf[i]
+	rest := r.message[r.at:]
+	for i := range min(len(rest), binary.MaxVarintLen64) {
+		c := rest[i]
 		if c < 0x80 {
-			if i == binary.MaxVarintLen64-1 && c > 1 || c == 0 {
+			if i == binary.MaxVarintLen64-1 && c > 1 || i > 0 && c == 0 {
 				break // more than 64 bits, or not the shortest form
 			}
-			r.buf = r.buf[i+1:]
+			r.at += i + 1
 			return v | uint64(c)<<(7*i)
 		}
 		v |= uint64(c&0x7f) << (7 * i)
@@ -184,7 +202,8 @@ func (r *FactsReader) text() Text {
 	case r.bad != "":
 		return 0
 	case n == 0:
-		r.texts = append(r.texts, r.bytes(r.uint()))
+		length := len(r.bytes(r.uint()))
+		r.texts = append(r.texts, span{r.at - length, r.at})
 		return Text(len(r.texts) - 1)
 	case n > uint64(len(r.texts)):
 		r.fail("text that was never written")
@@ -201,7 +220,7 @@ func (r *FactsReader) id() (id FactID) {
 // count reads how many records of at least size bytes each follow.
 func (r *FactsReader) count(size int) uint64 {
 	n := r.uint()
-	if n > uint64(len(r.buf)/size) {
+	if n > uint64(r.left()/size) {
 		r.fail("more records than bytes")
 		return 0
 	}

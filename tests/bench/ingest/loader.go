@@ -263,6 +263,7 @@ func (l *load) http(query string, body []byte) ([]byte, error) {
 	parameters := url.Values{"query": {query}, "database": {c.Database}}
 	if body != nil {
 		parameters.Set("async_insert", "0")
+		parameters.Set("optimize_on_insert", "0") // as the loader does
 		parameters.Set("insert_deduplication_token", "floor "+strconv.Itoa(l.inserts))
 	}
 	r, err := http.NewRequestWithContext(l.ctx, http.MethodPost, "http://"+l.engine.HTTPAddr()+"/?"+parameters.Encode(), bytes.NewReader(body))

@@ -250,7 +250,10 @@ func (l *Loader) again(ctx context.Context, db *warehouse.DB, g *gatherer, plan 
 		b.refill(plan, messages)
 		b.rows.Skip(warehouse.Stored{})
 	}
-	return l.load(ctx, db, b)
+	if err := l.load(ctx, db, b); err != nil {
+		return err
+	}
+	return l.note(ctx, db, plan)
 }
 
 // A policy is what projects want of facts that are stored: for how long they are
@@ -281,12 +284,14 @@ func (p policy) of(b *batch) {
 
 // stream gathers, freezes and loads until something fails.
 //
-//	gather, freeze ── frozen ──▶ insert, write the position
-//	        ▲───────── spare ──────────┘
+//	gather, freeze ── frozen ──▶ insert ── loaded ──▶ write the position
+//	        ▲───────── spare ──────┘
 //
-// While the engine stores one batch the next is made: two of them take turns.
+// While the engine stores one batch the next is made, two of them taking turns,
+// and the position of the one before is written: a position that is late costs a
+// repetition after a crash, and no more.
 func (l *Loader) stream(ctx context.Context, db *warehouse.DB, g *gatherer, plans *facts.Plans, end facts.Cursor) error {
-	spare, frozen := make(chan *batch, len(l.spare)), make(chan *batch)
+	spare, frozen, loaded := make(chan *batch, len(l.spare)), make(chan *batch), make(chan facts.Plan, 1)
 	for _, b := range l.spare {
 		spare <- b
 	}
@@ -312,10 +317,8 @@ func (l *Loader) stream(ctx context.Context, db *warehouse.DB, g *gatherer, plan
 			}
 			b.plan = end.Plan
 			l.checkpoint("planned")
-			select {
-			case frozen <- b:
-			case <-ctx.Done():
-				return ctx.Err()
+			if err := send(ctx, frozen, b); err != nil {
+				return err
 			}
 		}
 	})
@@ -328,30 +331,48 @@ func (l *Loader) stream(ctx context.Context, db *warehouse.DB, g *gatherer, plan
 			if err := l.load(ctx, db, b); err != nil {
 				return err
 			}
+			if err := send(ctx, loaded, b.plan); err != nil {
+				return err
+			}
 			spare <- b
+		}
+	})
+	work.Go(func() error {
+		for {
+			plan, err := receive(ctx, loaded)
+			if err != nil {
+				return err
+			}
+			if err := l.note(ctx, db, plan); err != nil {
+				return err
+			}
 		}
 	})
 	return work.Wait()
 }
 
-func receive(ctx context.Context, from <-chan *batch) (*batch, error) {
+func send[T any](ctx context.Context, to chan<- T, v T) error {
 	select {
-	case b := <-from:
-		return b, nil
+	case to <- v:
+		return nil
 	case <-ctx.Done():
-		return nil, ctx.Err()
+		return ctx.Err()
 	}
 }
 
-// load inserts the rows of a frozen batch and writes the position.
-func (l *Loader) load(ctx context.Context, db *warehouse.DB, b *batch) error {
-	plan := b.plan
-	l.pending.Store(b.pending + uint64(b.messages))
-	l.oldest.Store(b.oldest.UnixMilli())
-	if err := l.insert(ctx, db, b); err != nil {
-		return err
+func receive[T any](ctx context.Context, from <-chan T) (v T, err error) {
+	select {
+	case v = <-from:
+		return v, nil
+	case <-ctx.Done():
+		return v, ctx.Err()
 	}
-	l.checkpoint("inserted")
+}
+
+// note writes that a batch is loaded, beside its rows.
+func (l *Loader) note(ctx context.Context, db *warehouse.DB, plan facts.Plan) error {
+	ctx, cancel := context.WithTimeout(ctx, l.o.InsertWait)
+	defer cancel()
 	err := db.WriteProgress(ctx, warehouse.Progress{
 		Stream: plan.Stream, Partition: uint32(plan.Partition), Plan: plan.Number, Sequence: plan.Last,
 	})
@@ -359,7 +380,18 @@ func (l *Loader) load(ctx context.Context, db *warehouse.DB, b *batch) error {
 		return err
 	}
 	l.checkpoint("done")
-	l.done = plan.Last
+	return nil
+}
+
+// load inserts the rows of a frozen batch.
+func (l *Loader) load(ctx context.Context, db *warehouse.DB, b *batch) error {
+	l.pending.Store(b.pending + uint64(b.messages))
+	l.oldest.Store(b.oldest.UnixMilli())
+	if err := l.insert(ctx, db, b); err != nil {
+		return err
+	}
+	l.checkpoint("inserted")
+	l.done = b.plan.Last
 	l.metrics.loaded(b)
 	l.pending.Store(b.pending)
 	if b.pending == 0 {
