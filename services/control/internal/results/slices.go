@@ -108,24 +108,10 @@ func (p *plan) fillSlices(ctx context.Context, db *warehouse.DB, s *statement, r
 	if err != nil || len(p.metrics) == 0 {
 		return err
 	}
-	columns := make([]string, len(p.metrics))
-	for i := range p.metrics {
-		columns[i] = "[" + strings.Join(p.metrics[i].column(r, r.caps[i]), ", ") + "]"
-	}
-	text := "SELECT slice, group_index, [\n    " + strings.Join(columns, ",\n    ") + "\n]" + from + "\nGROUP BY slice, group_index"
-	err = ask(text, func(scan func(...any) error) error {
-		var number uint16
-		var group uint8
-		var columns [][]float64
-		if err := scan(&number, &group, &columns); err != nil {
-			return err
+	err = p.momentsOf(ask, r, "slice", from, func(c cell, all []moments) {
+		if of := bySlice[c.slice]; of != nil {
+			of.moments = append(of.moments, all...)
 		}
-		if of := bySlice[number]; of != nil {
-			for i := range p.metrics {
-				of.moments = append(of.moments, p.metrics[i].moments(group, columns[i], r.caps[i]))
-			}
-		}
-		return nil
 	})
 	if err != nil {
 		return err
