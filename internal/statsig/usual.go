@@ -28,6 +28,16 @@ func ReadCheck(body []byte, in *CheckRequest) error {
 	return web.DecodeJSON(body, in, UserLimits)
 }
 
+// ReadInitialize reads the body of an initialize request into in, as [ReadCheck]
+// does that of a check.
+func ReadInitialize(body []byte, in *InitializeRequest) error {
+	if usualInitialize(body, in) {
+		return nil
+	}
+	*in = InitializeRequest{}
+	return web.DecodeJSON(body, in, UserLimits)
+}
+
 // usualBody bounds what is read in one pass: no text and no list in it can be
 // longer than the strict reader allows.
 const usualBody = 16 << 10
@@ -49,9 +59,10 @@ func (s *usual) leave() {
 }
 
 var (
-	checkNames    = []string{"gateName", "gateNames", "configName", "layerName", "user", "statsigMetadata"}
-	metadataNames = []string{"sdkType", "sdkVersion", "stableID", "exposureLoggingDisabled"}
-	userNames     = []string{"userID", "email", "ip", "userAgent", "country", "locale", "appVersion", "custom", "privateAttributes", "customIDs", "statsigEnvironment"}
+	checkNames      = []string{"gateName", "gateNames", "configName", "layerName", "user", "statsigMetadata"}
+	initializeNames = []string{"user", "hash", "statsigMetadata"}
+	metadataNames   = []string{"sdkType", "sdkVersion", "stableID", "exposureLoggingDisabled"}
+	userNames       = []string{"userID", "email", "ip", "userAgent", "country", "locale", "appVersion", "custom", "privateAttributes", "customIDs", "statsigEnvironment"}
 )
 
 func usualCheck(body []byte, in *CheckRequest) bool {
@@ -74,6 +85,28 @@ func usualCheck(body []byte, in *CheckRequest) bool {
 			s.metadata(&in.Metadata)
 		case "gateNames":
 			s.leave()
+		default:
+			s.flat()
+		}
+	})
+	s.end()
+	return s.err == nil
+}
+
+func usualInitialize(body []byte, in *InitializeRequest) bool {
+	if len(body) > usualBody || !utf8.Valid(body) {
+		return false
+	}
+	s := usual{scanner{text: string(body)}}
+	s.shape(initializeNames, func(name string) {
+		switch name {
+		case "user":
+			in.User = new(eval.User)
+			s.user(in.User)
+		case "hash":
+			in.Hash = s.words()
+		case "statsigMetadata":
+			s.metadata(&in.Metadata)
 		default:
 			s.flat()
 		}
@@ -244,8 +277,11 @@ func (s *usual) one() any {
 // flat steps over a value without members or elements, and returns its text.
 func (s *usual) flat() string {
 	if c := s.peek(); c == '{' || c == '[' {
-		s.leave()
-		return ""
+		empty := s.text[s.pos:min(s.pos+2, len(s.text))]
+		if empty != "{}" && empty != "[]" {
+			s.leave()
+			return ""
+		}
 	}
 	return s.raw()
 }

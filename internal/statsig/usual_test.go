@@ -2,6 +2,7 @@ package statsig_test
 
 import (
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
 
@@ -33,6 +34,15 @@ var checkBodies = []string{
 	`{"user":{"userID":"` + strings.Repeat("x", 70_000) + `"}}`, `{"user":{},"x":` + strings.Repeat("[", 40) + strings.Repeat("]", 40) + `}`,
 }
 
+// initializeBodies are bodies of initialize requests, as SDKs send them and odd.
+var initializeBodies = []string{
+	`{"user":{"userID":"u1","custom":{"plan":"pro"}},"hash":"djb2","deltasResponseRequested":false,"full_checksum":null,"sinceTime":0,"previousDerivedFields":{},` +
+		`"statsigMetadata":{"sdkType":"javascript-client","sdkVersion":"3.33.5","stableID":"s","sessionID":"x","list":[]}}`,
+	`{"hash":"none","user":{"customIDs":{"stableID":"s"}}}`, `{"hash":null}`, `{"hash":1}`, `{"HASH":"none"}`, `{"hash":"a","hash":"b"}`,
+	`{"user":null,"hash":"sha256"}`, `{"prefetchUsers":{"a":{"userID":"b"}},"user":{}}`, `{"x":{ },"y":[ ],"user":{}}`, `{"x":{}`, `{"x":[}`, `{"x":{]}`, `{"x":{`,
+	`{"statsigMetadata":{"exposureLoggingDisabled":{}}}`, `{"statsigMetadata":{"exposureLoggingDisabled":[]}}`, `{"gateName":1,"user":{}}`,
+}
+
 // agree fails the test unless a body is read as the strict reader does, which
 // looks at it in three passes, or refused for the same.
 func agree(t *testing.T, body []byte) {
@@ -49,9 +59,32 @@ func agree(t *testing.T, body []byte) {
 	}
 }
 
-func TestChecksAreReadInOnePassAsStrictly(t *testing.T) {
-	for _, body := range checkBodies {
+// agreeInitialize is agree for the body of an initialize request.
+func agreeInitialize(t *testing.T, body []byte) {
+	t.Helper()
+	var want, got statsig.InitializeRequest
+	wantErr := web.DecodeJSON(body, &want, statsig.UserLimits)
+	err := statsig.ReadInitialize(body, &got)
+	if !reflect.DeepEqual(err, wantErr) {
+		t.Fatalf("ReadInitialize(%.300q) = %v, want %v", body, err, wantErr)
+	}
+	if err == nil && !reflect.DeepEqual(got, want) {
+		t.Errorf("ReadInitialize(%.300q) (-want +got):\n%s", body, cmp.Diff(want, got))
+	}
+}
+
+func TestBodiesAreReadInOnePassAsStrictly(t *testing.T) {
+	for _, body := range slices.Concat(checkBodies, initializeBodies) {
 		agree(t, []byte(body))
+		agreeInitialize(t, []byte(body))
+	}
+}
+
+func TestReadingWhatABrowserSendsAllocatesLittle(t *testing.T) {
+	body := []byte(initializeBodies[0])
+	// The text, the user, the map of its attributes and its room, the one attribute.
+	if n := testing.AllocsPerRun(100, func() { _ = statsig.ReadInitialize(body, new(statsig.InitializeRequest)) }); n > 6 {
+		t.Errorf("ReadInitialize() allocates %v times, want at most 6", n)
 	}
 }
 
@@ -69,4 +102,12 @@ func FuzzReadCheck(f *testing.F) {
 		f.Add([]byte(body))
 	}
 	f.Fuzz(agree)
+}
+
+// FuzzReadInitialize is the same of an initialize request.
+func FuzzReadInitialize(f *testing.F) {
+	for _, body := range initializeBodies {
+		f.Add([]byte(body))
+	}
+	f.Fuzz(agreeInitialize)
 }

@@ -5,13 +5,11 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
-	"log/slog"
 	"math"
 	"net/http"
 	"strconv"
 	"strings"
 	"sync"
-	"time"
 )
 
 // A HandlerFunc serves a request or says why it could not.
@@ -29,7 +27,7 @@ func Handle(f HandlerFunc) http.Handler {
 // Fail answers with the problem document of err. When the answer has already
 // begun, the document cannot be sent and only the log learns of err.
 func Fail(w http.ResponseWriter, r *http.Request, err error) {
-	ex := exchangeOf(r.Context())
+	ex := exchangeOf(w)
 	ex.fail(err)
 	if ex.wrote() {
 		return
@@ -148,35 +146,17 @@ func Unmatched(mux *http.ServeMux) http.Handler {
 	})
 }
 
-// exchange is what the middleware remembers of one request and its answer. It is
-// the context of the request, which leads handlers to it.
-type exchange struct {
-	context.Context
-	id     [1]string // as a header's values
-	began  time.Time
-	logger *slog.Logger
-	writer writer
-	err    error
-	stack  []byte // of a panic
-}
-
-type exchangeKey struct{}
-
-// Value implements [context.Context].
-func (ex *exchange) Value(key any) any {
-	if key == (exchangeKey{}) {
-		return ex
+// exchangeOf leads from the writer that a handler was given, which others may have
+// wrapped, to what the middleware remembers of the request.
+func exchangeOf(w http.ResponseWriter) *exchange {
+	for {
+		switch v := w.(type) {
+		case *exchange:
+			return v
+		case interface{ Unwrap() http.ResponseWriter }:
+			w = v.Unwrap()
+		default:
+			return &exchange{}
+		}
 	}
-	return ex.Context.Value(key)
 }
-
-func exchangeOf(ctx context.Context) *exchange {
-	if ex, ok := ctx.Value(exchangeKey{}).(*exchange); ok {
-		return ex
-	}
-	return &exchange{}
-}
-
-func (ex *exchange) fail(err error) { ex.err = err }
-
-func (ex *exchange) wrote() bool { return ex.writer.status != 0 }

@@ -27,8 +27,7 @@ func Middleware(logger *slog.Logger, next http.Handler) http.Handler {
 		logger = slog.Default()
 	}
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		ex := &exchange{Context: r.Context(), id: [1]string{requestID(r)}, began: time.Now(), logger: logger, writer: writer{ResponseWriter: w}}
-		r = r.WithContext(ex)
+		ex := &exchange{ResponseWriter: w, id: [1]string{requestID(r)}, began: time.Now()}
 		h := w.Header()
 		careful(h)
 		h["X-Request-Id"] = ex.id[:]
@@ -39,11 +38,11 @@ func Middleware(logger *slog.Logger, next http.Handler) http.Handler {
 					panic(p)
 				}
 				ex.stack = debug.Stack()
-				Fail(&ex.writer, r, fmt.Errorf("panic: %v", p))
+				Fail(ex, r, fmt.Errorf("panic: %v", p))
 			}
-			ex.log(r)
+			ex.log(logger, r)
 		}()
-		next.ServeHTTP(&ex.writer, r)
+		next.ServeHTTP(ex, r)
 	})
 }
 
@@ -96,8 +95,8 @@ func newID() string {
 // maxLogged bounds each text that a caller may have influenced.
 const maxLogged = 1 << 10
 
-func (ex *exchange) log(r *http.Request) {
-	status := ex.writer.status
+func (ex *exchange) log(logger *slog.Logger, r *http.Request) {
+	status := ex.status
 	if status == 0 {
 		status = http.StatusOK
 	}
@@ -105,7 +104,7 @@ func (ex *exchange) log(r *http.Request) {
 	if status >= http.StatusInternalServerError && StatusOf(ex.err) != http.StatusServiceUnavailable {
 		level = slog.LevelError
 	}
-	if !ex.logger.Enabled(r.Context(), level) {
+	if !logger.Enabled(r.Context(), level) {
 		return
 	}
 	route := r.Pattern
@@ -116,7 +115,7 @@ func (ex *exchange) log(r *http.Request) {
 		slog.String("request_id", ex.id[0]),
 		slog.String("route", route),
 		slog.Int("status", status),
-		slog.Int64("bytes", ex.writer.bytes),
+		slog.Int64("bytes", ex.bytes),
 		slog.Duration("took", time.Since(ex.began)),
 	}
 	if ex.err != nil {
@@ -125,7 +124,7 @@ func (ex *exchange) log(r *http.Request) {
 	if ex.stack != nil {
 		attrs = append(attrs, slog.String("stack", string(ex.stack)))
 	}
-	ex.logger.LogAttrs(r.Context(), level, "request served", attrs...)
+	logger.LogAttrs(r.Context(), level, "request served", attrs...)
 }
 
 // clip cuts a text for the log.
@@ -136,45 +135,54 @@ func clip(s string) string {
 	return s
 }
 
-// writer remembers what was answered.
-type writer struct {
+// exchange is what the middleware remembers of one request and its answer. It is
+// the writer that handlers are given, which leads [Fail] to it.
+type exchange struct {
 	http.ResponseWriter
-	status int
+	id     [1]string // as a header's values
+	began  time.Time
+	status int // of the answer; 0 before it has begun
 	bytes  int64
+	err    error
+	stack  []byte // of a panic
 }
 
-func (w *writer) WriteHeader(status int) {
-	if w.status == 0 && status >= http.StatusOK {
-		w.status = status
+func (ex *exchange) fail(err error) { ex.err = err }
+
+func (ex *exchange) wrote() bool { return ex.status != 0 }
+
+func (ex *exchange) WriteHeader(status int) {
+	if ex.status == 0 && status >= http.StatusOK {
+		ex.status = status
 	}
-	w.ResponseWriter.WriteHeader(status)
+	ex.ResponseWriter.WriteHeader(status)
 }
 
-func (w *writer) Write(p []byte) (int, error) {
-	if w.status == 0 {
-		w.status = http.StatusOK
+func (ex *exchange) Write(p []byte) (int, error) {
+	if ex.status == 0 {
+		ex.status = http.StatusOK
 	}
-	n, err := w.ResponseWriter.Write(p)
-	w.bytes += int64(n)
+	n, err := ex.ResponseWriter.Write(p)
+	ex.bytes += int64(n)
 	return n, err
 }
 
 // Unwrap lets [http.ResponseController] reach the real writer.
-func (w *writer) Unwrap() http.ResponseWriter { return w.ResponseWriter }
+func (ex *exchange) Unwrap() http.ResponseWriter { return ex.ResponseWriter }
 
 // Flush implements [http.Flusher] for event streams.
-func (w *writer) Flush() {
-	if w.status == 0 {
-		w.status = http.StatusOK
+func (ex *exchange) Flush() {
+	if ex.status == 0 {
+		ex.status = http.StatusOK
 	}
-	_ = http.NewResponseController(w.ResponseWriter).Flush() // unsupported: then there is nothing to flush
+	_ = http.NewResponseController(ex.ResponseWriter).Flush() // unsupported: then there is nothing to flush
 }
 
 // Hijack implements [http.Hijacker] for WebSocket upgrades.
-func (w *writer) Hijack() (net.Conn, *bufio.ReadWriter, error) {
-	conn, rw, err := http.NewResponseController(w.ResponseWriter).Hijack()
-	if err == nil && w.status == 0 {
-		w.status = http.StatusSwitchingProtocols
+func (ex *exchange) Hijack() (net.Conn, *bufio.ReadWriter, error) {
+	conn, rw, err := http.NewResponseController(ex.ResponseWriter).Hijack()
+	if err == nil && ex.status == 0 {
+		ex.status = http.StatusSwitchingProtocols
 	}
 	return conn, rw, err
 }

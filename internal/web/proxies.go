@@ -17,8 +17,8 @@ type Settings struct {
 }
 
 // Handler gives next requests whose RemoteAddr is the caller's address, also
-// where a proxy stands in between. It belongs inside [Middleware], whose copy
-// of the request it changes.
+// where a proxy stands in between. It changes the request itself: the server looks
+// at its address no more, and [Middleware] has to see which route it took.
 //
 // X-Forwarded-Proto and X-Forwarded-Host give it the address that the caller used:
 // see [BaseURL].

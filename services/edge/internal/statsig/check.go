@@ -26,7 +26,7 @@ func (a *API) initialize(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	var in protocol.InitializeRequest
-	if err := web.DecodeJSON(body, &in, protocol.UserLimits); err != nil {
+	if err := protocol.ReadInitialize(body, &in); err != nil {
 		return err
 	}
 	u := in.Metadata.Subject(in.User)
