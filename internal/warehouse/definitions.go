@@ -1,6 +1,7 @@
 package warehouse
 
 import (
+	"cmp"
 	"context"
 	"time"
 
@@ -21,6 +22,7 @@ type ExperimentRow struct {
 	Groups       []GroupRow // by the index that exposures carry
 	Metrics      []string   // ids
 	Version      uint64     // the row with the highest one counts
+	Crossovers   string     // what becomes of units that saw more than one group: exclude if empty, or first
 	Gate         *GateRow   // what it is a step of; nil for an experiment
 }
 
@@ -62,7 +64,7 @@ type FilterRow struct {
 
 const (
 	insertExperiments = `INSERT INTO experiments (project, name, experiment_id, status, environment, unit_type,
-		started_at, ended_at, groups, metrics, version, kind, gate, rule, step, rule_id)`
+		started_at, ended_at, groups, metrics, version, kind, gate, rule, step, rule_id, crossovers)`
 	insertMetrics = `INSERT INTO metrics (project, name, metric_id, type, event, value_key, filters, window_ms, direction, version)`
 )
 
@@ -86,7 +88,7 @@ func (db *DB) PutExperiments(ctx context.Context, token string, rows []Experimen
 			kind, gate = KindGate, *r.Gate
 		}
 		return b.Append(r.Project, r.Name, r.ExperimentID, r.Status, r.Environment, r.UnitType, started, ended, groups, r.Metrics, r.Version,
-			kind, gate.Gate, gate.Rule, uint32(gate.Step), gate.RuleID)
+			kind, gate.Gate, gate.Rule, uint32(gate.Step), gate.RuleID, cmp.Or(r.Crossovers, "exclude"))
 	})
 }
 

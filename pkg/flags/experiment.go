@@ -40,7 +40,18 @@ type Experiment struct {
 	Overrides map[string]map[string][]string `json:"overrides,omitempty"` // unit type → group id → unit ids
 	Holdouts  []string                       `json:"holdouts,omitempty"`
 	Metrics   []string                       `json:"metrics,omitempty"` // names or ids
+	// Crossovers says what becomes of units that saw more than one group.
+	Crossovers CrossoverPolicy `json:"crossovers,omitempty"`
 }
+
+// CrossoverPolicy says what an analysis does with units that saw more than one group.
+type CrossoverPolicy string
+
+// The policies about crossovers.
+const (
+	CrossoversExcluded  CrossoverPolicy = ""      // they are left out, and counted
+	CrossoversKeepFirst CrossoverPolicy = "first" // they stay in the group that they saw first
+)
 
 // A Group is one arm of an experiment. Its place among the groups is its index in
 // stored facts, so once the experiment has started groups keep their place.

@@ -15,6 +15,9 @@ func (e *Experiment) normalize() {
 	normalizeTime(&e.StartedAt)
 	normalizeTime(&e.EndedAt)
 	e.UnitType = CanonicalUnitType(e.UnitType)
+	if e.Crossovers == "exclude" { // what it means to say nothing
+		e.Crossovers = CrossoversExcluded
+	}
 	unlist(&e.TargetApps)
 	unlist(&e.Buckets)
 	if e.TargetingRules != nil {
@@ -54,6 +57,7 @@ func (e *Experiment) validate(v *validation) {
 	v.length("/hypothesis", e.Hypothesis, 10_000)
 	oneOfValues(v, "/status", e.Status,
 		ExperimentDraft, ExperimentRunning, ExperimentDecided, ExperimentAbandoned, ExperimentArchived)
+	oneOfValues(v, "/crossovers", e.Crossovers, CrossoversExcluded, CrossoversKeepFirst)
 	v.unitType("/unitType", e.UnitType)
 	v.salt("/salt", e.Salt)
 	v.texts("/targetApps", e.TargetApps, maxTags, 100)

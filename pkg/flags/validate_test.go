@@ -2,6 +2,7 @@ package flags_test
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 
@@ -245,6 +246,22 @@ func TestWhatIsInUseStays(t *testing.T) {
 	}
 	if _, problems := p.try(flags.KindEnvironment, `{"id":"env_staging","name":"stage"}`); !cmp.Equal(marks(problems), []string{"/name immutable"}) {
 		t.Errorf("renaming an environment: %v; want it refused", problems)
+	}
+}
+
+func TestCrossoversAreExcludedOrStayWhereTheyWereFirst(t *testing.T) {
+	p := newProject(t)
+	for given, want := range map[string]flags.CrossoverPolicy{"exclude": flags.CrossoversExcluded, "": flags.CrossoversExcluded, "first": flags.CrossoversKeepFirst, "last": ""} {
+		doc, problems := p.try(flags.KindExperiment, fmt.Sprintf(`{"name":"x","allocation":100,"crossovers":%q,"groups":[{"name":"a","share":50,"parameters":{}},{"name":"b","share":50,"parameters":{}}]}`, given))
+		if given == "last" {
+			if got := marks(problems); !slices.Contains(got, "/crossovers invalid") {
+				t.Errorf("crossovers %q: %v; want it refused", given, problems)
+			}
+			continue
+		}
+		if got := doc.(*flags.Experiment).Crossovers; len(problems) > 0 || got != want {
+			t.Errorf("crossovers %q = %q, %v; want %q", given, got, problems, want)
+		}
 	}
 }
 

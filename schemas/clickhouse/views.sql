@@ -10,7 +10,8 @@
 --
 -- first_exposures knows the first exposure of all time. Where that is not the
 -- first of the analysis (the experiment has ended, or units were seen before it
--- started), the exposures themselves are asked.
+-- started), or more than that has to be known (crossovers stay where they were
+-- first, unless they saw two groups in that instant), the exposures are asked.
 CREATE OR REPLACE VIEW experiment_units{{.OnCluster}} AS
 WITH
     (
@@ -19,19 +20,20 @@ WITH
             argMax(e.unit_type, e.version),
             toUInt64(toUnixTimestamp64Milli(argMax(e.started_at, e.version))),
             argMax(if(isNull(e.ended_at), 4398046511104, toUInt64(toUnixTimestamp64Milli(assumeNotNull(e.ended_at)))), e.version),
-            toUInt64(length(argMax(e.groups, e.version)))
+            toUInt64(length(argMax(e.groups, e.version))),
+            argMax(e.crossovers, e.version) = 'first'
         )
         FROM experiments AS e
         WHERE e.project = {project:String} AND e.name = {experiment:String}
     ) AS study,
     (
-        SELECT study.4 != 4398046511104 OR min(f.first) < study.3 * 512
+        SELECT study.4 != 4398046511104 OR study.6 OR min(f.first) < study.3 * 512
         FROM first_exposures AS f
         WHERE f.project = {project:String} AND f.name = {experiment:String} AND f.kind = 'experiment'
           AND f.environment = study.1 AND f.unit_type = study.2
     ) AS bounded,
     seen AS (
-        SELECT f.unit_key AS unit_key, min(f.first) AS first, groupBitOr(f.mask) AS mask
+        SELECT f.unit_key AS unit_key, min(f.first) AS first, groupBitOr(f.mask) AS mask, 0 AS tied
         FROM first_exposures AS f
         WHERE NOT bounded
           AND f.project = {project:String} AND f.name = {experiment:String} AND f.kind = 'experiment'
@@ -41,7 +43,9 @@ WITH
         SELECT
             e.unit_key AS unit_key,
             min(toUInt64(toUnixTimestamp64Milli(e.ts)) * 512 + (NOT e.override) * 256 + e.group_index) AS first,
-            groupBitOr(bitShiftLeft(toUInt64(1), least(e.group_index, 63))) AS mask
+            groupBitOr(bitShiftLeft(toUInt64(1), least(e.group_index, 63))) AS mask,
+            -- First has the lowest group of its instant, and this the highest.
+            255 - min(toUInt64(toUnixTimestamp64Milli(e.ts)) * 256 + 255 - e.group_index) % 256 != first % 256 AS tied
         FROM exposures AS e
         WHERE bounded
           AND e.project = {project:String} AND e.name = {experiment:String} AND e.kind IN ('experiment', 'layer')
@@ -49,7 +53,7 @@ WITH
           AND e.ts >= fromUnixTimestamp64Milli(toInt64(study.3), 'UTC') AND e.ts < fromUnixTimestamp64Milli(toInt64(study.4), 'UTC')
         GROUP BY unit_key
         UNION ALL
-        SELECT unit_key, first, mask
+        SELECT unit_key, first, mask, 0 AS tied
         FROM gate_exposures(project = {project:String}, experiment = {experiment:String})
     )
 SELECT
@@ -58,11 +62,12 @@ SELECT
     fromUnixTimestamp64Milli(toInt64(intDiv(first, 512)), 'UTC') AS first_exposure,
     multiIf(
         bitAnd(first, 256) = 0, 'override',
-        bitCount(mask) > 1, 'crossover',
+        crossed AND (tied OR NOT study.6), 'crossover',
         group_index >= study.5, 'unknown_group',
-        '') AS excluded
+        '') AS excluded,
+    bitCount(mask) > 1 AS crossed
 FROM seen
-COMMENT 'Units of an experiment: group and time of the first exposure, and why a unit is excluded (empty = it is not)';
+COMMENT 'Units of an experiment: group and time of the first exposure, why a unit is excluded (empty = it is not), and whether it saw more than one group';
 
 -- What they did: one row per metric and unit that has a value.
 --

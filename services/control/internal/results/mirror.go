@@ -93,6 +93,7 @@ func experimentRow(state *flags.State, e flags.Entity, doc *flags.Experiment) wa
 		Environment:  warehouse.DefaultEnvironment,
 		UnitType:     doc.UnitType,
 		EndedAt:      doc.EndedAt,
+		Crossovers:   string(doc.Crossovers),
 		Version:      uint64(e.Time),
 	}
 	if doc.StartedAt != nil {

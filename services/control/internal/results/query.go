@@ -21,9 +21,10 @@ type facts struct {
 	sequences SequenceRange
 	asOf      time.Time // facts before it were looked at
 	sql       []string
-	by        *sliced // by the dimension that was asked for
-	periods   *sliced // by when the allocation changed
-	topline   topline // if it was asked for
+	by        *sliced  // by the dimension that was asked for
+	periods   *sliced  // by when the allocation changed
+	topline   topline  // if it was asked for
+	crossed   []uint64 // by group, units that saw another one later and are analysed; nil where none is
 }
 
 // unitCount counts the units first seen in a group: those that are analysed if

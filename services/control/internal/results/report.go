@@ -120,7 +120,7 @@ type Cap struct {
 }
 
 // newReport does the arithmetic: it is a function of its arguments alone.
-func newReport(state *flags.State, entity flags.Entity, f facts, entered []periodUnits, o Options) Report {
+func newReport(state *flags.State, entity flags.Entity, f facts, o Options) Report {
 	o = o.withDefaults()
 	doc, _ := entity.Doc.(*flags.Experiment)
 	r := Report{
@@ -153,7 +153,7 @@ func newReport(state *flags.State, entity flags.Entity, f facts, entered []perio
 		}
 	}
 	count(r.Groups, f.units)
-	r.Checks = newChecks(r.Groups, r.Excluded, o.Periods, entered)
+	r.Checks = newChecks(r.Groups, r.Excluded, o.Periods, f)
 	measured := metricsOf(state, doc)
 	for _, m := range measured {
 		if metric, ok := m.Doc.(*flags.Metric); ok {

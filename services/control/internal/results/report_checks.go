@@ -1,8 +1,11 @@
 package results
 
 import (
+	"context"
+	"fmt"
 	"slices"
 
+	"github.com/sluice-flags/sluice/internal/warehouse"
 	"github.com/sluice-flags/sluice/pkg/stats"
 )
 
@@ -12,6 +15,9 @@ type Checks struct {
 	// Exclusions test, by reason, whether units were left out of one group more
 	// often than of another.
 	Exclusions map[string]stats.RateCheck `json:"exclusions"`
+	// Crossovers tests the same of units that saw another group later and stayed in
+	// their first; absent where the experiment leaves them out.
+	Crossovers *stats.RateCheck `json:"crossovers,omitempty"`
 	// Warnings are the codes of what a reader must not overlook.
 	Warnings []Warning `json:"warnings"`
 	// Periods are the stretches between changes of the allocation, each with its
@@ -27,6 +33,7 @@ const (
 	WarnSRM        Warning = "SAMPLE_RATIO_MISMATCH" // groups do not have the sizes of their shares
 	WarnCrossover  Warning = "CROSSOVERS"            // more than one percent of the units saw two groups
 	WarnExclusions Warning = "UNEVEN_EXCLUSIONS"     // one group lost more units than another
+	WarnUneven     Warning = "UNEVEN_CROSSOVERS"     // more units of one group saw another one later
 )
 
 const (
@@ -44,16 +51,9 @@ type PeriodCheck struct {
 	Metrics []Metric `json:"metrics"`
 }
 
-// periodUnits counts the analysed units of a group that entered during a period.
-type periodUnits struct {
-	period uint64 // index
-	group  uint8
-	units  uint64
-}
-
 // newChecks tests the groups. Where the allocation changed on the way, each
 // period is tested by itself and their evidence is put together.
-func newChecks(groups []Group, excluded map[string]uint64, periods []Period, entered []periodUnits) Checks {
+func newChecks(groups []Group, excluded map[string]uint64, periods []Period, f facts) Checks {
 	units, shares := make([]uint64, len(groups)), make([]float64, len(groups))
 	var exposed uint64
 	for i, g := range groups {
@@ -68,9 +68,14 @@ func newChecks(groups []Group, excluded map[string]uint64, periods []Period, ent
 			tested[i] = stats.Period{Observed: make([]uint64, len(groups)), Weights: shares}
 			c.Periods[i].Period, c.Periods[i].Metrics = p, []Metric{}
 		}
-		for _, e := range entered {
-			if int(e.period) < len(periods) && int(e.group) < len(groups) {
-				tested[e.period].Observed[e.group] += e.units
+		for i := range tested {
+			if f.periods == nil || i >= len(f.periods.slices) {
+				continue
+			}
+			for _, u := range f.periods.slices[i].units {
+				if u.excluded == reasonKept && int(u.group) < len(groups) {
+					tested[i].Observed[u.group] += u.units
+				}
 			}
 		}
 		for i := range tested {
@@ -88,10 +93,19 @@ func newChecks(groups []Group, excluded map[string]uint64, periods []Period, ent
 		}
 		c.Exclusions[reason] = stats.CompareRates(arms)
 	}
+	crossed := excluded[reasonCrossover]
+	if f.crossed != nil {
+		arms := make([]stats.Proportion, len(groups))
+		for i, g := range groups {
+			arms[i] = stats.Proportion{N: g.Units, Successes: min(f.crossed[i], g.Units)}
+			crossed += f.crossed[i]
+		}
+		c.Crossovers = new(stats.CompareRates(arms))
+	}
 	if c.SRM.Verdict == stats.Alert {
 		c.Warnings = append(c.Warnings, WarnSRM)
 	}
-	if float64(excluded[reasonCrossover]) > manyCrossovers*float64(exposed) {
+	if float64(crossed) > manyCrossovers*float64(exposed) {
 		c.Warnings = append(c.Warnings, WarnCrossover)
 	}
 	for _, check := range c.Exclusions {
@@ -99,7 +113,34 @@ func newChecks(groups []Group, excluded map[string]uint64, periods []Period, ent
 			c.Warnings = append(c.Warnings, WarnExclusions)
 		}
 	}
+	if c.Crossovers != nil && c.Crossovers.PValue.Or(1) < unevenLevel {
+		c.Warnings = append(c.Warnings, WarnUneven)
+	}
 	return c
 }
 
 const reasonCrossover = "crossover"
+
+const crossedSQL = `SELECT group_index, countIf(crossed)
+FROM experiment_units(project = {project:String}, experiment = {experiment:String})
+WHERE excluded = ''
+GROUP BY group_index`
+
+// countCrossed counts the units of each group that saw another one later and are
+// analysed all the same.
+func (p *plan) countCrossed(ctx context.Context, db *warehouse.DB, groups int) ([]uint64, error) {
+	crossed := make([]uint64, groups)
+	err := eachRow(p.context(ctx, newStatement(p.project)), db, crossedSQL, func(scan func(...any) error) error {
+		var group uint8
+		var units uint64
+		err := scan(&group, &units)
+		if int(group) < groups {
+			crossed[group] = units
+		}
+		return err
+	})
+	if err != nil {
+		return nil, fmt.Errorf("counting the crossovers of experiment %q: %w", p.experiment, err)
+	}
+	return crossed, nil
+}

@@ -80,7 +80,11 @@ func (s *Service) report(ctx context.Context, study study, o Options) (Report, e
 	found, err := s.measured.do(ctx, key, func(ctx context.Context) (facts, error) {
 		p := newPlan(state, study.entity, study.doc, s.now())
 		p.by, p.periods = by, periods
-		return measure(ctx, study.db, s.claim, p)
+		f, err := measure(ctx, study.db, s.claim, p)
+		if err == nil && study.doc.Crossovers == flags.CrossoversKeepFirst {
+			f.crossed, err = p.countCrossed(ctx, study.db, len(study.doc.Groups))
+		}
+		return f, err
 	})
 	if err != nil {
 		return Report{}, classify(ctx, err)
@@ -93,13 +97,7 @@ func (s *Service) report(ctx context.Context, study study, o Options) (Report, e
 			return Report{}, classify(ctx, err)
 		}
 	}
-	var entered []periodUnits
-	if len(o.Periods) > 1 {
-		if entered, err = queryPeriods(ctx, study.db, state.Project(), study.entity.Name, o.Periods); err != nil {
-			return Report{}, classify(ctx, err)
-		}
-	}
-	return newReport(state, study.entity, found, entered, o), nil
+	return newReport(state, study.entity, found, o), nil
 }
 
 // A study is an experiment that is about to be looked into.
