@@ -87,7 +87,11 @@ func (c *textColumn) begin(r *events.FactsReader) {
 	c.kept, c.size = c.rows, len(c.data)
 }
 
-func (c *textColumn) text(t events.Text) { c.string(c.from.Text(t)) }
+// text appends a text of the message, which stands there as the engine wants it.
+func (c *textColumn) text(t events.Text) {
+	c.rows++
+	c.data = append(c.data, c.from.Sized(t)...)
+}
 
 func (c *textColumn) string(s string) {
 	c.rows++

@@ -1,20 +1,24 @@
 package warehouse
 
 import (
-	"encoding/binary"
 	"hash/maphash"
 
 	"github.com/sluice-flags/sluice/pkg/events"
 )
 
-// rowsByID finds the rows of a table by project and id. It holds numbers of rows
-// and nothing else, four bytes each: the ids stand in their column.
+// rowsByID finds the rows of a table by project and id. The ids stand in their
+// column: a place has a part of an id's hash, so that few of them are looked up.
 //
 // A row that was undone stays in it. That does no harm, since what a place holds
 // is always compared with the row that has this number now.
 type rowsByID struct {
-	places []uint32 // row plus one, 0 if free; a power of two of them, half of them free
+	places []place // a power of two of them, half of them free
 	taken  int
+}
+
+type place struct {
+	hash uint32
+	row  uint32 // plus one, 0 if free
 }
 
 // fewestPlaces is what a block of a few thousand facts takes.
@@ -26,43 +30,42 @@ func (s *rowsByID) add(t *table, project uint32, id *events.FactID) bool {
 	if 2*s.taken >= len(s.places) {
 		s.grow(t)
 	}
-	high, low := binary.BigEndian.Uint64(id[:8]), binary.BigEndian.Uint64(id[8:])
-	at := s.first(id)
-	for ; s.places[at] != 0; at = s.next(at) {
-		row := int(s.places[at] - 1)
-		if row >= t.rows {
-			continue
-		}
-		there := t.id.data[row*t.id.width:]
-		if binary.LittleEndian.Uint64(there) == high && binary.LittleEndian.Uint64(there[8:]) == low && t.project.keys[row] == project {
+	hash := maphash.Bytes(seed, id[:])
+	at := s.first(hash)
+	for ; s.places[at].row != 0; at = s.next(at) {
+		if p := s.places[at]; p.hash == uint32(hash>>32) && t.has(int(p.row-1), project, id) {
 			return false
 		}
 	}
-	s.places[at] = uint32(t.rows) + 1
+	s.places[at] = place{uint32(hash >> 32), uint32(t.rows) + 1}
 	s.taken++
 	return true
+}
+
+// has tells whether a row, if there is one, has a project and an id.
+func (t *table) has(row int, project uint32, id *events.FactID) bool {
+	return row < t.rows && t.project.keys[row] == project && t.id.uuidAt(row*t.id.width) == *id
 }
 
 // seed keeps senders, who choose ids, from choosing places.
 var seed = maphash.MakeSeed()
 
 // first is where the search for an id begins.
-func (s *rowsByID) first(id *events.FactID) int {
-	return int(maphash.Bytes(seed, id[:])) & (len(s.places) - 1)
-}
+func (s *rowsByID) first(hash uint64) int { return int(hash) & (len(s.places) - 1) }
 
 func (s *rowsByID) next(at int) int { return (at + 1) & (len(s.places) - 1) }
 
 // grow makes room for as many again, from the rows that are there.
 func (s *rowsByID) grow(t *table) {
-	s.places, s.taken = make([]uint32, max(fewestPlaces, 2*len(s.places))), t.rows
+	s.places, s.taken = make([]place, max(fewestPlaces, 2*len(s.places))), t.rows
 	for row := range t.rows {
 		id := t.id.uuidAt(row * t.id.width)
-		at := s.first(&id)
-		for s.places[at] != 0 {
+		hash := maphash.Bytes(seed, id[:])
+		at := s.first(hash)
+		for s.places[at].row != 0 {
 			at = s.next(at)
 		}
-		s.places[at] = uint32(row) + 1
+		s.places[at] = place{uint32(hash >> 32), uint32(row) + 1}
 	}
 }
 

@@ -74,14 +74,22 @@ type FactsReader struct {
 	dead     DeadRecord
 }
 
-// A span is where in a message a text stands.
-type span struct{ from, to int }
+// A span is where in a message a text stands, and the number before it that
+// says how long it is.
+type span struct{ size, from, to int }
 
 // Text is what a text of the message says that was read last: a part of the
 // message itself.
 func (r *FactsReader) Text(t Text) string {
 	s := r.texts[t]
 	return r.message[s.from:s.to]
+}
+
+// Sized is [FactsReader.Text] behind its length, in bytes, as an unsigned number
+// of [encoding/binary]'s variable length.
+func (r *FactsReader) Sized(t Text) string {
+	s := r.texts[t]
+	return r.message[s.size:s.to]
 }
 
 // Texts is how many texts that message has had so far.
@@ -202,8 +210,9 @@ func (r *FactsReader) text() Text {
 	case r.bad != "":
 		return 0
 	case n == 0:
-		length := len(r.bytes(r.uint()))
-		r.texts = append(r.texts, span{r.at - length, r.at})
+		size := r.at
+		text := r.bytes(r.uint())
+		r.texts = append(r.texts, span{size, r.at - len(text), r.at})
 		return Text(len(r.texts) - 1)
 	case n > uint64(len(r.texts)):
 		r.fail("text that was never written")
