@@ -128,7 +128,7 @@ func (p *platform) assemble() (err error) {
 		return err
 	}
 	p.followers = follow.NewSet(follow.SetOptions{
-		Open:     natslog.Reader(p.bus, p.logger),
+		Open:     natslog.Reader(p.bus, p.logger, p.registry),
 		Follower: follow.Options{Logger: p.logger, Registerer: p.registry, Snapshots: snapshots},
 	})
 	p.engine = newEngine(p.settings, p.logger)

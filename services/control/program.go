@@ -46,7 +46,7 @@ func Main(ctx context.Context, cfg *Settings) error {
 	}
 	defer conn.Close()
 	followers := follow.NewSet(follow.SetOptions{
-		Open:     natslog.Reader(conn, lg),
+		Open:     natslog.Reader(conn, lg, reg),
 		Follower: follow.Options{Logger: lg, Registerer: reg},
 	})
 	keeper := warehouse.NewKeeper(lg)

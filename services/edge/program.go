@@ -68,7 +68,7 @@ func Main(ctx context.Context, cfg *Settings) error {
 	defer deps.Bus.Close()
 
 	deps.Followers = follow.NewSet(follow.SetOptions{
-		Open:     natslog.Reader(deps.Bus, lg),
+		Open:     natslog.Reader(deps.Bus, lg, following.Registerer),
 		Follower: following,
 	})
 	service, err := New(deps, Options{MaxConnections: cfg.MaxConnections, Handshakes: cfg.Handshakes, Spread: cfg.Spread, PublicURL: cfg.PublicURL, MaxStreams: cfg.GRPC.MaxStreams})

@@ -90,7 +90,7 @@ func (s *site) run(make func(conn *bus.Conn, set *follow.Set, lg *slog.Logger) f
 	if err != nil {
 		s.t.Fatal(err)
 	}
-	set := follow.NewSet(follow.SetOptions{Open: natslog.Reader(conn, lg), Follower: follow.Options{Logger: lg}})
+	set := follow.NewSet(follow.SetOptions{Open: natslog.Reader(conn, lg, nil), Follower: follow.Options{Logger: lg}})
 	service := make(conn, set, lg)
 	ctx, cancel := context.WithCancel(context.WithoutCancel(s.t.Context()))
 	var work sync.WaitGroup

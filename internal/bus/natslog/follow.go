@@ -98,6 +98,7 @@ func (f *following) run(ctx context.Context) error {
 		return l.found(ctx, err)
 	}
 	defer messages.Stop()
+	var delivered uint64 // how many of the consumer's messages
 	for {
 		m, err := messages.Next(jetstream.NextContext(ctx))
 		if err != nil {
@@ -107,7 +108,10 @@ func (f *following) run(ctx context.Context) error {
 		if err != nil {
 			return l.found(ctx, err)
 		}
-		if err := f.take(ctx, bus.Message{Subject: m.Subject(), Seq: meta.Sequence.Stream, Data: m.Data()}); err != nil {
+		delivered++
+		lost := meta.Sequence.Consumer != delivered // on the way, by no fault of the replica
+		delivered = meta.Sequence.Consumer
+		if err := f.take(ctx, bus.Message{Subject: m.Subject(), Seq: meta.Sequence.Stream, Data: m.Data()}, lost); err != nil {
 			return err
 		}
 	}
@@ -135,8 +139,9 @@ func (f *following) prove(ctx context.Context) error {
 	return err
 }
 
-// take passes a delivered message on, and before it what the delivery left out.
-func (f *following) take(ctx context.Context, m bus.Message) error {
+// take passes a delivered message on, and before it what the delivery left out,
+// which the replica behind it has not, unless it was lost on the way.
+func (f *following) take(ctx context.Context, m bus.Message, lost bool) error {
 	if m.Seq <= f.at.Seq {
 		return nil // delivered again
 	}
@@ -147,6 +152,9 @@ func (f *following) take(ctx context.Context, m bus.Message) error {
 			if err != nil {
 				return err
 			}
+			if !lost {
+				f.differs(ctx, seq)
+			}
 			if err := f.pass(e); err != nil {
 				return err
 			}
@@ -154,12 +162,21 @@ func (f *following) take(ctx context.Context, m bus.Message) error {
 	}
 	e, err := f.log.decode(m)
 	if errors.Is(err, events.ErrCorrupt) {
-		e, err = f.log.at(ctx, m.Seq)
+		if e, err = f.log.at(ctx, m.Seq); err == nil {
+			f.differs(ctx, m.Seq)
+		}
 	}
 	if err != nil {
 		return err
 	}
 	return f.pass(e)
+}
+
+// differs notes that a replica does not have a message as the leader has it.
+func (f *following) differs(ctx context.Context, seq uint64) {
+	f.log.metrics.mismatch.Inc()
+	f.log.opts.Logger.ErrorContext(ctx, "a replica of the log misses a message that its leader has, or has it damaged: replace that replica",
+		slog.Uint64("seq", seq))
 }
 
 func (f *following) pass(e events.Envelope) error {

@@ -10,15 +10,24 @@ import (
 type metrics struct {
 	unknown  prometheus.Counter
 	safeMode prometheus.Gauge
+	mismatch prometheus.Gauge
 }
 
-func newMetrics(reg prometheus.Registerer) *metrics {
+func newMetrics(reg prometheus.Registerer, readOnly bool) *metrics {
+	writers := reg
+	if readOnly {
+		writers = nil // there is nothing to say of what is never done
+	}
 	return &metrics{
-		unknown: telemetry.Register(reg, prometheus.NewCounter(prometheus.CounterOpts{
+		mismatch: telemetry.Register(reg, prometheus.NewGauge(prometheus.GaugeOpts{
+			Name: "replica_mismatch",
+			Help: "Messages of logs that a replica was found to miss or to have damaged, while the leader has them, since the process began.",
+		})),
+		unknown: telemetry.Register(writers, prometheus.NewCounter(prometheus.CounterOpts{
 			Name: "append_outcome_unknown_total",
 			Help: "Appends that could not be resolved in time: their callers were told to repeat them.",
 		})),
-		safeMode: telemetry.Register(reg, prometheus.NewGauge(prometheus.GaugeOpts{
+		safeMode: telemetry.Register(writers, prometheus.NewGauge(prometheus.GaugeOpts{
 			Name: "safe_mode",
 			Help: "Logs that refuse writes because they are not the ones on record.",
 		})),

@@ -43,7 +43,8 @@ type Options struct {
 	ReadOnly bool
 	// Logger receives what an operator should know. Nil discards it.
 	Logger *slog.Logger
-	// Registerer receives append_outcome_unknown_total and safe_mode. May be nil.
+	// Registerer receives replica_mismatch and, unless ReadOnly,
+	// append_outcome_unknown_total and safe_mode. May be nil.
 	Registerer prometheus.Registerer
 }
 
@@ -90,7 +91,7 @@ func Open(ctx context.Context, c *bus.Conn, project string, o Options) (*Log, er
 		stream:  bus.FlagsStream(project),
 		id:      id,
 		opts:    o,
-		metrics: newMetrics(o.Registerer),
+		metrics: newMetrics(o.Registerer, o.ReadOnly),
 	}
 	l.writer = newWriter(l)
 	return l, nil
@@ -98,9 +99,9 @@ func Open(ctx context.Context, c *bus.Conn, project string, o Options) (*Log, er
 
 // Reader returns a function that opens the logs of projects for reading, as
 // those who follow several want it.
-func Reader(c *bus.Conn, logger *slog.Logger) func(ctx context.Context, project string) (events.Log, error) {
+func Reader(c *bus.Conn, logger *slog.Logger, reg prometheus.Registerer) func(ctx context.Context, project string) (events.Log, error) {
 	return func(ctx context.Context, project string) (events.Log, error) {
-		l, err := Open(ctx, c, project, Options{ReadOnly: true, Logger: logger})
+		l, err := Open(ctx, c, project, Options{ReadOnly: true, Logger: logger, Registerer: reg})
 		if err != nil {
 			return nil, err // not a nil *Log in an interface
 		}

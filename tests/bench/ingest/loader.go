@@ -159,7 +159,7 @@ func (l *load) ours(round int) (c cost, err error) {
 	registry := prometheus.NewRegistry()
 	service, err := ingest.New(ingest.Deps{
 		Bus: conn, Registerer: registry,
-		Followers: follow.NewSet(follow.SetOptions{Open: natslog.Reader(conn, slog.New(slog.DiscardHandler))}),
+		Followers: follow.NewSet(follow.SetOptions{Open: natslog.Reader(conn, slog.New(slog.DiscardHandler), nil)}),
 		Warehouse: func() *warehouse.DB { <-gate; return l.db },
 	}, ingest.Options{})
 	if err != nil {
@@ -193,7 +193,7 @@ func (l *load) ours(round int) (c cost, err error) {
 			select {
 			case <-ctx.Done():
 				return context.Cause(ctx)
-			case <-time.After(5 * time.Millisecond):
+			case <-time.After(20 * time.Millisecond): // gathering metrics is work, too
 			}
 		}
 	})
