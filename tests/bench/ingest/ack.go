@@ -35,7 +35,7 @@ const (
 type site struct {
 	broker, service *child
 	conn            *bus.Conn
-	url             string // where events go
+	url, key        string // where events go, and by whose right
 	client          http.Client
 }
 
@@ -45,11 +45,11 @@ func (b *bench) newSite(ctx context.Context, engine *embed.Engine) (s *site, err
 	if s.broker, err = startRole(roleBroker, filepath.Join(b.dir, "broker")); err != nil {
 		return nil, err
 	}
-	defer func() {
+	defer func(started *site) {
 		if err != nil {
-			s.stop()
+			started.stop()
 		}
-	}()
+	}(s)
 	if s.conn, err = bus.Connect(ctx, bus.Config{URL: s.broker.address, Name: "bench"}); err != nil {
 		return nil, err
 	}
@@ -59,8 +59,7 @@ func (b *bench) newSite(ctx context.Context, engine *embed.Engine) (s *site, err
 	if err := bus.EnsureShared(ctx, s.conn, bus.Limits{}); err != nil {
 		return nil, err
 	}
-	key, err := s.project(ctx)
-	if err != nil {
+	if s.key, err = s.project(ctx); err != nil {
 		return nil, err
 	}
 	address, password := "", ""
@@ -70,7 +69,7 @@ func (b *bench) newSite(ctx context.Context, engine *embed.Engine) (s *site, err
 	if s.service, err = startRole(roleService, s.broker.address, address, password); err != nil {
 		return nil, err
 	}
-	s.url = "http://" + s.service.address + "/v1/rgstr?k=" + key
+	s.url = "http://" + s.service.address + "/v1/rgstr"
 	// The first request has the service read the project.
 	for range 100 {
 		if err = s.post(ctx, logBody(1, 0, time.Now().UnixMilli())); err == nil {
@@ -142,6 +141,7 @@ func (s *site) post(ctx context.Context, body []byte) error {
 	if err != nil {
 		return err
 	}
+	r.Header.Set("Statsig-Api-Key", s.key)
 	res, err := s.client.Do(r)
 	if err != nil {
 		return err
