@@ -210,13 +210,16 @@ func TestADayByItselfIsOfItsOwnEvents(t *testing.T) {
 
 func TestHealthFindsTheSliceThatIsSkewed(t *testing.T) {
 	w := newWorld(t, nil)
+	w.put(&flags.Project{ID: flags.KindProject.IDPrefix() + w.project, Name: w.project, KeepAttributes: []string{"plan", "country"}})
 	for i := range 1200 {
 		group := []uint8{0, 0, 1, 2}[i%4]
 		sdk := []string{"go", "js"}[i/4%2]
 		if sdk == "js" && group == 2 && i%3 > 0 {
 			continue // js loses two thirds of the third group
 		}
-		w.expose(fmt.Sprintf("u%d", i), group, 10, func(r *warehousetest.ExposureRow) { r.SDKType, r.Reason = sdk, "Network" })
+		w.expose(fmt.Sprintf("u%d", i), group, 10, func(r *warehousetest.ExposureRow) {
+			r.SDKType, r.Reason, r.Metadata = sdk, "Network", map[string]string{"user.country": "NZ " + sdk}
+		})
 		if i%2 == 0 {
 			w.buy(fmt.Sprintf("u%d", i), 20, 10)
 		}
@@ -242,6 +245,12 @@ func TestHealthFindsTheSliceThatIsSkewed(t *testing.T) {
 	}
 	if bad, good := find("sdk", "js"), find("sdk", "go"); bad.SRM.Verdict != stats.Alert || good.SRM.Verdict != stats.Fine {
 		t.Errorf("js is %s and go %s; want alert and ok", bad.SRM.Verdict, good.SRM.Verdict)
+	}
+	if bad, good := find("user.country", "NZ js"), find("user.country", "NZ go"); bad.SRM.Verdict != stats.Alert || good.SRM.Verdict != stats.Fine {
+		t.Errorf("by an attribute that is kept, js is %s and go %s; want alert and ok", bad.SRM.Verdict, good.SRM.Verdict)
+	}
+	if i := slices.IndexFunc(h.Breakdown, func(s results.Slice) bool { return s.Dimension == "user.plan" }); i >= 0 {
+		t.Errorf("a slice by an attribute that nobody has: %+v", h.Breakdown[i])
 	}
 	if got := h.Breakdown[0].SRM.PValue.Or(1); got > find("sdk", "go").SRM.PValue.Or(1) {
 		t.Errorf("the first slice has p %v, which is not the least", got)

@@ -49,7 +49,7 @@ type PreExperimentCheck struct {
 // A Slice is the split of the units whose first exposure had a value in a
 // dimension.
 type Slice struct {
-	Dimension string          `json:"dimension"` // sdk, sdkVersion, reason, rule, layer, or day
+	Dimension string          `json:"dimension"` // sdk, sdkVersion, reason, rule, layer, day, or user.<name>
 	Value     string          `json:"value"`
 	Units     []uint64        `json:"units"` // by group
 	SRM       stats.SRMResult `json:"srm"`
@@ -70,7 +70,7 @@ const (
     FROM experiment_units(project = {project:String}, experiment = {experiment:String})
     WHERE excluded = ''
 ), about AS (
-    SELECT e.unit_key AS unit_key, argMin((e.sdk_type, e.sdk_version, e.reason, e.rule_id, e.layer), (e.ts, e.event_id)) AS known
+    SELECT e.unit_key AS unit_key, argMin((e.sdk_type, e.sdk_version, e.reason, e.rule_id, e.layer, arrayMap(k -> e.metadata[k], {kept:Array(String)})), (e.ts, e.event_id)) AS known
     FROM exposures AS e
     WHERE e.project = {project:String} AND e.name = {experiment:String} AND e.kind IN ('experiment', 'layer')
       AND e.environment = {environment:String} AND e.group_index != 255
@@ -78,8 +78,10 @@ const (
 )
 SELECT slice.1 AS dimension, slice.2 AS value, u.group_index AS group_index, count() AS units
 FROM units AS u INNER JOIN about AS a ON u.unit_key = a.unit_key
-ARRAY JOIN [('sdk', a.known.1), ('sdkVersion', concat(a.known.1, ' ', a.known.2)), ('reason', a.known.3), ('rule', a.known.4),
-    ('layer', a.known.5), ('day', toString(toDate(u.first_exposure, {zone:String})))] AS slice
+ARRAY JOIN arrayConcat(
+    [('sdk', a.known.1), ('sdkVersion', concat(a.known.1, ' ', a.known.2)), ('reason', a.known.3), ('rule', a.known.4),
+        ('layer', a.known.5), ('day', toString(toDate(u.first_exposure, {zone:String})))],
+    arrayFilter(s -> s.2 != '', arrayZip({kept:Array(String)}, a.known.6))) AS slice
 GROUP BY dimension, value, group_index`
 
 	silentSQL = `SELECT u.group_index AS group_index, count() AS units, countIf(h.unit_key = 0) AS silent
@@ -148,6 +150,11 @@ func queryHealth(ctx context.Context, of study) (Health, error) {
 	s.name("unit", of.doc.UnitType)
 	s.name("zone", zoneOf(of.state).String())
 	s.parameters["events"] = array(names)
+	kept := []string{}
+	for _, name := range of.state.Settings().KeepAttributes {
+		kept = append(kept, attributePrefix+name)
+	}
+	s.parameters["kept"] = array(kept)
 	ctx = clickhouse.Context(ctx, clickhouse.WithParameters(s.parameters))
 
 	var h Health
