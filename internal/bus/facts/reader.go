@@ -71,6 +71,7 @@ func (r *Reader) First(ctx context.Context) (uint64, error) {
 type Backlog struct {
 	Seq      uint64    // of the oldest message; 0 if there is none
 	Stored   time.Time // when that was stored
+	Facts    int       // how many it has; a message that does not decode counts as one
 	Messages uint64    // how many there are
 }
 
@@ -79,6 +80,10 @@ func (r *Reader) Oldest(ctx context.Context, after uint64) (b Backlog, err error
 	q := bus.Query{Seq: after + 1, NextFor: r.subjects(), Batch: 1}
 	page, err := r.conn.Get(ctx, bus.FactsStream, q, func(m bus.Message) error {
 		b.Seq = m.Seq
+		b.Facts = 1
+		if batch, err := events.DecodeBatch(m.Data); err == nil {
+			b.Facts = batch.Len()
+		}
 		b.Stored, err = time.Parse(time.RFC3339Nano, m.Header.Get(jetstream.TimeStampHeaer))
 		return err
 	})

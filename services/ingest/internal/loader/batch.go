@@ -38,6 +38,9 @@ func (b *batch) reset() {
 	*b = batch{rows: b.rows}
 }
 
+// facts is how many facts came with the messages of b, whatever becomes of them.
+func (b *batch) facts() int { return b.rows.Facts() + b.rows.Dead() + b.rows.Erased() }
+
 // refill makes b the batch of a plan.
 func (b *batch) refill(plan facts.Plan, messages []facts.Message) {
 	b.reset()

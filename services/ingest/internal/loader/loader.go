@@ -77,8 +77,8 @@ type Loader struct {
 
 	failing atomic.Pointer[string] // why the last round ended, nil while it goes well
 	done    uint64                 // the last sequence that is known to be loaded
-	pending atomic.Uint64          // messages that are not loaded
-	oldest  atomic.Int64           // when the oldest of them was stored, milliseconds; 0 if none
+	lag     atomic.Pointer[lag]
+	density density
 }
 
 // New returns a loader from conn's stream into the warehouse that the function
@@ -88,6 +88,7 @@ func New(conn *bus.Conn, db func() *warehouse.DB, o Options) *Loader {
 	for i := range l.spare {
 		l.spare[i] = newBatch()
 	}
+	l.lag.Store(new(lag))
 	l.metrics = newMetrics(l)
 	return l
 }
@@ -141,44 +142,8 @@ func (l *Loader) Run(ctx context.Context) {
 func (l *Loader) idle() {
 	l.failing.Store(nil)
 	l.done = 0
-	l.pending.Store(0)
-	l.oldest.Store(0)
+	l.lag.Store(new(lag))
 }
-
-// look finds out what waits while nothing is loaded. What cannot be asked stays as
-// it was.
-func (l *Loader) look(ctx context.Context) {
-	ctx, cancel := context.WithTimeout(ctx, lookWait)
-	defer cancel()
-	reader, err := facts.NewReader(ctx, l.conn, l.o.Partition)
-	if err != nil {
-		return
-	}
-	after := l.done
-	if after == 0 { // the warehouse has not said; what is before the last plan is loaded for sure
-		plans, err := facts.OpenPlans(ctx, l.conn, reader)
-		if err != nil {
-			return
-		}
-		last, err := plans.Last(ctx)
-		if err != nil {
-			return
-		}
-		after = max(last.First, 1) - 1
-	}
-	backlog, err := reader.Oldest(ctx, after)
-	if err != nil {
-		return
-	}
-	l.pending.Store(backlog.Messages)
-	if backlog.Messages == 0 {
-		l.oldest.Store(0)
-	} else {
-		l.oldest.Store(backlog.Stored.UnixMilli())
-	}
-}
-
-const lookWait = 2 * time.Second
 
 var errNoWarehouse = errors.New("there is no warehouse yet")
 
@@ -385,20 +350,15 @@ func (l *Loader) note(ctx context.Context, db *warehouse.DB, plan facts.Plan) er
 
 // load inserts the rows of a frozen batch.
 func (l *Loader) load(ctx context.Context, db *warehouse.DB, b *batch) error {
-	l.pending.Store(b.pending + uint64(b.messages))
-	l.oldest.Store(b.oldest.UnixMilli())
+	l.density = density{facts: b.facts(), messages: b.messages}
+	l.lag.Store(&lag{messages: b.pending + uint64(b.messages), facts: uint64(b.facts()) + l.density.of(b.pending), oldest: b.oldest})
 	if err := l.insert(ctx, db, b); err != nil {
 		return err
 	}
 	l.checkpoint("inserted")
 	l.done = b.plan.Last
 	l.metrics.loaded(b)
-	l.pending.Store(b.pending)
-	if b.pending == 0 {
-		l.oldest.Store(0)
-	} else {
-		l.oldest.Store(b.newest.UnixMilli()) // the next one is younger
-	}
+	l.lag.Store(&lag{messages: b.pending, facts: l.density.of(b.pending), oldest: b.newest}) // the next one is younger
 	return nil
 }
 

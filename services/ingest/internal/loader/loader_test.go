@@ -507,16 +507,25 @@ func TestFactsWaitForAnEngineThatIsAway(t *testing.T) {
 	s.publish(10) // there is none yet
 	waits := func(when string, least, most uint64) {
 		t.Helper()
-		for deadline := time.Now().Add(30 * time.Second); l.pending.Load() < least && time.Now().Before(deadline); time.Sleep(10 * time.Millisecond) {
+		for deadline := time.Now().Add(30 * time.Second); l.lag.Load().messages < least && time.Now().Before(deadline); time.Sleep(10 * time.Millisecond) {
 		}
-		if n, at := l.pending.Load(), l.oldest.Load(); n < least || n > most || at < before.UnixMilli() || at > time.Now().UnixMilli() {
-			t.Errorf("%s, %d messages wait, the oldest since %v; want %d to %d, since the test began", when, n, time.UnixMilli(at), least, most)
+		now := l.lag.Load()
+		if now.messages < least || now.messages > most || now.oldest.Before(before) || now.oldest.After(time.Now()) {
+			t.Errorf("%s, %d messages wait, the oldest since %v; want %d to %d, since the test began", when, now.messages, now.oldest, least, most)
+		}
+		if now.facts < 10*now.messages || now.facts > 20*now.messages { // they have that many each
+			t.Errorf("%s, %d messages wait with %d facts; want 10 to 20 each", when, now.messages, now.facts)
 		}
 	}
 	waits("without an engine", 1, 1)
 	first, opened := start(t, dir)
 	db.Store(opened)
 	s.settle(opened)
+	for deadline := time.Now().Add(30 * time.Second); *l.lag.Load() != (lag{oldest: l.lag.Load().oldest}) && time.Now().Before(deadline); time.Sleep(10 * time.Millisecond) {
+	}
+	if now := l.lag.Load(); now.messages != 0 || now.facts != 0 || now.age() != 0 {
+		t.Errorf("when all is loaded, %d messages wait with %d facts, for %v; want none", now.messages, now.facts, now.age())
+	}
 
 	for round := range 3 { // it dies while facts come
 		s.publish(10)

@@ -2,7 +2,6 @@ package loader
 
 import (
 	"strconv"
-	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 )
@@ -33,15 +32,13 @@ func newMetrics(l *Loader) metrics {
 	l.o.Registerer.MustRegister(m.inserted, m.dead, m.erased, m.unkept, m.failures, m.batches, m.seconds,
 		prometheus.NewGaugeFunc(prometheus.GaugeOpts{Subsystem: "ingest", Name: "lag_messages",
 			Help: "Messages that were stored and are not loaded, as of the last batch or the last try.", ConstLabels: partition},
-			func() float64 { return float64(l.pending.Load()) }),
+			func() float64 { return float64(l.lag.Load().messages) }),
+		prometheus.NewGaugeFunc(prometheus.GaugeOpts{Subsystem: "ingest", Name: "lag_events",
+			Help: "Facts in those messages: counted in those that were read, estimated from these in the others.", ConstLabels: partition},
+			func() float64 { return float64(l.lag.Load().facts) }),
 		prometheus.NewGaugeFunc(prometheus.GaugeOpts{Subsystem: "ingest", Name: "lag_seconds",
 			Help: "Age of the oldest message that is not loaded.", ConstLabels: partition},
-			func() float64 {
-				if at := l.oldest.Load(); at != 0 {
-					return time.Since(time.UnixMilli(at)).Seconds()
-				}
-				return 0
-			}))
+			func() float64 { return l.lag.Load().age().Seconds() }))
 	return m
 }
 
