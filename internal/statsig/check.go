@@ -32,29 +32,33 @@ func NewGateAnswer(r eval.Result) GateAnswer {
 	return GateAnswer{Name: r.Name, Value: r.Pass, RuleID: orNull(r.RuleID), GroupName: orNull(r.GroupName)}
 }
 
-// AppendJSON appends the answer as encoding/json writes it. One gate is what is
-// asked most often.
-func (a GateAnswer) AppendJSON(dst []byte) []byte {
-	dst = appendText(append(dst, `{"name":`...), &a.Name)
-	dst = strconv.AppendBool(append(dst, `,"value":`...), a.Value)
-	dst = appendText(append(dst, `,"rule_id":`...), a.RuleID)
-	dst = appendText(append(dst, `,"group_name":`...), a.GroupName)
+// AppendGateAnswer appends [NewGateAnswer] of a decision as encoding/json writes it.
+// One gate is what is asked most often.
+func AppendGateAnswer(dst []byte, r eval.Result) []byte {
+	dst = appendText(append(dst, `{"name":`...), r.Name)
+	dst = strconv.AppendBool(append(dst, `,"value":`...), r.Pass)
+	dst = appendTextOrNull(append(dst, `,"rule_id":`...), r.RuleID)
+	dst = appendTextOrNull(append(dst, `,"group_name":`...), r.GroupName)
 	return append(dst, '}')
 }
 
-// appendText appends a text, or null where there is none.
-func appendText(dst []byte, s *string) []byte {
-	if s == nil {
+// appendTextOrNull appends a text, or null for an empty one.
+func appendTextOrNull(dst []byte, s string) []byte {
+	if s == "" {
 		return append(dst, "null"...)
 	}
-	for i := range len(*s) {
-		switch c := (*s)[i]; {
+	return appendText(dst, s)
+}
+
+func appendText(dst []byte, s string) []byte {
+	for i := range len(s) {
+		switch c := s[i]; {
 		case c < ' ', c >= utf8.RuneSelf-1, c == '"', c == '\\', c == '<', c == '>', c == '&':
-			text, _ := json.Marshal(*s) // a text always has a form
+			text, _ := json.Marshal(s) // a text always has a form
 			return append(dst, text...)
 		}
 	}
-	return append(append(append(dst, '"'), *s...), '"')
+	return append(append(append(dst, '"'), s...), '"')
 }
 
 // A ConfigAnswer is the answer of get_config.

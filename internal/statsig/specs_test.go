@@ -145,13 +145,13 @@ func TestAnswersSayNullWhereNothingDecided(t *testing.T) {
 func TestAGateAnswerIsWrittenAsEncodingJSONWrites(t *testing.T) {
 	texts := []string{"", "checkout", `a "b" \ c`, "<b>&", "tab\t", "\x00", "\x7f", "Grün", "\u2028", "\xff", "😀"}
 	for i, text := range texts {
-		a := statsig.NewGateAnswer(eval.Result{Name: text, Pass: i%2 == 0, RuleID: text, GroupName: texts[(i+1)%len(texts)]})
-		want, err := json.Marshal(a)
+		res := eval.Result{Name: text, Pass: i%2 == 0, RuleID: text, GroupName: texts[(i+1)%len(texts)]}
+		want, err := json.Marshal(statsig.NewGateAnswer(res))
 		if err != nil {
 			t.Fatal(err)
 		}
-		if got := a.AppendJSON([]byte("before ")); string(got) != "before "+string(want) {
-			t.Errorf("AppendJSON() of %q = %s, want %s", text, got, want)
+		if got := statsig.AppendGateAnswer([]byte("before "), res); string(got) != "before "+string(want) {
+			t.Errorf("AppendGateAnswer() of %q = %s, want %s", text, got, want)
 		}
 	}
 }

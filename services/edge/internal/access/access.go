@@ -6,7 +6,6 @@ package access
 import (
 	"context"
 	"net/http"
-	"strconv"
 
 	"github.com/sluice-flags/sluice/internal/auth"
 	"github.com/sluice-flags/sluice/internal/web"
@@ -83,7 +82,7 @@ func (g *Gatekeeper) visit(w http.ResponseWriter, r *http.Request, p auth.Princi
 	if p.Key.Kind == flags.KeyClient {
 		v.Origin = caller.Of(r)
 	}
-	w.Header()[HeaderSequence] = []string{strconv.FormatUint(v.Version.Seq, 10)}
+	w.Header()[HeaderSequence] = v.Version.Sequence
 	if g.Stale != nil && g.Stale(p.Project) {
 		w.Header().Set(HeaderState, "stale")
 	}

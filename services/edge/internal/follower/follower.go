@@ -13,9 +13,10 @@ package follower
 
 import (
 	"log/slog"
+	"maps"
 	"slices"
-	"strings"
 	"sync"
+	"sync/atomic"
 
 	"github.com/sluice-flags/sluice/pkg/eval"
 	"github.com/sluice-flags/sluice/pkg/flags"
@@ -42,10 +43,28 @@ type Rulesets struct {
 
 // project is the scopes of one project.
 type project struct {
-	scopes sync.Map // id → *Scope
+	scopes atomic.Pointer[map[string]*Scope] // by id; another map when one is added
 
 	mu    sync.Mutex // held while scopes are made or moved on
 	state *flags.State
+}
+
+// known are the scopes that have been made; nobody changes the map.
+func (p *project) known() map[string]*Scope {
+	if m := p.scopes.Load(); m != nil {
+		return *m
+	}
+	return nil
+}
+
+// add makes a scope known. The caller holds mu.
+func (p *project) add(s *Scope) {
+	m := maps.Clone(p.known())
+	if m == nil {
+		m = make(map[string]*Scope)
+	}
+	m[s.id] = s
+	p.scopes.Store(&m)
 }
 
 // New returns rulesets without any scope.
@@ -65,21 +84,21 @@ func New(o Options) *Rulesets {
 // there on.
 func (r *Rulesets) Scope(state *flags.State, scope flags.Scope) *Scope {
 	p := r.project(state.Project())
-	id := scopeID(scope)
-	if s, ok := p.scopes.Load(id); ok {
-		return s.(*Scope)
+	id := appendScopeID(make([]byte, 0, 128), scope)
+	if s, ok := p.known()[string(id)]; ok {
+		return s
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if s, ok := p.scopes.Load(id); ok {
-		return s.(*Scope)
+	if s, ok := p.known()[string(id)]; ok {
+		return s
 	}
 	if p.state != nil {
 		state = p.state // changes arrive in order: begin where they are
 	}
-	s := &Scope{id: id, scope: scope, options: r.options, logger: r.logger}
+	s := &Scope{id: string(id), scope: scope, options: r.options, logger: r.logger}
 	s.restart(state)
-	p.scopes.Store(id, s)
+	p.add(s)
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.closed {
@@ -95,8 +114,8 @@ func (r *Rulesets) Changed(before, after *flags.State, changed []flags.Ref) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.state = after
-	for _, s := range p.scopes.Range {
-		s.(*Scope).advance(before, after, changed)
+	for _, s := range p.known() {
+		s.advance(before, after, changed)
 	}
 }
 
@@ -106,8 +125,8 @@ func (r *Rulesets) Close() {
 	defer r.mu.Unlock()
 	r.closed = true
 	for _, p := range r.projects.Range {
-		for _, s := range p.(*project).scopes.Range {
-			s.(*Scope).stop()
+		for _, s := range p.(*project).known() {
+			s.stop()
 		}
 	}
 }
@@ -121,12 +140,21 @@ func (r *Rulesets) project(name string) *project {
 }
 
 // scopeID is equal for scopes that see the same.
-func scopeID(s flags.Scope) string {
-	sorted := func(in []string) string {
-		if len(in) > 1 { // most keys are for one environment, and for one app or none
-			in = slices.Compact(slices.Sorted(slices.Values(in)))
+func scopeID(s flags.Scope) string { return string(appendScopeID(nil, s)) }
+
+func appendScopeID(dst []byte, s flags.Scope) []byte {
+	dst = append(dst, s.Kind...)
+	for _, names := range [...][]string{s.Environments, s.TargetApps} {
+		dst = append(dst, 1)
+		if len(names) > 1 { // most keys are for one environment, and for one app or none
+			names = slices.Compact(slices.Sorted(slices.Values(names)))
 		}
-		return strings.Join(in, "\x00")
+		for i, name := range names {
+			if i > 0 {
+				dst = append(dst, 0)
+			}
+			dst = append(dst, name...)
+		}
 	}
-	return string(s.Kind) + "\x01" + sorted(s.Environments) + "\x01" + sorted(s.TargetApps)
+	return dst
 }

@@ -4,6 +4,7 @@ import (
 	"log/slog"
 	"maps"
 	"slices"
+	"strconv"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -18,7 +19,9 @@ type Version struct {
 	Rules *eval.Ruleset
 	Epoch string // identity of the log
 	Seq   uint64 // the project's version
-	Time  int64  // of the last change that concerned the scope, milliseconds
+	// Sequence is Seq as the values of a header, which answers share.
+	Sequence []string
+	Time     int64 // of the last change that concerned the scope, milliseconds
 	// SpecTime is the time of the last change of the specs themselves. Members of
 	// id lists come and go without them.
 	SpecTime int64
@@ -116,7 +119,7 @@ func (s *Scope) restart(state *flags.State) {
 	specs := flags.Lower(state, s.scope)
 	specs.Time = at
 	v := &Version{
-		Rules: eval.Compile(specs, options), Epoch: state.LogID(), Seq: state.Seq(), Time: at, SpecTime: at,
+		Rules: eval.Compile(specs, options), Epoch: state.LogID(), Seq: state.Seq(), Sequence: headerOf(state.Seq()), Time: at, SpecTime: at,
 		Gen: gen, Since: state.Seq(), downloads: newDownloads(state, s.scope, at),
 	}
 	for _, q := range v.Rules.Quarantined() {
@@ -143,7 +146,7 @@ func (s *Scope) advance(before, after *flags.State, changed []flags.Ref) {
 	v = s.Current() // the clock may have moved it meanwhile
 	change.Time, change.Sequence = max(after.Time(), v.Time+1), after.Seq()
 	next := &Version{
-		Rules: v.Rules, Epoch: v.Epoch, Seq: after.Seq(), Time: v.Time, SpecTime: v.SpecTime,
+		Rules: v.Rules, Epoch: v.Epoch, Seq: after.Seq(), Sequence: headerOf(after.Seq()), Time: v.Time, SpecTime: v.SpecTime,
 		Gen: v.Gen, Since: v.Since, downloads: v.downloads,
 	}
 	joined := s.joined(before, after, changed)
@@ -171,6 +174,8 @@ func (s *Scope) advance(before, after *flags.State, changed []flags.Ref) {
 	s.remember(step{version: next, change: change, refs: sortRefs(append(refs, touched...))})
 	s.publish(next)
 }
+
+func headerOf(seq uint64) []string { return []string{strconv.FormatUint(seq, 10)} }
 
 // unaffected reports whether a change does not concern the scope.
 func unaffected(c eval.Change) bool {

@@ -40,7 +40,7 @@ func (a *API) initialize(w http.ResponseWriter, r *http.Request) error {
 	return nil
 }
 
-// payloads holds buffers that grew to the size of a payload.
+// payloads holds buffers that grew to the size of an answer.
 var payloads = sync.Pool{New: func() any { return new([]byte) }}
 
 // checkGate serves one gate, or several by name.
@@ -54,24 +54,26 @@ func (a *API) checkGate(w http.ResponseWriter, r *http.Request) error {
 			return err
 		}
 	}
-	answer := func(name string) protocol.GateAnswer {
+	decide := func(name string) eval.Result {
 		res := c.visit.Gate(&c.user, name)
 		a.note(c, events.ExposureGate, res)
-		return protocol.NewGateAnswer(res)
+		return res
 	}
 	switch {
 	case c.GateName != "":
 		if err := access.Name("/gateName", c.GateName); err != nil {
 			return err
 		}
-		var room [256]byte
-		web.Send(w, http.StatusOK, answer(c.GateName).AppendJSON(room[:0]))
+		buf := payloads.Get().(*[]byte)
+		defer payloads.Put(buf)
+		*buf = protocol.AppendGateAnswer((*buf)[:0], decide(c.GateName))
+		web.Send(w, http.StatusOK, *buf)
 		return nil
 	case len(c.GateNames) > 0:
 		answers := make(map[string]protocol.GateAnswer, len(c.GateNames))
 		for _, name := range c.GateNames {
 			if _, done := answers[name]; !done {
-				answers[name] = answer(name)
+				answers[name] = protocol.NewGateAnswer(decide(name))
 			}
 		}
 		return web.Respond(w, http.StatusOK, answers)
