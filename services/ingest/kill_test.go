@@ -88,7 +88,7 @@ func TestKillingTheServiceLosesAndDoublesNothing(t *testing.T) {
 	var url atomic.Pointer[string]
 	url.Store(&address)
 	post := func(text string) (acknowledged bool) {
-		resp, err := http.Post(*url.Load()+"/v1/log_event?k="+s.server, "application/json", strings.NewReader(text))
+		resp, err := http.Post(*url.Load()+"/v1/log_event?k="+s.client, "application/json", strings.NewReader(text))
 		if err != nil {
 			return false
 		}

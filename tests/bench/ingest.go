@@ -39,7 +39,7 @@ func ingest(ctx context.Context, b *bench) (table, error) {
 	if err != nil {
 		return table{}, err
 	}
-	key, err := p.newKey(ctx, "server")
+	key, err := p.newKey(ctx, "client") // the kind that may stand in a URL
 	if err != nil {
 		return table{}, err
 	}

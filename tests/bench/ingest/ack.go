@@ -105,10 +105,10 @@ func (s *site) project(ctx context.Context) (key string, err error) {
 	if err != nil {
 		return "", err
 	}
-	token, hash := auth.Generate(flags.KeyServer, id)
+	token, hash := auth.Generate(flags.KeyClient, id)
 	documents := []flags.Document{
 		&flags.Environment{ID: "env_p", Name: "production"},
-		&flags.Key{ID: "key_1", Name: "bench", Kind: flags.KeyServer, Hash: hex.EncodeToString(hash[:]), Environments: []string{"production"}},
+		&flags.Key{ID: "key_1", Name: "bench", Kind: flags.KeyClient, Hash: hex.EncodeToString(hash[:]), Environments: []string{"production"}},
 	}
 	for n := range 50 {
 		documents = append(documents, &flags.Gate{ID: fmt.Sprint("gate_", n), Name: fmt.Sprint("gate_", n), UnitType: "userID"})
