@@ -17,6 +17,7 @@ const (
 	DeadFactsStream = "FACTS_DEAD"    // facts that could not be loaded, with the reason
 	PlansStream     = "FACTS_PLANS"   // which facts were loaded together
 	LoadersStream   = "FACTS_LOADERS" // who loads which partition just now
+	ClaimsStream    = "FACTS_CLAIMS"  // which decisions edges have recorded in this hour
 	FactKeysStream  = "FACTS_KEYS"    // the secret by which each project hashes ids of units
 	FlagsStreams    = "FLAGS_"        // begins the names of those of definitions
 )
@@ -86,6 +87,9 @@ func LoaderSubject(member string) string { return "facts_loaders.member." + memb
 func LeaseSubject(partition int) string {
 	return "facts_loaders.partition." + strconv.Itoa(partition)
 }
+
+// ClaimSubject is where the edge says that it records the exposure of an id.
+func ClaimSubject(id string) string { return "facts_claims." + id }
 
 // FactPartition is the partition of a unit's facts, from 0 to [FactPartitions]-1.
 func FactPartition(unit string) int { return int(xxhash.Sum64String(unit) % FactPartitions) }

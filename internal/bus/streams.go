@@ -45,6 +45,7 @@ const (
 	headsBytes   = 16 << 20
 	loadersBytes = 1 << 20
 	keysBytes    = 16 << 20
+	claimsBytes  = 64 << 20 // about half a million of them
 
 	// logIDKey is where a stream's metadata has the id of the log in it.
 	logIDKey = "sluice_log_id"
@@ -53,7 +54,8 @@ const (
 	maxFactsMessage = 1 << 20
 	flagsDedupe     = 2 * time.Minute
 	factsDedupe     = 10 * time.Minute
-	factsAge        = 72 * time.Hour // a loss of the warehouse must be replayable
+	claimsAge       = time.Hour + 5*time.Minute // a claim is for an hour, by clocks that may differ
+	factsAge        = 72 * time.Hour            // a loss of the warehouse must be replayable
 )
 
 // FlagsConfig is the stream of a project's definitions: it forgets nothing and
@@ -134,6 +136,21 @@ func LoadersConfig(l Limits) jetstream.StreamConfig {
 	c.Storage = jetstream.MemoryStorage
 	c.Duplicates = flagsDedupe
 	c.MaxMsgsPerSubject = 1
+	c.AllowMsgTTL = true
+	return c
+}
+
+// ClaimsConfig is the stream of claims: which edge records a decision that the
+// fleet records once an hour. It is in memory, and says no when it is full: whoever
+// loses a claim, or gets none, records once more.
+func ClaimsConfig(l Limits) jetstream.StreamConfig {
+	l = l.withDefaults()
+	c := base(ClaimsStream, ClaimSubject("*"), claimsBytes, l.Replicas)
+	c.Description = "which decisions edges have recorded in this hour"
+	c.Storage = jetstream.MemoryStorage
+	c.Duplicates = flagsDedupe
+	c.MaxMsgsPerSubject = 1
+	c.MaxAge = claimsAge
 	c.AllowMsgTTL = true
 	return c
 }
@@ -226,7 +243,7 @@ var ErrUnknownProject = errors.New("unknown project")
 // EnsureShared makes the streams that all projects share, unless they are
 // there, and checks the settings of those that are.
 func EnsureShared(ctx context.Context, c *Conn, l Limits) error {
-	for _, want := range []jetstream.StreamConfig{HeadsConfig(l), FactsConfig(l), DeadFactsConfig(l), PlansConfig(l), LoadersConfig(l), FactKeysConfig(l)} {
+	for _, want := range []jetstream.StreamConfig{HeadsConfig(l), FactsConfig(l), DeadFactsConfig(l), PlansConfig(l), LoadersConfig(l), ClaimsConfig(l), FactKeysConfig(l)} {
 		if _, err := ensure(ctx, c, want); err != nil {
 			return err
 		}
@@ -238,6 +255,12 @@ func EnsureShared(ctx context.Context, c *Conn, l Limits) error {
 // server that had it.
 func EnsureLoaders(ctx context.Context, c *Conn, l Limits) error {
 	_, err := ensure(ctx, c, LoadersConfig(l))
+	return err
+}
+
+// EnsureClaims does the same for [ClaimsStream], of which one copy will do.
+func EnsureClaims(ctx context.Context, c *Conn) error {
+	_, err := ensure(ctx, c, ClaimsConfig(Limits{}))
 	return err
 }
 

@@ -103,7 +103,9 @@ func New(d Deps, o Options) (*Service, error) {
 	s.rulesets = follower.New(follower.Options{Country: d.Country, UserAgent: s.agents, Logger: d.Logger})
 	s.resolver = auth.NewResolver(s.state, "edge", d.Registerer)
 	s.publisher = facts.NewPublisher(d.Bus, facts.Options{Door: "edge", Logger: d.Logger, Registerer: d.Registerer})
-	s.exposures = exposure.New(s.publisher, pseudonym.NewKeys(d.Bus), exposure.Options{Logger: d.Logger, Registerer: d.Registerer})
+	s.exposures = exposure.New(s.publisher, pseudonym.NewKeys(d.Bus), exposure.Options{
+		Claims: facts.NewClaims(d.Bus), Logger: d.Logger, Registerer: d.Registerer,
+	})
 
 	gate := &access.Gatekeeper{
 		Resolve: s.resolver.Request, Scope: s.rulesets.Scope, Stale: s.stale,

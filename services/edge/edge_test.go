@@ -2,8 +2,10 @@ package edge_test
 
 import (
 	"encoding/json"
+	"fmt"
 	"net/http"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -421,26 +423,12 @@ func TestDecisionsForOthersAreRecordedOnce(t *testing.T) {
 	}
 	e.stop() // stores what waits
 
-	consumer, err := conn.JetStream().OrderedConsumer(t.Context(), bus.FactsStream, jetstream.OrderedConsumerConfig{})
-	if err != nil {
-		t.Fatal(err)
-	}
 	got := map[string]events.Exposure{}
-	for len(got) < 2 {
-		msg, err := consumer.Next(jetstream.FetchMaxWait(patience))
-		if err != nil {
-			t.Fatal(err)
+	for _, x := range recorded(t, conn) {
+		if _, twice := got[x.UnitID]; twice || x.UnitID == "silent" || x.Name != "checkout" {
+			t.Errorf("exposure %+v was not to be recorded, or not again", x)
 		}
-		batch, err := events.DecodeBatch(msg.Data())
-		if err != nil {
-			t.Fatal(err)
-		}
-		for _, x := range batch.Exposures {
-			if _, twice := got[x.UnitID]; twice || x.UnitID == "silent" || x.Name != "checkout" {
-				t.Errorf("exposure %+v was not to be recorded, or not again", x)
-			}
-			got[x.UnitID] = x
-		}
+		got[x.UnitID] = x
 	}
 	want := events.Exposure{
 		Environment: "production", Kind: events.ExposureGate, Name: "checkout", RuleID: "everyone:100.00:1", Group: events.NoGroup,
@@ -453,5 +441,68 @@ func TestDecisionsForOthersAreRecordedOnce(t *testing.T) {
 	x.ID, x.Time, x.Received, x.Sequence = events.FactID{}, 0, 0, 0
 	if diff := cmp.Diff(want, x); diff != "" {
 		t.Errorf("exposure of u2 (-want +got):\n%s", diff)
+	}
+}
+
+// recorded are the exposures that are on the stream of facts.
+func recorded(t *testing.T, conn *bus.Conn) (out []events.Exposure) {
+	t.Helper()
+	stream, err := conn.JetStream().Stream(t.Context(), bus.FactsStream)
+	if err != nil {
+		t.Fatal(err)
+	}
+	consumer, err := stream.OrderedConsumer(t.Context(), jetstream.OrderedConsumerConfig{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for range stream.CachedInfo().State.Msgs {
+		msg, err := consumer.Next(jetstream.FetchMaxWait(patience))
+		if err != nil {
+			t.Fatal(err)
+		}
+		batch, err := events.DecodeBatch(msg.Data())
+		if err != nil {
+			t.Fatal(err)
+		}
+		out = append(out, batch.Exposures...)
+	}
+	return out
+}
+
+// Whoever reads the rows as they are sees each decision once, however many edges
+// made it, at once or one after another, and whichever of them were restarted.
+func TestOneDecisionOfManyEdgesIsOneFact(t *testing.T) {
+	n := startNATS(t)
+	conn, p := n.project(t)
+	p.Put(t, p.Gate("checkout", edgetest.Everyone()))
+	server := p.Key(t, flags.KeyServer)
+	const users = 30
+	ask := func(e *running) {
+		for i := range users {
+			if a := e.ask(t, "GET", fmt.Sprintf("/features/gate/checkout?user_id=u%d", i), server, ""); a.status != 200 {
+				t.Errorf("features = %d %s, want 200", a.status, a.body)
+			}
+		}
+	}
+	one, two := startEdge(t, n, ""), startEdge(t, n, "")
+	var both sync.WaitGroup
+	for _, e := range []*running{one, two} {
+		both.Go(func() { ask(e) })
+	}
+	both.Wait()
+	one.stop()
+	again := startEdge(t, n, "")
+	ask(again)
+	again.stop()
+	two.stop()
+	units, times := map[string]bool{}, map[events.FactID]int{} // one id an hour
+	for _, x := range recorded(t, conn) {
+		units[x.UnitID] = true
+		if times[x.ID]++; times[x.ID] == 2 {
+			t.Errorf("the decision for %s is on the stream again, want it once", x.UnitID)
+		}
+	}
+	if len(units) != users {
+		t.Errorf("decisions for %d users are on the stream, want %d", len(units), users)
 	}
 }

@@ -3,7 +3,9 @@
 // Recording is off the request path: an answer never waits for the facts stream,
 // and is the same whether the stream takes the fact or not. A unit that asks for
 // the same thing all day is one fact an hour, on this edge and across edges: the
-// fact's id is derived from what it says, so that equal facts count once.
+// fact's id is derived from what it says, and of all edges the one that claims it
+// records it. Where claims cannot be asked for there may be a second one with the
+// same id, which counts once.
 package exposure
 
 import (
@@ -17,6 +19,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"github.com/sluice-flags/sluice/internal/bus/facts"
 	"github.com/sluice-flags/sluice/internal/bus/pseudonym"
 	"github.com/sluice-flags/sluice/pkg/eval"
 	"github.com/sluice-flags/sluice/pkg/events"
@@ -32,6 +35,12 @@ type Publisher interface {
 // want them stored.
 type Keys interface {
 	Of(ctx context.Context, project string) (pseudonym.Key, error)
+}
+
+// Claims divide among edges what only one of them is to record.
+type Claims interface {
+	Take(ctx context.Context, ids []events.FactID) []facts.Claim
+	Return(claims []facts.Claim)
 }
 
 // A Decision is what the edge decided, and for whom.
@@ -51,6 +60,7 @@ type Options struct {
 	Queue    int           // decisions that may wait; default 10,000
 	Remember int           // decisions of this hour that are remembered; default 500,000
 	Timeout  time.Duration // for one batch to reach the stream; default 10 s
+	Claims   Claims        // nil: no other edge records
 
 	Logger     *slog.Logger
 	Registerer prometheus.Registerer
@@ -150,9 +160,9 @@ func (r *Recorder) gather(first fact) map[string][]fact {
 
 func (r *Recorder) store(ctx context.Context, batches map[string][]fact) {
 	for project, waiting := range batches {
-		err := r.publish(ctx, project, waiting)
+		stored, err := r.publish(ctx, project, waiting)
 		if err == nil {
-			r.recorded.Add(float64(len(waiting)))
+			r.recorded.Add(float64(stored))
 			continue
 		}
 		// The next request of each of these units tries again.
@@ -164,26 +174,46 @@ func (r *Recorder) store(ctx context.Context, batches map[string][]fact) {
 	}
 }
 
-// publish stores facts of one project, with hashes in place of ids of units where
-// it wants that. Without the key nothing is stored: an id that was promised to be
-// hashed never is, and no fact's id is made of it.
-func (r *Recorder) publish(ctx context.Context, project string, waiting []fact) error {
+// publish stores facts of one project that no other edge has recorded, and returns
+// how many; with hashes in place of ids of units where the project wants that.
+// Without the key nothing is stored: an id that was promised to be hashed never is,
+// and no fact's id is made of it.
+func (r *Recorder) publish(ctx context.Context, project string, waiting []fact) (stored int, err error) {
 	ctx, cancel := context.WithTimeout(ctx, r.options.Timeout)
 	defer cancel()
-	b := events.Batch{Project: project, Exposures: make([]events.Exposure, len(waiting))}
+	exposures, ids := make([]events.Exposure, len(waiting)), make([]events.FactID, len(waiting))
 	for i, f := range waiting {
 		if f.hashed {
 			key, err := r.keys.Of(ctx, project)
 			if err != nil {
-				return err
+				return 0, err
 			}
 			f.exposure.UnitID = key.Hash(f.exposure.UnitID)
 			f.exposure.ID = identify(project, &f.exposure)
 		}
-		b.Exposures[i] = f.exposure
+		exposures[i], ids[i] = f.exposure, f.exposure.ID
 	}
-	_, err := r.publisher.Publish(ctx, b)
-	return err
+	var claims []facts.Claim
+	if r.options.Claims != nil {
+		claims = r.options.Claims.Take(ctx, ids)
+		ours := exposures[:0]
+		for i := range claims {
+			if claims[i].Mine {
+				ours = append(ours, exposures[i])
+			}
+		}
+		exposures = ours
+	}
+	if len(exposures) == 0 {
+		return 0, nil
+	}
+	if _, err := r.publisher.Publish(ctx, events.Batch{Project: project, Exposures: exposures}); err != nil {
+		if r.options.Claims != nil {
+			r.options.Claims.Return(claims)
+		}
+		return 0, err
+	}
+	return len(exposures), nil
 }
 
 // describe turns a decision under a key of some environments into a fact, or says

@@ -15,6 +15,7 @@ import (
 	"github.com/google/go-cmp/cmp/cmpopts"
 	"github.com/prometheus/client_golang/prometheus"
 
+	"github.com/sluice-flags/sluice/internal/bus/facts"
 	"github.com/sluice-flags/sluice/internal/bus/pseudonym"
 	"github.com/sluice-flags/sluice/pkg/eval"
 	"github.com/sluice-flags/sluice/pkg/events"
@@ -135,6 +136,51 @@ func TestADecisionThatCouldNotBeStoredIsTriedAgainNextTime(t *testing.T) {
 		}
 		if dropped := counter(t, reg, "edge_exposures_dropped_total"); dropped != 1 {
 			t.Errorf("%v counted as dropped, want 1", dropped)
+		}
+	})
+}
+
+// ledger is the claims of a fleet.
+type ledger map[events.FactID]bool
+
+func (l ledger) Take(_ context.Context, ids []events.FactID) []facts.Claim {
+	out := make([]facts.Claim, len(ids))
+	for i, id := range ids {
+		out[i].Mine, l[id] = !l[id], true
+	}
+	return out
+}
+
+func (l ledger) Return([]facts.Claim) { clear(l) }
+
+func TestWhatAnotherEdgeHasClaimedIsNotRecorded(t *testing.T) {
+	p := edgetest.New(t, "shop")
+	synctest.Test(t, func(t *testing.T) {
+		l := ledger{}
+		record(t, exposure.Options{Claims: l}, func(r *exposure.Recorder, _ *shelf) {
+			r.Record(decision(p, "u1", "a"))
+			r.Record(decision(p, "u2", "a"))
+		})
+		reg := prometheus.NewRegistry()
+		got := record(t, exposure.Options{Claims: l, Registerer: reg}, func(r *exposure.Recorder, s *shelf) {
+			r.Record(decision(p, "u1", "a"))
+			r.Record(decision(p, "u3", "a"))
+			synctest.Wait()
+			s.set(true)
+			r.Record(decision(p, "u4", "a")) // claimed, and given back
+			synctest.Wait()
+			s.set(false)
+			r.Record(decision(p, "u4", "a"))
+		})
+		var units []string
+		for _, e := range got {
+			units = append(units, e.UnitID)
+		}
+		if want := []string{"u3", "u4"}; !slices.Equal(units, want) {
+			t.Errorf("another edge recorded %q, want %q", units, want)
+		}
+		if n := counter(t, reg, "edge_exposures_recorded_total"); n != 2 {
+			t.Errorf("%v counted as recorded, want 2", n)
 		}
 	})
 }
