@@ -20,6 +20,16 @@ var documentedLine = regexp.MustCompile("(?m)^\\| `([a-z_]+)` \\| (counter|gauge
 // others are the prefixes of what every Go process exposes.
 var others = []string{"go_", "process_"}
 
+// signals are what alarms hang on: they are there before anything goes wrong, for
+// an alarm on what is not there is silent.
+var signals = []string{
+	"log_gap_total", "log_fork_total", "event_quarantined_total", "safe_mode", "replica_mismatch",
+	"edge_state_age_seconds", "edge_hash_mismatch_total", "append_outcome_unknown_total",
+	"canary_publish_seconds", "stream_bytes_ratio", "snapshot_age_seconds",
+	"ingest_acked_total", "ingest_inserted_total", "ingest_dead_lettered_total", "ingest_lag_events", "ingest_lag_seconds", "event_dup_rows",
+	"ws_refused_total", "ws_slow_closed_total",
+}
+
 // checkMetrics compares docs/metrics.md with what the services expose once they
 // have worked. A metric with labels is exposed from its first count on, so one
 // that is documented only has to stand in the source.
@@ -41,6 +51,11 @@ func (s *site) checkMetrics() {
 			if documented[name] != kind {
 				t.Errorf("%s exposes the %s %s; docs/metrics.md says %q", service, kind, name, documented[name])
 			}
+		}
+	}
+	for _, name := range signals {
+		if exposed[name] == "" {
+			t.Errorf("no service exposes %s", name)
 		}
 	}
 	named := quoted(t)

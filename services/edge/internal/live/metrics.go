@@ -30,6 +30,9 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 	for _, f := range sent {
 		m.frames[f.Type()] = frames.WithLabelValues(f.Type())
 	}
+	for _, reason := range []string{"full", "rate", "draining"} {
+		m.refused.WithLabelValues(reason) // an alarm on what is not there is silent
+	}
 	if reg != nil {
 		reg.MustRegister(m.connections, m.refused, m.closed, m.slow, frames)
 	}

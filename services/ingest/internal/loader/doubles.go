@@ -23,6 +23,7 @@ type Doubles struct {
 
 const (
 	doublesEvery  = time.Minute
+	doublesSoon   = time.Second // while there is no warehouse
 	doublesWithin = 15 * time.Minute
 )
 
@@ -39,21 +40,21 @@ func NewDoubles(db func() *warehouse.DB, logger *slog.Logger, reg prometheus.Reg
 func (d *Doubles) Run(ctx context.Context) {
 	defer d.rows.Reset() // somebody else says it from now on
 	for {
-		if err := d.look(ctx); err != nil && ctx.Err() == nil {
-			d.rows.Reset() // nobody knows
-			d.logger.WarnContext(ctx, "cannot tell whether facts are stored twice", slog.Any("error", err))
+		next := doublesSoon
+		if db := d.warehouse(); db != nil {
+			next = doublesEvery
+			if err := d.look(ctx, db); err != nil && ctx.Err() == nil {
+				d.rows.Reset() // nobody knows
+				d.logger.WarnContext(ctx, "cannot tell whether facts are stored twice", slog.Any("error", err))
+			}
 		}
-		if !lifecycle.Sleep(ctx, doublesEvery) {
+		if !lifecycle.Sleep(ctx, next) {
 			return
 		}
 	}
 }
 
-func (d *Doubles) look(ctx context.Context) error {
-	db := d.warehouse()
-	if db == nil {
-		return nil
-	}
+func (d *Doubles) look(ctx context.Context, db *warehouse.DB) error {
 	doubles, err := db.CountDoubles(ctx, time.Now().Add(-doublesWithin))
 	if err != nil {
 		return err

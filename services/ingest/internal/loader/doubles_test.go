@@ -17,7 +17,7 @@ func TestFactsThatAreStoredTwiceAreToldByTable(t *testing.T) {
 	look := func() (exposures, events float64) {
 		t.Helper()
 		d := NewDoubles(always(db), slog.New(slog.DiscardHandler), prometheus.NewRegistry())
-		if err := d.look(t.Context()); err != nil {
+		if err := d.look(t.Context(), db); err != nil {
 			t.Fatal(err)
 		}
 		return testutil.ToFloat64(d.rows.WithLabelValues("exposures")), testutil.ToFloat64(d.rows.WithLabelValues("events"))
