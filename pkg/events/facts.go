@@ -1,9 +1,7 @@
 package events
 
 import (
-	"encoding/binary"
 	"errors"
-	"math"
 	"slices"
 )
 
@@ -61,7 +59,7 @@ func EncodeBatch(b Batch) []byte { return AppendBatch(nil, b) }
 
 // AppendBatch appends the message for b to dst and returns the result.
 func AppendBatch(dst []byte, b Batch) []byte {
-	w := factsWriter{version: factsV1, texts: make(map[string]uint64)}
+	w := factsWriter{version: factsV1, texts: make(map[string]uint64, 2*b.Len())}
 	if slices.ContainsFunc(b.Exposures, func(e Exposure) bool { return len(e.Metadata) > 0 }) {
 		w.version = factsV2
 	}
@@ -81,95 +79,6 @@ func AppendBatch(dst []byte, b Batch) []byte {
 		w.dead(&b.Dead[i])
 	}
 	return w.buf
-}
-
-type factsWriter struct {
-	version byte
-	buf     []byte
-	texts   map[string]uint64
-	last    int64
-}
-
-func (w *factsWriter) uint(v uint64) { w.buf = binary.AppendUvarint(w.buf, v) }
-
-func (w *factsWriter) time(ms int64) {
-	w.buf = binary.AppendVarint(w.buf, ms-w.last)
-	w.last = ms
-}
-
-func (w *factsWriter) text(s string) {
-	if n, seen := w.texts[s]; seen {
-		w.uint(n)
-		return
-	}
-	w.texts[s] = uint64(len(w.texts) + 1)
-	w.uint(0)
-	w.uint(uint64(len(s)))
-	w.buf = append(w.buf, s...)
-}
-
-func (w *factsWriter) pairs(ps []Pair) {
-	w.uint(uint64(len(ps)))
-	for _, p := range ps {
-		w.text(p.Name)
-		w.text(p.Value)
-	}
-}
-
-func (w *factsWriter) exposure(e *Exposure) {
-	w.buf = append(w.buf, e.ID[:]...)
-	w.time(e.Time)
-	w.time(e.Received)
-	w.text(e.Environment)
-	w.text(e.Kind)
-	w.text(e.Name)
-	w.text(e.RuleID)
-	flags := byte(0)
-	if e.Override {
-		flags |= flagOverride
-	}
-	w.buf = append(w.buf, e.Group, flags)
-	w.text(e.UnitType)
-	w.text(e.UnitID)
-	w.text(e.Value)
-	w.text(e.Layer)
-	w.text(e.Parameter)
-	w.uint(e.Sequence)
-	w.text(e.SDKType)
-	w.text(e.SDKVersion)
-	w.text(e.Reason)
-	if w.version >= factsV2 {
-		w.pairs(e.Metadata)
-	}
-}
-
-func (w *factsWriter) event(e *Event) {
-	w.buf = append(w.buf, e.ID[:]...)
-	w.time(e.Time)
-	w.time(e.Received)
-	w.text(e.Environment)
-	w.text(e.Name)
-	w.text(e.UnitType)
-	w.text(e.UnitID)
-	w.pairs(e.UnitIDs)
-	if e.Value != nil {
-		w.buf = append(w.buf, flagNumber)
-		w.buf = binary.LittleEndian.AppendUint64(w.buf, math.Float64bits(*e.Value))
-	} else {
-		w.buf = append(w.buf, 0)
-	}
-	w.text(e.ValueText)
-	w.pairs(e.Metadata)
-	w.text(e.SDKType)
-	w.text(e.SDKVersion)
-}
-
-func (w *factsWriter) dead(d *DeadLetter) {
-	w.buf = append(w.buf, d.ID[:]...)
-	w.time(d.Received)
-	w.text(d.Reason)
-	w.text(d.Detail)
-	w.text(d.Payload)
 }
 
 // DecodeBatch reads a message that [EncodeBatch] wrote, in any version that

@@ -16,6 +16,9 @@ type message struct {
 	err       error
 }
 
+// leastFact is about the least that a fact counts.
+const leastFact = 128
+
 // cut puts the facts of requests that are new into messages. needs[i] are the
 // messages that request i must see stored: those with its facts, also where
 // another request of the same flush brought the same fact first.
@@ -25,7 +28,12 @@ func (p *Publisher) cut(requests []*request) (messages []*message, needs [][]*me
 		partition int
 	}
 	open := make(map[place]*message)
-	within := make(map[events.FactID]*message)
+	exposures, others := 0, 0 // that come
+	for _, r := range requests {
+		exposures, others = exposures+len(r.batch.Exposures), others+len(r.batch.Events)
+	}
+	room := func(n int) int { return min(n/p.o.Partitions+1, p.o.MaxMessage/leastFact) }
+	within := make(map[events.FactID]*message, exposures+others)
 	needs = make([][]*message, len(requests))
 
 	for i, r := range requests {
@@ -56,7 +64,10 @@ func (p *Publisher) cut(requests []*request) (messages []*message, needs [][]*me
 			}
 			m := open[at]
 			if m == nil || m.size+bytes > p.o.MaxMessage {
-				m = &message{partition: at.partition, batch: events.Batch{Project: at.project}}
+				m = &message{partition: at.partition, batch: events.Batch{
+					Project:   at.project,
+					Exposures: make([]events.Exposure, 0, room(exposures)), Events: make([]events.Event, 0, room(others)),
+				}}
 				open[at] = m
 				messages = append(messages, m)
 			}

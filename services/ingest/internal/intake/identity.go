@@ -35,7 +35,7 @@ type identifier struct {
 // newIdentifier returns an identifier for a delivery by the holder of a key.
 // salt must differ between deliveries.
 func newIdentifier(project, keyHash string, d *Delivery, salt []byte) *identifier {
-	id := &identifier{project: project, seen: make(map[events.FactID]uint64), salt: salt}
+	id := &identifier{project: project, seen: make(map[events.FactID]uint64, len(d.Claims)), salt: salt}
 	if d.BatchID != "" {
 		// A retry may show another key: keys are exchanged.
 		keyHash, id.salt = "batch", []byte(d.BatchID)

@@ -58,6 +58,14 @@ func (r *resolver) all() {
 	r.batch = events.Batch{Project: r.state.Project()}
 	r.environments = r.state.EnvironmentsOf(r.key)
 	r.scope = r.key.Scope()
+	exposures := 0
+	for i := range r.delivery.Claims {
+		if r.delivery.Claims[i].Kind != Event {
+			exposures++
+		}
+	}
+	r.batch.Exposures = make([]events.Exposure, 0, exposures)
+	r.batch.Events = make([]events.Event, 0, len(r.delivery.Claims)-exposures)
 	for i := range r.delivery.Claims {
 		c := r.delivery.Claims[i] // a copy: a delivery may be resolved again
 		r.privacy.apply(&c)

@@ -37,7 +37,11 @@ func Claim(e *protocol.LogEvent) intake.Claim {
 // configTime is the time of the definitions that the SDK decided on.
 func configTime(e *protocol.LogEvent) int64 {
 	for _, name := range [...]string{"lcut", "configSyncTime"} {
-		if ms, err := strconv.ParseInt(e.Meta(name), 10, 64); err == nil && ms > 0 {
+		text := e.Meta(name)
+		if text == "" {
+			continue
+		}
+		if ms, err := strconv.ParseInt(text, 10, 64); err == nil && ms > 0 {
 			return ms
 		}
 	}
