@@ -443,3 +443,41 @@ func table(t *testing.T, answer results.Table) [][]string {
 	}
 	return lines
 }
+
+// Values accumulate: what could be found after a week goes by the values of then.
+func TestAWeekThatHasPassedIsPlannedByItsOwnValues(t *testing.T) {
+	w := newWorld(t, func(e *flags.Experiment) {
+		e.Metrics, e.EndedAt, e.Status = []string{"revenue"}, new(start.AddDate(0, 0, 15)), flags.ExperimentAbandoned
+	})
+	const week = 7 * 24 * 60 // minutes
+	var first, both stats.Moments
+	for i := range 40 {
+		unit, group := fmt.Sprint("u", i), []uint8{0, 0, 1, 2}[i%4]
+		one, two := float64(1+i%5), float64(10*(i%3))
+		w.expose(unit, group, i)
+		w.buy(unit, 100+i, one)
+		w.buy(unit, week+100+i, two)
+		if group == 0 {
+			first.Add(one)
+			both.Add(one + two)
+		}
+	}
+	w.load()
+	p, err := w.service.Power(t.Context(), w.state, experiment, results.PowerOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	got := p.Metrics[0].ByWeek
+	plan := stats.Plan{Ratio: 0.5}
+	mde := func(m stats.Moments) stats.Optional {
+		return plan.MDEByWeek([]stats.Week{{Control: float64(m.N), Mean: m.Mean, Variance: m.Variance().Or(0)}}, 0.8)[0]
+	}
+	for i, want := range []stats.Optional{mde(first), mde(both)} {
+		if got[i].Units != 40 || !close(got[i].MDE, want, 1e-9) {
+			t.Errorf("week %d = %+v; want %v with 40 units", i+1, got[i], want)
+		}
+	}
+	if got[2].Units == 40 || close(got[2].MDE, got[1].MDE, 1e-9) {
+		t.Errorf("week 3 = %+v; want it planned by the rate of units", got[2])
+	}
+}

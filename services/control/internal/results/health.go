@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"fmt"
+	"maps"
 	"slices"
 	"time"
 
@@ -24,6 +25,8 @@ type Health struct {
 	Groups   []Group           `json:"groups"`
 	Excluded map[string]uint64 `json:"excluded"`
 	Checks
+	// Running is what looks at the split at the end of every day say together.
+	Running RunningSplit `json:"running"`
 	// Silent tests whether units that were never heard of again after their first
 	// exposure are more frequent in one group: lost events look like that.
 	Silent stats.RateCheck `json:"silent"`
@@ -37,6 +40,14 @@ type Health struct {
 
 	Sequence SequenceRange `json:"sequence"`
 	SQL      []string      `json:"sql"`
+}
+
+// A RunningSplit is the smallest anytime-valid p-value of the split, of the units
+// that had entered by the end of each day. It holds however often one looked, and
+// remembers a mismatch that later units have hidden.
+type RunningSplit struct {
+	PValue stats.Optional `json:"pValue"` // undefined where there are no units
+	Looks  int            `json:"looks"`
 }
 
 // A PreExperimentCheck is a difference that was there before the experiment.
@@ -162,7 +173,7 @@ func queryHealth(ctx context.Context, of study) (Health, error) {
 		h.SQL = append(h.SQL, s.spell(text))
 	}
 	var err error
-	if h.Breakdown, err = querySlices(ctx, of); err != nil {
+	if h.Breakdown, h.Running, err = querySlices(ctx, of); err != nil {
 		return Health{}, err
 	}
 	if h.Silent, err = querySilent(ctx, of); err != nil {
@@ -172,10 +183,10 @@ func queryHealth(ctx context.Context, of study) (Health, error) {
 	return h, err
 }
 
-func querySlices(ctx context.Context, of study) ([]Slice, error) {
+func querySlices(ctx context.Context, of study) ([]Slice, RunningSplit, error) {
 	rows, err := of.db.Conn().Query(ctx, slicesSQL)
 	if err != nil {
-		return nil, fmt.Errorf("splitting the units of experiment %q: %w", of.entity.Name, err)
+		return nil, RunningSplit{}, fmt.Errorf("splitting the units of experiment %q: %w", of.entity.Name, err)
 	}
 	defer rows.Close()
 	shares := make([]float64, len(of.doc.Groups))
@@ -189,7 +200,7 @@ func querySlices(ctx context.Context, of study) ([]Slice, error) {
 		var group uint8
 		var units uint64
 		if err := rows.Scan(&at.dimension, &at.value, &group, &units); err != nil {
-			return nil, err
+			return nil, RunningSplit{}, err
 		}
 		if found[at] == nil {
 			found[at] = make([]uint64, len(shares))
@@ -198,14 +209,34 @@ func querySlices(ctx context.Context, of study) ([]Slice, error) {
 			found[at][group] += units
 		}
 	}
-	list := make([]Slice, 0, len(found))
+	list, byDay := make([]Slice, 0, len(found)), map[string][]uint64{}
 	for at, units := range found {
+		if at.dimension == "day" {
+			byDay[at.value] = units
+		}
 		list = append(list, Slice{at.dimension, at.value, units, stats.SRM(units, shares)})
 	}
 	slices.SortFunc(list, func(a, b Slice) int {
 		return cmp.Or(cmp.Compare(a.SRM.PValue.Or(2), b.SRM.PValue.Or(2)), cmp.Compare(a.Dimension, b.Dimension), cmp.Compare(a.Value, b.Value))
 	})
-	return list[:min(len(list), maxSlices)], rows.Err()
+	return list[:min(len(list), maxSlices)], runningSplit(byDay, shares), rows.Err()
+}
+
+// runningSplit looks at the split at the end of each day, on which so many units
+// of each group entered.
+func runningSplit(byDay map[string][]uint64, shares []float64) (r RunningSplit) {
+	total, least := make([]uint64, len(shares)), 1.0
+	for _, day := range slices.Sorted(maps.Keys(byDay)) {
+		for i, n := range byDay[day] {
+			total[i] += n
+		}
+		if p, ok := stats.SRM(total, shares).AnytimePValue.Get(); ok {
+			least = min(least, p)
+			r.Looks++
+			r.PValue = stats.Defined(least)
+		}
+	}
+	return r
 }
 
 // maxSlices bounds an answer: the least likely slices are the ones to look at.

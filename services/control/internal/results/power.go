@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"math"
+	"slices"
 
 	"github.com/sluice-flags/sluice/pkg/flags"
 	"github.com/sluice-flags/sluice/pkg/stats"
@@ -50,11 +51,52 @@ type MetricPower struct {
 	ByWeek   []MDEWeek      `json:"byWeek"`   // smallest lift at the end of each week to come
 }
 
-// An MDEWeek is what an experiment can find if it runs that long.
+// An MDEWeek is what an experiment can find if it runs that long. Values of units
+// accumulate, so that of a week that has passed goes by what there was at its end;
+// a week to come goes by mean and variance as they are now.
 type MDEWeek struct {
 	Week  int            `json:"week"` // from the start, counted from one
 	Units uint64         `json:"units"`
 	MDE   stats.Optional `json:"mde"`
+}
+
+// A pastWeek is an experiment at the end of a week.
+type pastWeek struct {
+	units   uint64 // over all groups
+	control map[string]stats.Week
+}
+
+// pastWeeks returns the weeks that an experiment has run for, as its series know
+// them: those of retentions and percentiles are not accumulated by day.
+func (s *Service) pastWeeks(ctx context.Context, state *flags.State, r Report) ([]pastWeek, error) {
+	if r.Start == nil || r.AsOf.Sub(*r.Start) < 7*day {
+		return nil, nil
+	}
+	t, err := s.Timeseries(ctx, state, r.Experiment, Options{})
+	if err != nil {
+		return nil, err
+	}
+	control := slices.IndexFunc(r.Groups, func(g Group) bool { return g.Control })
+	var weeks []pastWeek
+	for last := 6; last < len(t.Units) && control >= 0; last += 7 {
+		w := pastWeek{control: map[string]stats.Week{}}
+		for _, n := range t.Units[last].Total {
+			w.units += n
+		}
+		for _, series := range t.Metrics {
+			at := last*len(r.Groups) + control
+			if at >= len(series.Points) || series.Type == string(flags.MetricRetention) || series.Type == string(flags.MetricPercentile) {
+				continue
+			}
+			v := series.Points[at].Cumulative
+			mean, known := v.Mean.Get()
+			if variance, varies := v.Variance.Get(); known && varies && variance > 0 {
+				w.control[series.Metric] = stats.Week{Control: float64(v.N), Mean: mean, Variance: variance}
+			}
+		}
+		weeks = append(weeks, w)
+	}
+	return weeks, nil
 }
 
 const (
@@ -101,6 +143,10 @@ func (s *Service) Power(ctx context.Context, state *flags.State, experiment stri
 	if o.UnitsPerDay > 0 {
 		p.PerDay = stats.Defined(o.UnitsPerDay)
 	}
+	past, err := s.pastWeeks(ctx, state, r)
+	if err != nil {
+		return PowerReport{}, err
+	}
 	wanted := o.Metric
 	if wanted != "" {
 		if e, ok := state.Find(flags.KindMetric, wanted); ok {
@@ -109,19 +155,19 @@ func (s *Service) Power(ctx context.Context, state *flags.State, experiment stri
 	}
 	for _, m := range r.Metrics {
 		if wanted == "" || m.Name == wanted {
-			p.Metrics = append(p.Metrics, planMetric(m, r.Groups, p, o))
+			p.Metrics = append(p.Metrics, planMetric(m, r.Groups, past, p, o))
 		}
 	}
 	switch {
 	case wanted != "" && len(p.Metrics) == 0:
 		return PowerReport{}, fmt.Errorf("%w: %q", ErrUnknownMetric, o.Metric)
 	case len(p.Metrics) == 0 && o.Mean != 0:
-		p.Metrics = append(p.Metrics, planMetric(Metric{}, r.Groups, p, o)) // from the caller's numbers alone
+		p.Metrics = append(p.Metrics, planMetric(Metric{}, r.Groups, nil, p, o)) // from the caller's numbers alone
 	}
 	return p, nil
 }
 
-func planMetric(m Metric, groups []Group, p PowerReport, o PowerOptions) MetricPower {
+func planMetric(m Metric, groups []Group, past []pastWeek, p PowerReport, o PowerOptions) MetricPower {
 	out := MetricPower{Metric: m.Name, Code: stats.OK, ByWeek: []MDEWeek{}}
 	control, smallest, total := 0, -1, 0.0
 	for i, g := range groups {
@@ -205,6 +251,12 @@ func planMetric(m Metric, groups []Group, p PowerReport, o PowerOptions) MetricP
 		}
 	}
 	for week := 1; week <= planWeeks; week++ {
+		if week <= len(past) && o.Mean == 0 && o.SD == 0 && o.UnitsPerDay == 0 {
+			if of, ok := past[week-1].control[m.Name]; ok {
+				out.ByWeek = append(out.ByWeek, MDEWeek{Week: week, Units: past[week-1].units, MDE: plan.MDEByWeek([]stats.Week{of}, o.Power)[0]})
+				continue
+			}
+		}
 		n := perDay * 7 * float64(week)
 		out.ByWeek = append(out.ByWeek, MDEWeek{Week: week, Units: uint64(n), MDE: relative(n * share)})
 	}

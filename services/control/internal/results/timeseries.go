@@ -66,6 +66,7 @@ type SeriesPoint struct {
 type SeriesValue struct {
 	N          uint64            `json:"n"`
 	Mean       stats.Optional    `json:"mean"`
+	Variance   stats.Optional    `json:"variance"` // of one unit
 	Comparison *stats.Comparison `json:"comparison,omitempty"`
 }
 
@@ -211,7 +212,7 @@ func (s *Series) fill(doc *flags.Metric, rows []seriesRow, days []UnitDay, group
 			s.Points = append(s.Points, SeriesPoint{Day: day.Day, Group: g.Name, Daily: one[i], Cumulative: all[i]})
 			if c := all[i].Comparison; c != nil {
 				look := stats.ConfidenceSequence(*c, stats.SequenceOptions{Alpha: o.Alpha, Tail: o.Tail, TuningUnits: o.TuningUnits})
-				if min(c.Control.N, c.Treatment.N) >= burnIn {
+				if burnedIn(doc, c) {
 					running[g.Name] = running[g.Name].Update(look)
 				}
 			}
@@ -222,8 +223,17 @@ func (s *Series) fill(doc *flags.Metric, rows []seriesRow, days []UnitDay, group
 	}
 }
 
-// burnIn is the number of units in a group below which nobody should look.
-const burnIn = 250
+// burnedIn reports whether two groups are large enough to look at.
+func burnedIn(doc *flags.Metric, c *stats.Comparison) bool {
+	how, _ := formOf(doc)
+	group := func(g stats.Group) stats.Arm {
+		if how == formProportion {
+			return stats.Proportion{N: g.N, Successes: uint64(g.Value.Or(0)*float64(g.N) + 0.5)}
+		}
+		return stats.Moments{N: g.N}
+	}
+	return stats.BurnedIn(group(c.Control), group(c.Treatment))
+}
 
 func (s *Series) values(doc *flags.Metric, sums []stats.PairSums, units []uint64, groups []Group, zeros bool, o Options) []SeriesValue {
 	if isRatio(doc) {
@@ -248,7 +258,7 @@ func seriesValues[A stats.Arm](groups []Group, o Options, arm func(int) A) []Ser
 	out := make([]SeriesValue, len(groups))
 	for i, g := range groups {
 		c := stats.Compare(arm(control), arm(i), stats.Options{Alpha: o.Alpha, Tail: o.Tail})
-		out[i] = SeriesValue{N: c.Treatment.N, Mean: c.Treatment.Value}
+		out[i] = SeriesValue{N: c.Treatment.N, Mean: c.Treatment.Value, Variance: c.Treatment.Variance}
 		if !g.Control {
 			out[i].Comparison = &c
 		}
