@@ -4,12 +4,9 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
-	"io"
 	"net/http"
-	"os"
 	"time"
 
-	"github.com/sluice-flags/sluice/internal/web"
 	"github.com/sluice-flags/sluice/pkg/eval"
 )
 
@@ -22,7 +19,7 @@ const (
 
 // edge measures what SDKs ask of an edge: payloads for clients beside the bare
 // evaluation, checks beside a handler that does nothing, and ten thousand servers
-// that poll.
+// that poll, beside that handler and beside connections without HTTP.
 func edge(ctx context.Context, b *bench) ([]table, error) {
 	p, err := b.platform.newProject(ctx, "edge")
 	if err != nil {
@@ -44,7 +41,12 @@ func edge(ctx context.Context, b *bench) ([]table, error) {
 		return nil, err
 	}
 	defer empty.stop()
-	e := &edgeBench{bench: b, server: server, client: client, empty: empty}
+	tcp, err := startFloor(b.dir, floorTCP)
+	if err != nil {
+		return nil, err
+	}
+	defer tcp.stop()
+	e := &edgeBench{bench: b, server: server, client: client, empty: empty, tcp: tcp}
 	var tables []table
 	for _, measure := range []func(context.Context) (table, error){e.payloads, e.checks, e.polls} {
 		t, err := measure(ctx)
@@ -59,7 +61,7 @@ func edge(ctx context.Context, b *bench) ([]table, error) {
 type edgeBench struct {
 	*bench
 	server, client string // keys
-	empty          *floor
+	empty, tcp     *floor
 }
 
 // fill makes flags: gates that half of the users pass, gates that ask for the
@@ -189,12 +191,19 @@ func (e *edgeBench) bare(ctx context.Context) (func(time.Duration) time.Duration
 	}, nil
 }
 
+const (
+	checkPath  = "/v1/check_gate"
+	answerPath = "/answer" // of the floor: see [answerAlike]
+)
+
 // checks compares check_gate with a handler that does nothing, behind the same
-// server with the same deadlines, asked by the same clients.
+// server with the same deadlines, asked by the same clients; and with one that
+// reads what it is sent and writes as much as we do, which is what the server
+// itself takes of our requests.
 func (e *edgeBench) checks(ctx context.Context) (table, error) {
-	ask := func(key, gate string) func(int) []byte {
+	ask := func(path, key, gate string) func(int) []byte {
 		return func(i int) []byte {
-			return request("POST", "/v1/check_gate", key, fmt.Sprintf(`{"gateName":%q,"user":{"userID":"user-%d","email":"jane@example.com","custom":{"plan":"pro"}}}`, gate, i))
+			return request("POST", path, key, fmt.Sprintf(`{"gateName":%q,"user":{"userID":"user-%d","email":"jane@example.com","custom":{"plan":"pro"}}}`, gate, i))
 		}
 	}
 	lanes := []struct {
@@ -204,9 +213,10 @@ func (e *edgeBench) checks(ctx context.Context) (table, error) {
 		surge         *surge
 		rates, costs  []float64
 	}{
-		{name: "floor, empty handler", address: e.empty.http, process: e.empty.process, request: ask(e.server, "flag_00000_checkout")},
-		{name: "check_gate, server key", address: e.platform.address, process: e.platform.process, request: ask(e.server, "flag_00000_checkout")},
-		{name: "check_gate, client key", address: e.platform.address, process: e.platform.process, request: ask(e.client, "flag_00001_checkout")},
+		{name: "floor, empty handler", address: e.empty.http, process: e.empty.process, request: ask(checkPath, e.server, "flag_00000_checkout")},
+		{name: "reads, and sends such an answer", address: e.empty.http, process: e.empty.process, request: ask(answerPath, e.server, "flag_00000_checkout")},
+		{name: "check_gate, server key", address: e.platform.address, process: e.platform.process, request: ask(checkPath, e.server, "flag_00000_checkout")},
+		{name: "check_gate, client key", address: e.platform.address, process: e.platform.process, request: ask(checkPath, e.client, "flag_00001_checkout")},
 	}
 	for i := range lanes {
 		var err error
@@ -243,7 +253,8 @@ func (e *edgeBench) checks(ctx context.Context) (table, error) {
 }
 
 // polls measures the processor time of servers' SDKs that poll for rules and
-// find that they have the newest.
+// find that they have the newest. What connections cost that wake up this seldom,
+// whoever answers, is measured beside it.
 func (e *edgeBench) polls(ctx context.Context) (table, error) {
 	path := "/v1/download_config_specs/" + e.server + ".json"
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+e.platform.address+path, nil)
@@ -263,6 +274,7 @@ func (e *edgeBench) polls(ctx context.Context) (table, error) {
 		want         string
 		costs, cores []float64 // of a poll in µs, and of all of them
 	}{
+		{name: "floor, TCP alone", process: e.tcp.process, address: e.tcp.http, request: request("GET", path, e.server, ""), want: ok},
 		{name: "floor, empty handler", process: e.empty.process, address: e.empty.http, request: request("GET", path, e.server, ""), want: ok},
 		{name: "by sinceTime", process: e.platform.process, address: e.platform.address,
 			request: request("GET", fmt.Sprintf("%s?sinceTime=%d", path, time.Now().UnixMilli()), e.server, "", "Accept-Encoding: gzip"), want: ok},
@@ -288,12 +300,12 @@ func (e *edgeBench) polls(ctx context.Context) (table, error) {
 	}
 	t := table{
 		title:   fmt.Sprintf("polls: %d SDKs, each every %v, median of %d rounds of %v", e.sdks, pollPeriod, rounds, window),
-		columns: []string{"", "µs of CPU each", "% of a core", "above the floor", "× floor"},
+		columns: []string{"", "µs of CPU each", "% of a core", "× TCP alone", "× empty handler"},
 	}
-	least, floor := median(lanes[0].costs), median(lanes[0].cores)
+	tcp, floor := median(lanes[0].costs), median(lanes[1].costs)
 	for _, l := range lanes {
-		c, core := median(l.costs), median(l.cores)
-		t.add(l.name, fmt.Sprintf("%.1f", c), fmt.Sprintf("%.2f", core), fmt.Sprintf("%.2f", core-floor), times(c/least))
+		c := median(l.costs)
+		t.add(l.name, fmt.Sprintf("%.1f", c), fmt.Sprintf("%.2f", median(l.cores)), times(c/tcp), times(c/floor))
 	}
 	return t, nil
 }
@@ -335,19 +347,4 @@ func sleep(ctx context.Context, d time.Duration) error {
 	case <-ctx.Done():
 		return context.Cause(ctx)
 	}
-}
-
-// runFloorHTTP is the edge's own server around a handler that does nothing.
-func runFloorHTTP() error {
-	s := &web.Server{Addr: "127.0.0.1:0", Handler: http.HandlerFunc(func(http.ResponseWriter, *http.Request) {})}
-	if err := s.Listen(); err != nil {
-		return err
-	}
-	fmt.Println(s.Address(), "-")
-	ctx, stop := context.WithCancel(context.Background())
-	go func() { // ends when the parent closes it, or is gone
-		_, _ = io.Copy(io.Discard, os.Stdin)
-		stop()
-	}()
-	return s.Run(ctx)
 }

@@ -37,6 +37,7 @@ const (
 	floorLog  = "log"
 	floorEdge = "edge"
 	floorHTTP = "http"
+	floorTCP  = "tcp"
 )
 
 // floorRole is the variable that makes this binary one of the floor's processes.
@@ -65,6 +66,8 @@ func floorIfAsked() {
 		err = runFloorEdge(os.Args[1], os.Args[2])
 	case floorHTTP:
 		err = runFloorHTTP()
+	case floorTCP:
+		err = runFloorTCP()
 	default:
 		err = fmt.Errorf("unknown role %q", role)
 	}
