@@ -253,6 +253,9 @@ func TestWhatIsRefusedIsAProblemAndStoresNothing(t *testing.T) {
 				Status       int
 				Code, Detail string
 			}
+			if !strings.Contains(got.body, `"success":false`) {
+				t.Errorf("answer is %s, want success to be false in it, as SDKs look for it", got.body)
+			}
 			if err := json.Unmarshal([]byte(got.body), &problem); err != nil || got.status != test.want || problem.Status != test.want || problem.Code == "" {
 				t.Errorf("answer is %d %s, want a problem with status %d", got.status, got.body, test.want)
 			}

@@ -47,7 +47,10 @@ class Driver:
             "spec_adapter_configs": adapters,
             "output_log_level": "none",
         }
-        statsig = Statsig(key, StatsigOptions(**given | (options or {})))
+        more = dict(options or {})
+        if "spec_adapter_configs" in more:
+            more["spec_adapter_configs"] = [SpecAdapterConfig(**adapter) for adapter in more["spec_adapter_configs"]]
+        statsig = Statsig(key, StatsigOptions(**given | more))
         self.updates[name] = 0
 
         def updated(_):

@@ -3,6 +3,7 @@
 import json
 
 from statsig import HashingAlgorithm, IDataStore, StatsigEvent, StatsigOptions, StatsigServer, StatsigUser
+from statsig.evaluation_details import DataSource
 from statsig.interface_network import NetworkEndpoint, NetworkProtocol
 from statsig.statsig_options import ProxyConfig
 
@@ -63,8 +64,11 @@ class Driver:
             "proxy_configs": proxies,
             "disable_diagnostics": True,
         }
+        more = dict(options or {})
+        for sources in {"initialize_sources", "config_sync_sources"} & more.keys():
+            more[sources] = [DataSource(name) for name in more[sources]]
         server = StatsigServer()
-        server.initialize(key, StatsigOptions(**given | (options or {})))
+        server.initialize(key, StatsigOptions(**given | more))
         self.instances[name] = server
 
     def check(self, name, user, **asked):

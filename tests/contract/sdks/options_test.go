@@ -43,9 +43,14 @@ var (
 			{"one event in each request", map[string]any{"event_queue_size": 1}},
 			{"a start that waits for a while", map[string]any{"overall_init_timeout": 10, "out_of_sync_threshold_in_s": 60}},
 			{"attributes of every user", map[string]any{"global_custom_fields": map[string]any{"region": "eu"}}},
+			{"sources in order", map[string]any{"initialize_sources": []string{"DataAdapter", "Bootstrap", "Network"}, "config_sync_sources": []string{"Network"}}},
+			{"short waits, and room for retries", map[string]any{"timeout": 5, "init_timeout": 5, "retry_queue_size": 100, "idlists_thread_limit": 1}},
 		},
 		"statsig-python-core": {
 			{"differences of rules", map[string]any{"enable_dcs_deltas": true}},
+			{"sources in order", map[string]any{"spec_adapter_configs": []map[string]any{
+				{"adapter_type": "network_http", "specs_url": nobodyThere + "/v2/download_config_specs", "init_timeout_ms": 500},
+				{"adapter_type": "network_http", "specs_url": "{base}/v2/download_config_specs", "init_timeout_ms": 3000}}}},
 			{"one event in each request", map[string]any{"event_logging_max_queue_size": 1}},
 			{"attributes of every user", map[string]any{"global_custom_fields": map[string]any{"region": "eu"}}},
 		},

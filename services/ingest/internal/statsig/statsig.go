@@ -6,6 +6,8 @@ package statsig
 import (
 	"cmp"
 	"context"
+	"errors"
+	"maps"
 	"net/http"
 	"strings"
 	"time"
@@ -124,8 +126,26 @@ func (a *API) customExposure(w http.ResponseWriter, r *http.Request) error {
 }
 
 // take lets a request in, makes a delivery of its text, and answers once all of
-// it is stored.
+// it is stored. Of a failure it says, besides the problem, that it is none: some
+// callers look for that member alone.
 func (a *API) take(w http.ResponseWriter, r *http.Request, decode func(text []byte, keep []string) (intake.Delivery, error)) error {
+	err := a.store(r, decode)
+	if err == nil {
+		return web.Respond(w, http.StatusAccepted, success)
+	}
+	if e, ok := errors.AsType[*web.Error](err); ok {
+		told := *e
+		told.Extra = maps.Clone(e.Extra)
+		if told.Extra == nil {
+			told.Extra = map[string]any{}
+		}
+		told.Extra["success"] = false
+		return &told
+	}
+	return err
+}
+
+func (a *API) store(r *http.Request, decode func(text []byte, keep []string) (intake.Delivery, error)) error {
 	who, err := a.keys.Request(r, protocol.Token(r))
 	if err != nil {
 		return err
@@ -140,10 +160,8 @@ func (a *API) take(w http.ResponseWriter, r *http.Request, decode func(text []by
 	if err != nil {
 		return err
 	}
-	if _, err := a.accept.Accept(r.Context(), who, d); err != nil {
-		return err
-	}
-	return web.Respond(w, http.StatusAccepted, success)
+	_, err = a.accept.Accept(r.Context(), who, d)
+	return err
 }
 
 // sdkException serves POST /v1/sdk_exception: it is counted, never failed, and
