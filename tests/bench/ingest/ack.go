@@ -189,7 +189,7 @@ func acknowledging(ctx context.Context, b *bench) (table, error) {
 		return table{}, err
 	}
 	defer s.stop()
-	var floor, ours []float64
+	var floor, ours, cpu []float64
 	size := 0
 	for round := range b.rounds {
 		message := make([]byte, floorBytes)
@@ -214,19 +214,28 @@ func acknowledging(ctx context.Context, b *bench) (table, error) {
 			bodies[i] = logBody(bodyEvents, uint64(round*b.bodies+i+1), time.Now().UnixMilli())
 			size = len(bodies[i])
 		}
+		before, err := cpuOf(s.service.cmd.Process.Pid)
+		if err != nil {
+			return table{}, err
+		}
 		if r, err = together(b.bodies, func(i int) error { return s.post(ctx, bodies[i]) }); err != nil {
 			return table{}, err
 		}
+		after, err := cpuOf(s.service.cmd.Process.Pid)
+		if err != nil {
+			return table{}, err
+		}
 		ours = append(ours, r)
+		cpu = append(cpu, float64((after-before).Microseconds())/float64(b.bodies*bodyEvents))
 	}
 	t := table{
 		title: fmt.Sprintf("ack: on the stream's disk, median of %d rounds of %d, %d at once; a body has %d events, %d KiB",
 			b.rounds, b.bodies, senders, bodyEvents, size>>10),
-		columns: []string{"", "a second", "events/s", "MB/s", "of the floor"},
+		columns: []string{"", "a second", "events/s", "MB/s", "of the floor", "service's CPU, µs an event"},
 	}
 	f, o := median(floor), median(ours)
-	t.add("floor, messages of 64 KiB", rate(f), "", rate(f*floorBytes/1e6), ratio(1))
-	t.add("requests", rate(o), rate(o*bodyEvents), rate(o*float64(size)/1e6), ratio(o/f))
+	t.add("floor, messages of 64 KiB", rate(f), "", rate(f*floorBytes/1e6), ratio(1), "")
+	t.add("requests", rate(o), rate(o*bodyEvents), rate(o*float64(size)/1e6), ratio(o/f), ratio(median(cpu)))
 	return t, nil
 }
 
