@@ -20,7 +20,7 @@ var exposed = []string{"ETag", "Retry-After", "X-Request-Id"}
 // send first.
 func (p Pages) Handle(mux *http.ServeMux, method, path string, f HandlerFunc) {
 	mux.Handle(method+" "+path, p.Allow(Handle(f)))
-	mux.Handle("OPTIONS "+path, p.Preflight(method))
+	mux.Handle("OPTIONS "+path, p.Preflight())
 }
 
 // Allow lets pages read the answers of next.
@@ -38,15 +38,15 @@ func (p Pages) Allow(next http.Handler) http.Handler {
 
 var anyOrigin = []string{"*"} // shared: nobody appends to it
 
-// Preflight says what browsers may send, for a day without asking again. Methods
-// stand between commas.
-func (p Pages) Preflight(methods string) http.Handler {
-	allowed := methods + ", OPTIONS"
+// Preflight says what browsers may send, for a day without asking again. It names
+// every method that endpoints for pages have: that this one answers 405 to some of
+// them is not for the browser to know.
+func (p Pages) Preflight() http.Handler {
 	headers := strings.Join(p.Headers, ", ")
 	return http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 		h := w.Header()
 		h["Access-Control-Allow-Origin"] = anyOrigin
-		h.Set("Access-Control-Allow-Methods", allowed)
+		h.Set("Access-Control-Allow-Methods", "GET, POST, OPTIONS")
 		h.Set("Access-Control-Allow-Headers", headers)
 		h.Set("Access-Control-Max-Age", "86400")
 		h.Set("Cache-Control", "public, max-age=86400") // caches between us and the browser

@@ -103,7 +103,7 @@ func (a *API) Register(mux *http.ServeMux) {
 	mux.Handle("POST "+protocol.PathFlags+"/{key...}", pages.Allow(a.handle(a.single, "key")))
 	mux.Handle("GET "+protocol.PathStream, pages.Allow(http.HandlerFunc(a.streams.serve)))
 	for _, at := range []string{protocol.PathFlags, protocol.PathFlags + "/{key...}", protocol.PathStream} {
-		mux.Handle("OPTIONS "+at, pages.Preflight("POST, GET"))
+		mux.Handle("OPTIONS "+at, pages.Preflight())
 	}
 }
 

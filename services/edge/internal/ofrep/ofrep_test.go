@@ -176,7 +176,7 @@ func TestPagesMayAsk(t *testing.T) {
 		res := w.ask("OPTIONS", path, "", "", "Origin", "https://shop.example", "Access-Control-Request-Method", "POST")
 		h := res.Header()
 		if res.Code != http.StatusNoContent || h.Get("Access-Control-Allow-Origin") != "*" ||
-			h.Get("Access-Control-Allow-Methods") != "POST, GET, OPTIONS" ||
+			h.Get("Access-Control-Allow-Methods") != "GET, POST, OPTIONS" ||
 			h.Get("Access-Control-Allow-Headers") != "authorization, content-type, if-none-match, x-api-key" {
 			t.Errorf("preflight of %s = %d %v", path, res.Code, h)
 		}
