@@ -23,6 +23,7 @@ func TestThreeProcessesAreOnePlatform(t *testing.T) {
 	s := newSite(t, asProcess)
 	s.journey()
 	s.checkMetrics()
+	s.checkPermissions()
 }
 
 // asProcess runs the binary that goes into the image.

@@ -20,7 +20,6 @@ import (
 
 	"github.com/ClickHouse/clickhouse-go/v2/lib/driver"
 
-	natsembed "github.com/sluice-flags/sluice/internal/bus/embed"
 	"github.com/sluice-flags/sluice/internal/warehouse"
 	"github.com/sluice-flags/sluice/internal/warehouse/embed"
 	"github.com/sluice-flags/sluice/pkg/events/live"
@@ -36,7 +35,8 @@ const arriveWithin = 60 * time.Second
 // are none of theirs, behind the gateway that the compose file puts there.
 type site struct {
 	t       *testing.T
-	nats    string
+	nats    *broker
+	output  map[string]func() string // of services
 	engine  warehouse.Config
 	secrets string // folder of files
 	front   map[string]*url.URL
@@ -53,18 +53,14 @@ type runner func(t *testing.T, s *site, service string, env map[string]string) (
 func newSite(t *testing.T, run runner) *site {
 	t.Helper()
 	harness.NeedEngine(t)
-	nats, err := natsembed.Start(natsembed.Options{Dir: t.TempDir(), Listen: "127.0.0.1:0"})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = nats.Close() }) // the folder goes with it
+	nats := restrictedNATS(t)
 	engine, err := embed.Start(t.Context(), embed.Options{Dir: t.TempDir()})
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { engine.Stop(context.Background()) }) // the test's own is over by then
 
-	s := &site{t: t, nats: nats.URL(), engine: engine.Config(), secrets: t.TempDir(), front: map[string]*url.URL{}, ops: map[string]string{}}
+	s := &site{t: t, nats: nats, output: map[string]func() string{}, engine: engine.Config(), secrets: t.TempDir(), front: map[string]*url.URL{}, ops: map[string]string{}}
 	admin := control.NewAdminKey()
 	s.write(filepath.Join(s.secrets, "clickhouse_password"), s.engine.Password)
 	s.write(filepath.Join(s.secrets, "clickhouse_analyst_password"), engine.Analyst().Password)
@@ -74,11 +70,12 @@ func newSite(t *testing.T, run runner) *site {
 	for service := range services {
 		env := environment(t, project, service)
 		env["SLUICE_LISTEN"], env["SLUICE_OPS"] = "127.0.0.1:0", "127.0.0.1:0"
-		env["SLUICE_NATS_URL"] = s.nats
+		env["SLUICE_NATS_URL"], env["SLUICE_NATS_INBOX"] = s.nats.url(service), "_INBOX_"+service
 		if _, ok := env["SLUICE_CLICKHOUSE_ADDR"]; ok {
 			env["SLUICE_CLICKHOUSE_ADDR"] = s.engine.Addr
 		}
-		s.await(service, run(t, s, service, env))
+		s.output[service] = run(t, s, service, env)
+		s.await(service, s.output[service])
 	}
 
 	server := &http.Server{Handler: s.route(caddyfile(t)), ReadHeaderTimeout: arriveWithin}
