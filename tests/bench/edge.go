@@ -224,6 +224,9 @@ func (e *edgeBench) checks(ctx context.Context) (table, error) {
 			return table{}, err
 		}
 		defer lanes[i].surge.close()
+		if err := lanes[i].surge.once(); err != nil {
+			return table{}, fmt.Errorf("%s: %w", lanes[i].name, err)
+		}
 	}
 	for range e.rounds {
 		for i := range lanes {
