@@ -10,9 +10,9 @@ import (
 // string steps over a string and returns what it says.
 func (s *scanner) string() string {
 	from := s.pos + 1
-	if end := plain(s.text, from); end < len(s.text) && s.text[end] == '"' {
-		s.pos = end + 1
-		return s.text[from:end]
+	if end := usualString(s.text, s.pos); end >= 0 {
+		s.pos = end
+		return s.text[from : end-1]
 	}
 	escaped := s.skipString()
 	if s.err != nil {

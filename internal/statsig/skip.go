@@ -7,17 +7,17 @@ import (
 
 // skip steps over one value of any kind and checks it.
 func (s *scanner) skip() {
-	if s.at('"') {
-		if end := plain(s.text, s.pos+1); end < len(s.text) && s.text[end] == '"' {
-			s.pos = end + 1
-			return
-		}
+	end := -1
+	if s.at('"') { // most are strings
+		end = usualString(s.text, s.pos)
+	} else {
+		end = usualEnd(s.text, s.pos, maxDepth-s.depth)
 	}
-	if end := usualEnd(s.text, s.pos, maxDepth-s.depth); end >= 0 {
-		s.pos = end
+	if end < 0 {
+		s.skipCarefully()
 		return
 	}
-	s.skipCarefully()
+	s.pos = end
 }
 
 func (s *scanner) skipCarefully() {
@@ -45,17 +45,15 @@ func usualEnd(text string, i, levels int) int {
 	inside, level, commas := uint64(0), 0, 0
 	for {
 		// A value begins here.
-		i = blanks(text, i)
-		if i >= len(text) {
+		if i = blanks(text, i); i >= len(text) {
 			return -1
 		}
 		opened := false
 		switch c := text[i]; c {
 		case '"':
-			if i = plain(text, i+1); i >= len(text) || text[i] != '"' {
+			if i = usualString(text, i); i < 0 {
 				return -1
 			}
-			i++
 		case '{', '[':
 			if level++; level > levels {
 				return -1
@@ -79,8 +77,7 @@ func usualEnd(text string, i, levels int) int {
 		}
 		// What was open may end here, once or several times.
 		for level > 0 {
-			i = blanks(text, i)
-			if i >= len(text) {
+			if i = blanks(text, i); i >= len(text) {
 				return -1
 			}
 			c := text[i]
@@ -105,16 +102,24 @@ func usualEnd(text string, i, levels int) int {
 			if i >= len(text) || text[i] != '"' {
 				return -1
 			}
-			if i = plain(text, i+1); i >= len(text) || text[i] != '"' {
+			if i = usualString(text, i); i < 0 {
 				return -1
 			}
-			i = blanks(text, i+1)
-			if i >= len(text) || text[i] != ':' {
+			if i = blanks(text, i); i >= len(text) || text[i] != ':' {
 				return -1
 			}
 			i++
 		}
 	}
+}
+
+// usualString returns where the string that begins at i ends, or -1 if it has escapes
+// or does not end as it should.
+func usualString(text string, i int) int {
+	if i = plain(text, i+1); i < len(text) && text[i] == '"' {
+		return i + 1
+	}
+	return -1
 }
 
 // blanks returns where something else than a blank stands from i on, or the end.
