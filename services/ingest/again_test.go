@@ -1,6 +1,7 @@
 package ingest_test
 
 import (
+	"context"
 	"fmt"
 	"slices"
 	"sync"
@@ -18,7 +19,21 @@ import (
 // Three processes get the same facts ten times, at once and one after another,
 // and once more when nobody who could recognise them remembers them.
 func TestABatchThatIsSentAgainAndAgainIsEachFactOnce(t *testing.T) {
-	db := warehousetest.Open(t)
+	db := warehousetest.OpenEngine(t)
+	analyst, err := warehouse.Open(t.Context(), warehousetest.Engine(t).Analyst())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer analyst.Close()
+	merges := func(word string) {
+		for _, table := range []string{"exposures", "events"} {
+			if err := db.Conn().Exec(context.Background(), "SYSTEM "+word+" MERGES "+table); err != nil {
+				t.Error(err)
+			}
+		}
+	}
+	merges("STOP") // so that what is stored twice stays so
+	defer merges("START")
 	first := newProjectWith(t, bus.Limits{FactsWindow: time.Second}).serve(always(db))
 	doors := []*site{first, first.another(always(db)), first.another(always(db))}
 
@@ -39,8 +54,9 @@ func TestABatchThatIsSentAgainAndAgainIsEachFactOnce(t *testing.T) {
 			s.accepted(s.post(b.path, b.text, b.header...))
 		}
 	}
-	// once checks the facts by their identity: as analysts read them, and in what
-	// a view has made of them.
+	// once checks the facts by their identity: as analysts read them, in what a view
+	// has made of them, and in the books.
+	rows := make(map[string]string) // that there are
 	once := func(when string) {
 		t.Helper()
 		first.loaded(db)
@@ -53,6 +69,21 @@ func TestABatchThatIsSentAgainAndAgainIsEachFactOnce(t *testing.T) {
 		want := []string{fmt.Sprintf("%d %d %d %d 0", exposures, exposures, happened, happened), "free_shipping 2 3"}
 		if diff := cmp.Diff(want, got); diff != "" {
 			t.Errorf("%s, facts and units of the experiment differ (-want +got):\n%s", when, diff)
+		}
+		for facts, want := range map[string]int{"exposures WHERE": exposures, "events WHERE event != 'later' AND": happened} {
+			ask := "SELECT toString(count()) FROM " + facts + " project = {p:String}"
+			if got := first.query(analyst, ask); !slices.Equal(got, []string{fmt.Sprint(want)}) {
+				t.Errorf("%s, the analyst asks %s: %s; want %d", when, ask, got, want)
+			}
+			rows[facts] = first.query(db, ask)[0]
+		}
+		acked, loaded := 0, 0
+		for _, s := range doors {
+			acked += s.metric("ingest_acked_total")
+			loaded += s.metric("ingest_inserted_total")
+		}
+		if acked != loaded {
+			t.Errorf("%s, %d facts were acknowledged and %d loaded; want all", when, acked, loaded)
 		}
 	}
 
@@ -76,6 +107,11 @@ func TestABatchThatIsSentAgainAndAgainIsEachFactOnce(t *testing.T) {
 		}
 	}
 	once("sent after the windows")
+	for facts, n := range rows {
+		if n == fmt.Sprint(exposures) || n == fmt.Sprint(happened) {
+			t.Errorf("%s: %s rows; want repetitions among them, or nothing was tried", facts, n)
+		}
+	}
 }
 
 // forget lets time pass, and other facts come, until the service does not

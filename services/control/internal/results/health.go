@@ -111,8 +111,8 @@ LEFT JOIN (
 GROUP BY group_index`
 
 	freshSQL = `WITH
-    (SELECT (count(), max(ts), max(received_at)) FROM exposures WHERE project = {project:String} AND name = {experiment:String} AND kind IN ('experiment', 'layer')) AS seen,
-    (SELECT (count(), max(ts), max(received_at)) FROM events WHERE project = {project:String} AND event IN {events:Array(String)}) AS done,
+    (SELECT (count(), max(ts), max(received_at)) FROM exposures FINAL WHERE project = {project:String} AND name = {experiment:String} AND kind IN ('experiment', 'layer')) AS seen,
+    (SELECT (count(), max(ts), max(received_at)) FROM events FINAL WHERE project = {project:String} AND event IN {events:Array(String)}) AS done,
     (SELECT count() FROM dead_letters WHERE project = {project:String} AND received_at >= now64(3) - INTERVAL 1 DAY) AS dead
 SELECT seen.1, seen.2, seen.3, done.1, done.2, done.3, dead`
 )
