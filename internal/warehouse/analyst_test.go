@@ -3,6 +3,7 @@ package warehouse_test
 import (
 	"bytes"
 	"errors"
+	"fmt"
 	"io"
 	"io/fs"
 	"net/http"
@@ -13,6 +14,7 @@ import (
 	"testing"
 
 	"github.com/sluice-flags/sluice/internal/warehouse"
+	"github.com/sluice-flags/sluice/internal/warehouse/embed"
 	"github.com/sluice-flags/sluice/internal/warehouse/warehousetest"
 )
 
@@ -123,6 +125,23 @@ func TestTheAnalystDoesNothingButRead(t *testing.T) {
 		if status, answer := askHTTP(t, statement, nil); status == http.StatusOK {
 			t.Errorf("the analyst may %s over HTTP: %s", statement, answer)
 		}
+	}
+	if embed.Confines() {
+		outside := filepath.Join(t.TempDir(), "secret")
+		if err := os.WriteFile(outside, []byte("secret"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		for _, file := range []string{outside, "/etc/passwd", fmt.Sprintf("/proc/%d/environ", os.Getpid())} {
+			statement := "SELECT file('" + file + "')"
+			if err := analyst.Conn().Exec(t.Context(), statement); err == nil {
+				t.Errorf("the analyst may %s", statement)
+			}
+			if status, answer := askHTTP(t, statement, nil); status == http.StatusOK {
+				t.Errorf("the analyst may %s over HTTP: %s", statement, answer)
+			}
+		}
+	} else {
+		t.Log("this system confines no engine to its folder: whether the analyst reads files by file() was not asked")
 	}
 	for name, value := range map[string]string{"readonly": "0", "max_execution_time": "0", "max_memory_usage": "0", "max_result_rows": "0", "allow_ddl": "1"} {
 		if status, answer := askHTTP(t, "SELECT 1", url.Values{name: {value}}); status == http.StatusOK {

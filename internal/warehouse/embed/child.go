@@ -7,26 +7,63 @@ import (
 	"os"
 	"os/signal"
 	"runtime"
+	"slices"
+	"strings"
 	"syscall"
 	"time"
 )
 
-// childMark in the environment makes this binary the engine.
-const childMark = "SLUICE_ENGINE_CHILD"
+// childMark in the environment makes this binary the engine: as it is, or after it
+// has given up the files that are none of the engine's.
+const (
+	childMark = "SLUICE_ENGINE_CHILD"
+	asItIs    = "1"
+	confined  = "confine"
+)
+
+// childEnvironment is what the child gets of the environment: nothing that could
+// be a secret, since who asks the engine can read its own.
+func childEnvironment(all []string, mark, library string) []string {
+	env := []string{childMark + "=" + mark, LibraryVariable + "=" + library}
+	for _, entry := range all {
+		name, _, _ := strings.Cut(entry, "=")
+		if slices.Contains([]string{"PATH", "HOME", "TMPDIR", "TZ", "LANG", "LD_LIBRARY_PATH", "GODEBUG", "GOTRACEBACK", "GOCOVERDIR"}, name) || strings.HasPrefix(name, "LC_") {
+			env = append(env, entry)
+		}
+	}
+	return env
+}
 
 // RunChildIfAsked turns the process into the engine if [Start] started it for
 // that, and never returns then. Otherwise it does nothing. It is the first line
 // of main, and of TestMain where tests start an engine.
 func RunChildIfAsked() {
-	if os.Getenv(childMark) == "" {
+	mark := os.Getenv(childMark)
+	if mark == "" {
 		return
 	}
 	os.Unsetenv(childMark)
-	if err := runChild(); err != nil {
+	run := runChild
+	if mark == confined {
+		run = confineChild
+	}
+	if err := run(); err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		os.Exit(1)
 	}
 	os.Exit(0)
+}
+
+func confineChild() error {
+	dir, err := os.Getwd()
+	if err != nil {
+		return err
+	}
+	library := os.Getenv(LibraryVariable)
+	if err := confine(dir, library, childEnvironment(os.Environ(), asItIs, library)); err != nil {
+		return fmt.Errorf("giving up the files that are not the engine's: %w", err)
+	}
+	return nil
 }
 
 func runChild() error {

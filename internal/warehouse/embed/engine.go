@@ -70,6 +70,11 @@ type Engine struct {
 	logger   *slog.Logger
 }
 
+// Confines reports whether engines on this system can read no files but their own
+// and those of the system: on Linux, from 5.19 on. Elsewhere whoever may ask them
+// anything, an analyst too, reads every file that this process can.
+func Confines() bool { return canConfine() }
+
 // ErrInUse is returned by [Start] for a folder that another process's engine works in.
 var ErrInUse = errors.New("the folder is in use by another process")
 
@@ -151,10 +156,15 @@ func launch(ctx context.Context, o Options, lock *os.File, s *settings) (*Engine
 	}
 	defer stdin.Close()
 
+	mark := confined
+	if !canConfine() {
+		mark = asItIs
+		o.Logger.WarnContext(ctx, "the ClickHouse engine is not confined to its folder, which takes Linux 5.19 or later: whoever has the password of its analyst can read files of this user's")
+	}
 	cmd := &exec.Cmd{
 		Path:        executable,
 		Args:        []string{filepath.Base(executable) + ": clickhouse engine"},
-		Env:         append(os.Environ(), childMark+"=1"),
+		Env:         childEnvironment(os.Environ(), mark, s.Library),
 		Dir:         o.Dir,
 		Stdin:       stdin,
 		Stdout:      output,
