@@ -254,7 +254,7 @@ func proportionTest(c vectorCase) (answers, error) {
 func srm(c vectorCase) (answers, error) {
 	var in struct {
 		Observed []count
-		Weights  []float64
+		Weights  []number
 	}
 	if err := decode(c, &in, nil); err != nil {
 		return nil, err
@@ -263,7 +263,11 @@ func srm(c vectorCase) (answers, error) {
 	for i, n := range in.Observed {
 		observed[i] = uint64(n)
 	}
-	r := stats.SRM(observed, in.Weights)
+	weights := make([]float64, len(in.Weights))
+	for i, w := range in.Weights {
+		weights[i] = float64(w)
+	}
+	r := stats.SRM(observed, weights)
 	return answers{
 		"code": r.Code, "reason": r.Reason, "chi2": r.ChiSquared, "df": r.DegreesOfFreedom, "p_value": r.PValue,
 		"log_e_value": r.LogE, "p_value_anytime_single": r.AnytimePValue,

@@ -90,32 +90,32 @@ func cupedMean(c vectorCase) (answers, error) {
 }
 
 type ratioCovariedArm struct {
-	N     uint64  `json:"n"`
-	Y     float64 `json:"main_post_sum"`
-	D     float64 `json:"denominator_post_sum"`
-	PY    float64 `json:"main_pre_sum"`
-	PD    float64 `json:"denominator_pre_sum"`
-	YY    float64 `json:"main_post_sum_squares"`
-	DD    float64 `json:"denominator_post_sum_squares"`
-	PYPY  float64 `json:"main_pre_sum_squares"`
-	PDPD  float64 `json:"denominator_pre_sum_squares"`
-	YD    float64 `json:"main_post_denominator_post_sum_product"`
-	YPY   float64 `json:"main_post_main_pre_sum_product"`
-	YPD   float64 `json:"main_post_denominator_pre_sum_product"`
-	DPY   float64 `json:"main_pre_denominator_post_sum_product"`
-	DPD   float64 `json:"denominator_post_denominator_pre_sum_product"`
-	PYxPD float64 `json:"main_pre_denominator_pre_sum_product"`
+	N     count  `json:"n"`
+	Y     number `json:"main_post_sum"`
+	D     number `json:"denominator_post_sum"`
+	PY    number `json:"main_pre_sum"`
+	PD    number `json:"denominator_pre_sum"`
+	YY    number `json:"main_post_sum_squares"`
+	DD    number `json:"denominator_post_sum_squares"`
+	PYPY  number `json:"main_pre_sum_squares"`
+	PDPD  number `json:"denominator_pre_sum_squares"`
+	YD    number `json:"main_post_denominator_post_sum_product"`
+	YPY   number `json:"main_post_main_pre_sum_product"`
+	YPD   number `json:"main_post_denominator_pre_sum_product"`
+	DPY   number `json:"main_pre_denominator_post_sum_product"`
+	DPD   number `json:"denominator_post_denominator_pre_sum_product"`
+	PYxPD number `json:"main_pre_denominator_pre_sum_product"`
 }
 
 func (a ratioCovariedArm) covaried() (stats.RatioCovaried, error) {
 	return stats.RatioCovariedSums{
-		N:   a.N,
-		Sum: [4]float64{a.Y, a.D, a.PY, a.PD},
+		N:   uint64(a.N),
+		Sum: [4]float64{float64(a.Y), float64(a.D), float64(a.PY), float64(a.PD)},
 		Products: [4][4]float64{
-			{a.YY, a.YD, a.YPY, a.YPD},
-			{0, a.DD, a.DPY, a.DPD},
-			{0, 0, a.PYPY, a.PYxPD},
-			{0, 0, 0, a.PDPD},
+			{float64(a.YY), float64(a.YD), float64(a.YPY), float64(a.YPD)},
+			{0, float64(a.DD), float64(a.DPY), float64(a.DPD)},
+			{0, 0, float64(a.PYPY), float64(a.PYxPD)},
+			{0, 0, 0, float64(a.PDPD)},
 		},
 	}.RatioCovaried()
 }
@@ -182,16 +182,16 @@ func winsorize(c vectorCase) (answers, error) {
 
 type quantileArm struct {
 	ratioArm
-	NStar    uint64  `json:"n_star"`
-	Quantile float64 `json:"quantile"`
-	Lower    float64 `json:"quantile_lower"`
-	Upper    float64 `json:"quantile_upper"`
-	Clusters uint64  `json:"n_clusters"`
+	NStar    uint64 `json:"n_star"`
+	Quantile number `json:"quantile"`
+	Lower    number `json:"quantile_lower"`
+	Upper    number `json:"quantile_upper"`
+	Clusters uint64 `json:"n_clusters"`
 }
 
 func (a quantileArm) quantile(level float64, clustered bool) (stats.Quantile, error) {
 	q := stats.Quantile{
-		N: uint64(a.N), NStar: a.NStar, Level: level, Value: a.Quantile, Lower: a.Lower, Upper: a.Upper,
+		N: uint64(a.N), NStar: a.NStar, Level: level, Value: float64(a.Quantile), Lower: float64(a.Lower), Upper: float64(a.Upper),
 	}
 	if !clustered {
 		return q, nil
