@@ -1,6 +1,7 @@
 package ingest_test
 
 import (
+	"bufio"
 	"bytes"
 	"compress/gzip"
 	"encoding/base64"
@@ -8,6 +9,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"net"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -271,6 +273,34 @@ func TestWhatIsRefusedIsAProblemAndStoresNothing(t *testing.T) {
 	info, err := stream.Info(t.Context(), jetstream.WithSubjectFilter("facts.*.*.*"))
 	if err != nil || len(info.State.Subjects) != 0 {
 		t.Errorf("the stream has facts under %v, %v; want none", info.State.Subjects, err)
+	}
+}
+
+// A caller may close its side as soon as it has sent everything.
+func TestWhoHasNothingMoreToSayIsAnswered(t *testing.T) {
+	s := newProject(t).serve(none())
+	for range 20 { // it takes both at once for the server to see the end before it has stored
+		conn, err := net.Dial("tcp", strings.TrimPrefix(s.url, "http://"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		text := body("e", time.Now().UnixMilli())
+		_, err = fmt.Fprintf(conn, "POST /v1/log_event HTTP/1.1\r\nHost: ingest\r\nStatsig-Api-Key: %s\r\nTransfer-Encoding: chunked\r\n\r\n%x\r\n%s\r\n0\r\n\r\n", s.server, len(text), text)
+		if err == nil {
+			err = conn.(*net.TCPConn).CloseWrite()
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		answer, err := http.ReadResponse(bufio.NewReader(conn), nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		answer.Body.Close()
+		conn.Close()
+		if answer.StatusCode != http.StatusAccepted {
+			t.Fatalf("the answer is %d, want 202", answer.StatusCode)
+		}
 	}
 }
 

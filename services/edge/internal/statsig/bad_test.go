@@ -9,6 +9,7 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptest"
+	"runtime"
 	"slices"
 	"strings"
 	"testing"
@@ -213,6 +214,37 @@ func TestEveryEndpointRefusesWhatIsWrong(t *testing.T) {
 				refused(t, "a body that is "+b.name, send(e.method, client, b.edits...), b.want)
 			}
 		})
+	}
+}
+
+// S-30 and S-31: what a body may cost that grows, or that holds nothing a million
+// times. What is allocated in all bounds what is held at a time; zstd may look back
+// over 8 MiB.
+func TestABombCostsLittle(t *testing.T) {
+	w := newWorld(t, nil)
+	client := w.Key(t, flags.KeyClient)
+	for _, b := range badBodies {
+		if b.want != http.StatusRequestEntityTooLarge {
+			continue
+		}
+		r := httptest.NewRequest("POST", "/v1/check_gate", nil)
+		r.Header.Set("STATSIG-API-KEY", client)
+		for _, e := range b.edits {
+			e(r)
+		}
+		answer := httptest.NewRecorder()
+		var before, after runtime.MemStats
+		runtime.GC()
+		runtime.ReadMemStats(&before)
+		w.handler.ServeHTTP(answer, r)
+		runtime.ReadMemStats(&after)
+		limit := uint64(10 << 20)
+		if strings.Contains(b.name, "zstd") {
+			limit += 8 << 20
+		}
+		if spent := after.TotalAlloc - before.TotalAlloc; answer.Code != b.want || spent > limit {
+			t.Errorf("%s = %d after %d KiB; want %d within %d MiB in all", b.name, answer.Code, spent>>10, b.want, limit>>20)
+		}
 	}
 }
 

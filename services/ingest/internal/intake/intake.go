@@ -81,8 +81,10 @@ type Rejection struct {
 
 // Accept returns once every claim of d is stored, as a fact or as a dead
 // letter. Errors are of type [web.Error]; after one, the client should send the
-// same delivery again.
+// same delivery again. What has come whole is stored in its time, though the client
+// may have gone or, which looks the same from here, has only closed its own side.
 func (in *Intake) Accept(ctx context.Context, who auth.Principal, d Delivery) (Receipt, error) {
+	ctx = context.WithoutCancel(ctx)
 	if who.Key.Kind == flags.KeyConsole {
 		return Receipt{}, web.Errorf(web.CodeForbidden, "facts are sent with a server key or a client key")
 	}
