@@ -130,6 +130,28 @@ func TestExamplesRunOverBothProtocols(t *testing.T) {
 			t.Errorf("%s has the comment %q, %v; want one", name, comment, err)
 		}
 	}
+	var all strings.Builder
+	for _, file := range files {
+		text, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		all.Write(text)
+	}
+	views, err := g.db.Conn().Query(t.Context(), "SELECT name, comment FROM system.tables WHERE database = currentDatabase() AND engine = 'View'")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer views.Close()
+	for views.Next() {
+		var name, comment string
+		if err := views.Scan(&name, &comment); err != nil {
+			t.Fatal(err)
+		}
+		if comment == "" || !strings.Contains(all.String(), name) {
+			t.Errorf("view %s has the comment %q, and in an example it is: %t; want both", name, comment, strings.Contains(all.String(), name))
+		}
+	}
 	parameters := clickhouse.Parameters{"project": g.project, "experiment": experiment, "gate": gate, "rule": "some", "step": "1", "dimension": "day"}
 	for _, file := range files {
 		name := filepath.Base(file)
