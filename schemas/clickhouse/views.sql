@@ -225,6 +225,15 @@ WITH
             multiIf(n = 0, NULL, is_percentile, sample[rank + 1] + (place - rank) * (sample[least(rank + 2, n)] - sample[rank + 1]), arrayAvg(sample)) AS mean
         FROM described
     ),
+    -- Sums and squares of huge values overflow: no number is given for them.
+    finite AS (
+        SELECT * REPLACE (
+            if(isFinite(mean), mean, NULL) AS mean,
+            if(isFinite(base), base, NULL) AS base,
+            if(isFinite(spread), spread, NULL) AS spread,
+            if(isFinite(base_spread), base_spread, NULL) AS base_spread)
+        FROM averaged
+    ),
     spread_out AS (
         SELECT
             * EXCEPT (rank, spread, base_spread),
@@ -232,18 +241,22 @@ WITH
             if(is_ratio AND spread <= 1e-26 * mean * mean, 0, spread) AS variance,
             if(is_ratio AND base_spread <= 1e-26 * base * base, 0, base_spread) / base_n AS base_error,
             if(is_control OR is_percentile, NULL, mean - base) AS difference
-        FROM averaged
+        FROM finite
     ),
     tested AS (
         SELECT
             * EXCEPT (sample, base_sample),
-            if(is_control OR variance / n + base_error <= 0, NULL, variance / n + base_error) AS squared_error,
-            arrayReduce('welchTTest(0.95)', arrayConcat(sample, base_sample), arrayConcat(arrayWithConstant(n, 0), arrayWithConstant(base_n, 1))) AS test
+            variance / n + base_error AS noise,
+            -- welchTTest squares variances, and refuses all rows for one of which it cannot.
+            ifNull(NOT is_control AND noise > 1e-150 AND noise < 1e150 AND abs(mean) < 1e150 AND abs(base) < 1e150, 0) AS testable,
+            if(testable, noise, NULL) AS squared_error,
+            arrayReduce('welchTTest(0.95)', if(testable, arrayConcat(sample, base_sample), [0., 1., 0., 1.]),
+                if(testable, arrayConcat(arrayWithConstant(n, 0), arrayWithConstant(base_n, 1)), [0, 0, 1, 1])) AS test
         FROM spread_out
     ),
     measurable AS (
         SELECT
-            * EXCEPT (test),
+            * EXCEPT (test, noise, testable),
             if(isNull(squared_error), NULL, test.2) AS p,
             if(isNull(squared_error), NULL, abs(test.4 - test.3) / 2) AS half
         FROM tested
@@ -271,7 +284,7 @@ SELECT
     units,
     n,
     if(type IN ('event_user', 'retention') OR type = 'funnel' AND NOT is_ratio, toUInt64(round(ifNull(mean, 0) * n)), NULL) AS conversions,
-    if(is_ratio OR is_percentile, NULL, ifNull(mean, 0) * n) AS total,
+    if(is_ratio OR is_percentile OR n > 0 AND isNull(mean), NULL, ifNull(mean, 0) * n) AS total,
     mean,
     variance,
     difference,
