@@ -50,7 +50,8 @@ var (
 )
 
 // Keys of a kind, of a place and of an environment open what is theirs, at every
-// door of one running platform, and say nothing of what is not.
+// door of one running platform, and say nothing of what is not: S-02, S-03, S-04
+// and S-21 of the threat model.
 func TestAKeyOpensItsOwnDoorsAndNoOthers(t *testing.T) {
 	p := harness.Start(t, harness.Options{})
 	shop := p.NewProject("keys")
