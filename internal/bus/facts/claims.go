@@ -34,7 +34,7 @@ type Claim struct {
 }
 
 const (
-	claimWait    = 2 * time.Second  // for the bus to say whose the ids of a batch are
+	claimWait    = 5 * time.Second  // for the bus to say whose the ids of a batch are
 	returnedFor  = time.Second      // the shortest time after which a server forgets
 	lookForClaim = 30 * time.Second // between two looks for a stream that is not there
 )

@@ -135,7 +135,8 @@ func (r *Recorder) Run(ctx context.Context) error {
 			}
 			return nil
 		case first := <-r.queue:
-			r.store(ctx, r.gather(first))
+			// Once begun it is ended: whose a claim is would not be known else.
+			r.store(context.WithoutCancel(ctx), r.gather(first))
 		}
 	}
 }
