@@ -3,6 +3,7 @@ package facts
 import (
 	"cmp"
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -80,6 +81,10 @@ type Publisher struct {
 	o       Options
 	metrics metrics
 
+	// What messages are told apart by; only the goroutine of Run sends any.
+	name string
+	sent uint64
+
 	mu     sync.Mutex
 	queue  []*request
 	queued int // bytes
@@ -98,7 +103,7 @@ type request struct {
 
 // NewPublisher returns a publisher that works while [Publisher.Run] runs.
 func NewPublisher(conn *bus.Conn, o Options) *Publisher {
-	p := &Publisher{conn: conn, o: o.withDefaults(), wake: make(chan struct{}, 1)}
+	p := &Publisher{conn: conn, o: o.withDefaults(), name: rand.Text(), wake: make(chan struct{}, 1)}
 	p.metrics = newMetrics(p)
 	return p
 }
