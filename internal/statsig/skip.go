@@ -7,7 +7,7 @@ import (
 
 // skip steps over one value of any kind and checks it.
 func (s *scanner) skip() {
-	end := -1
+	var end int
 	if s.at('"') { // most are strings
 		end = usualString(s.text, s.pos)
 	} else {
