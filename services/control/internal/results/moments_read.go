@@ -82,22 +82,32 @@ func (p *plan) momentsOf(ask asking, r *rollup, slice, from string, take func(of
 	if len(p.metrics) == 0 {
 		return nil
 	}
-	means := map[cell][][]float64{}
-	if err := eachCell(ask, slice, p.meansSQL(r), from, func(c cell, four [][]float64) { means[c] = four }); err != nil {
+	found := means{}
+	if err := eachCell(ask, "", slice, p.meansSQL(r), from, func(c cell, four [][]float64) { found[c] = four }); err != nil {
 		return err
 	}
-	return eachCell(ask, slice, p.sumsSQL(r, slice, means), from, func(c cell, columns [][]float64) {
+	changed := false
+	err := eachCell(ask, found.named(p, slice), slice, p.sumsSQL(r), from, func(c cell, columns [][]float64) {
+		if found[c] == nil {
+			changed = true
+			return
+		}
 		all := make([]moments, len(p.metrics))
 		for i := range p.metrics {
-			all[i] = p.metrics[i].moments(c.group, columns[i], r.caps[i], means[c][i])
+			all[i] = p.metrics[i].moments(c.group, columns[i], r.caps[i], found[c][i])
 		}
 		take(c, all)
 	})
+	if err == nil && changed { // of replicas, one may be behind another
+		err = fmt.Errorf("rollup %d has units in a group that it had none in a moment before", r.revision)
+	}
+	return err
 }
 
-// eachCell asks for an array of the numbers of every metric in every cell.
-func eachCell(ask asking, slice, numbers, from string, take func(of cell, numbers [][]float64)) error {
-	return ask(byCell(slice, numbers, from), func(scan func(...any) error) error {
+// eachCell asks for an array of the numbers of every metric in every cell; what the
+// numbers call by name, with says.
+func eachCell(ask asking, with, slice, numbers, from string, take func(of cell, numbers [][]float64)) error {
+	return ask(with+byCell(slice, numbers, from), func(scan func(...any) error) error {
 		var of cell
 		var numbers [][]float64
 		if err := scan(&of.slice, &of.group, &numbers); err != nil {
@@ -112,19 +122,56 @@ func byCell(slice, numbers, from string) string {
 	return "SELECT " + slice + " AS of, group_index, " + numbers + from + "\nGROUP BY of, group_index\nORDER BY of, group_index"
 }
 
+// means are, by cell and metric, the means of its four values.
+type means map[cell][][]float64
+
 // meansOf are the means that moments of whole groups have.
-func (p *plan) meansOf(all []moments) map[cell][][]float64 {
-	means := map[cell][][]float64{}
+func (p *plan) meansOf(all []moments) means {
+	found := means{}
 	for i := range all {
 		c := cell{group: all[i].group}
-		if means[c] == nil {
-			means[c] = make([][]float64, len(p.metrics))
+		if found[c] == nil {
+			found[c] = make([][]float64, len(p.metrics))
 		}
 		k := slices.IndexFunc(p.metrics, func(m measured) bool { return m.entity.Ref.ID == all[i].id })
-		means[c][k] = all[i].values.Mean[:]
+		found[c][k] = all[i].values.Mean[:]
 	}
-	return means
+	return found
 }
+
+// named is the head of a statement that gives names to means, each to those of one
+// value of a metric in all cells.
+func (found means) named(p *plan, slice string) string {
+	var last cell
+	for of := range found {
+		last.slice, last.group = max(last.slice, of.slice), max(last.group, of.group)
+	}
+	groups := int(last.group) + 1
+	at := "group_index + 1"
+	if slice != wholeSQL {
+		at = fmt.Sprintf("%s * %d + %s", slice, groups, at)
+	}
+	var names []string
+	for i := range p.metrics {
+		for k, slot := range p.metrics[i].slots() {
+			if slot == 0 {
+				continue
+			}
+			byCell := make([]string, (int(last.slice)+1)*groups)
+			for c := range byCell {
+				mean := 0.0
+				if of := found[cell{uint16(c / groups), uint8(c % groups)}]; of != nil {
+					mean = of[i][k]
+				}
+				byCell[c] = strconv.FormatFloat(mean, 'e', -1, 64) // a float to the engine, also if it is whole
+			}
+			names = append(names, "["+strings.Join(byCell, ", ")+"]["+at+"] AS "+meanName(i, k))
+		}
+	}
+	return "WITH\n    " + strings.Join(names, ",\n    ") + "\n"
+}
+
+func meanName(metric, value int) string { return fmt.Sprintf("mean_%d_%d", metric, value) }
 
 // meansSQL is, per metric, the means of its four values: 0 for those that it does
 // not have, or nobody has.
@@ -141,10 +188,10 @@ func (p *plan) meansSQL(r *rollup) string {
 	})
 }
 
-// sumsSQL is, per metric, its column.
-func (p *plan) sumsSQL(r *rollup, slice string, means map[cell][][]float64) string {
+// sumsSQL is, per metric, its column, about named means.
+func (p *plan) sumsSQL(r *rollup) string {
 	return p.perMetric(func(i int, m *measured) []string {
-		return m.column(r, r.caps[i], func(k int) string { return meanSQL(means, i, k, slice) })
+		return m.column(r, r.caps[i], func(k int) string { return meanName(i, k) })
 	})
 }
 
@@ -155,28 +202,6 @@ func (p *plan) perMetric(numbers func(i int, m *measured) []string) string {
 		all[i] = "[" + strings.Join(numbers(i, &p.metrics[i]), ", ") + "]"
 	}
 	return "[\n    " + strings.Join(all, ",\n    ") + "\n]"
-}
-
-// meanSQL is the mean of a metric's value in the cell of a row.
-func meanSQL(means map[cell][][]float64, metric, value int, slice string) string {
-	var last cell
-	for of := range means {
-		last.slice, last.group = max(last.slice, of.slice), max(last.group, of.group)
-	}
-	groups := int(last.group) + 1
-	byCell := make([]string, (int(last.slice)+1)*groups)
-	for i := range byCell {
-		mean := 0.0
-		if of := means[cell{uint16(i / groups), uint8(i % groups)}]; of != nil {
-			mean = of[metric][value]
-		}
-		byCell[i] = strconv.FormatFloat(mean, 'g', -1, 64)
-	}
-	at := "group_index + 1"
-	if slice != wholeSQL {
-		at = fmt.Sprintf("%s * %d + %s", slice, groups, at)
-	}
-	return "CAST([" + strings.Join(byCell, ", ") + "] AS Array(Float64))[" + at + "]"
 }
 
 // has is the condition that a unit is analysed and has a value.

@@ -46,7 +46,8 @@ func eachRow(ctx context.Context, db *warehouse.DB, text string, scan func(scan 
 	return rows.Err()
 }
 
-var readSettings = clickhouse.Settings{"max_query_size": 1 << 20, "max_ast_elements": 500_000, "max_expanded_ast_elements": 2_000_000}
+var readSettings = clickhouse.Settings{"max_query_size": 16 << 20, // means of many slices are long
+	"max_ast_elements": 500_000, "max_expanded_ast_elements": 2_000_000}
 
 // findCaps finds what values are limited to: percentiles of those of all groups
 // together.
@@ -144,8 +145,11 @@ func (p *plan) spelled(r *rollup) []string {
 	}
 	s = newStatement(p.project)
 	s.name("experiment", p.experiment)
-	for _, numbers := range []string{p.meansSQL(r), p.sumsSQL(r, wholeSQL, p.meansOf(r.moments))} {
-		text := s.spell(byCell(wholeSQL, numbers, fromRollup))
+	for _, text := range []string{
+		byCell(wholeSQL, p.meansSQL(r), fromRollup),
+		p.meansOf(r.moments).named(p, wholeSQL) + byCell(wholeSQL, p.sumsSQL(r), fromRollup),
+	} {
+		text = s.spell(text)
 		all = append(all, strings.ReplaceAll(text, "{revision:UInt64}", strconv.FormatUint(r.revision, 10)))
 	}
 	return all

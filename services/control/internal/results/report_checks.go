@@ -1,11 +1,8 @@
 package results
 
 import (
-	"context"
-	"fmt"
 	"slices"
 
-	"github.com/sluice-flags/sluice/internal/warehouse"
 	"github.com/sluice-flags/sluice/pkg/stats"
 )
 
@@ -120,27 +117,3 @@ func newChecks(groups []Group, excluded map[string]uint64, periods []Period, f f
 }
 
 const reasonCrossover = "crossover"
-
-const crossedSQL = `SELECT group_index, countIf(crossed)
-FROM experiment_units(project = {project:String}, experiment = {experiment:String})
-WHERE excluded = ''
-GROUP BY group_index`
-
-// countCrossed counts the units of each group that saw another one later and are
-// analysed all the same.
-func (p *plan) countCrossed(ctx context.Context, db *warehouse.DB, groups int) ([]uint64, error) {
-	crossed := make([]uint64, groups)
-	err := eachRow(p.context(ctx, newStatement(p.project)), db, crossedSQL, func(scan func(...any) error) error {
-		var group uint8
-		var units uint64
-		err := scan(&group, &units)
-		if int(group) < groups {
-			crossed[group] = units
-		}
-		return err
-	})
-	if err != nil {
-		return nil, fmt.Errorf("counting the crossovers of experiment %q: %w", p.experiment, err)
-	}
-	return crossed, nil
-}

@@ -1,0 +1,79 @@
+package results
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"strings"
+	"testing"
+)
+
+// sample are rows as a rollup has them, of two groups.
+func sample(values ...[2]float64) string {
+	var rows []string
+	for _, v := range values {
+		for group := range 2 {
+			rows = append(rows, fmt.Sprintf("(%d, %s)", group, float(v[group])))
+		}
+	}
+	return "\nFROM (SELECT toUInt8(r.1) AS group_index, '' AS excluded, now64(3) AS first_exposure, arrayWithConstant(40, r.2) AS values, toUInt16(0) AS slice FROM (SELECT arrayJoin([" + strings.Join(rows, ", ") + "]) AS r))"
+}
+
+func TestMomentsAreRightHoweverTheMeansAreWritten(t *testing.T) {
+	db, p := few(t)
+	p.metrics = p.metrics[:1]
+	r := &rollup{caps: [][]float64{uncapped()}}
+	ask := func(text string, scan func(scan func(...any) error) error) error {
+		return eachRow(p.context(t.Context(), newStatement(p.project), readSettings), db, text, scan)
+	}
+	for name, tc := range map[string]struct {
+		from     string
+		mean, m2 [2]float64 // by group
+	}{
+		"a whole one beyond 32 bits beside a fraction": {sample([2]float64{5e9, 0.5}), [2]float64{5e9, 0.5}, [2]float64{}},
+		"one beyond 64 bits beside a negative one":     {sample([2]float64{1e30, -0.25}), [2]float64{1e30, -0.25}, [2]float64{}},
+		"equal values that are no binary fractions":    {sample(slices.Repeat([][2]float64{{0.1, 0.3}}, 1000)...), [2]float64{0.1, 0.3}, [2]float64{}},
+		"values far from zero":                         {sample([2]float64{1e9 + 1, 1}, [2]float64{1e9 + 3, 3}), [2]float64{1e9 + 2, 2}, [2]float64{2, 2}},
+	} {
+		groups := 0
+		err := p.momentsOf(ask, r, wholeSQL, tc.from, func(c cell, all []moments) {
+			groups++
+			v := &all[0].values
+			if got, want := v.Mean[0], tc.mean[c.group]; got < want-1e-12*max(want, -want) || got > want+1e-12*max(want, -want) {
+				t.Errorf("%s: mean of group %d = %v; want %v", name, c.group, got, want)
+			}
+			if got := v.C[0][0]; got != tc.m2[c.group] {
+				t.Errorf("%s: sum of squares about the mean of group %d = %v; want %v", name, c.group, got, tc.m2[c.group])
+			}
+		})
+		if err != nil || groups != 2 {
+			t.Errorf("%s: momentsOf() of %d groups, %v; want 2", name, groups, err)
+		}
+	}
+}
+
+func TestManySlicesOfManyMetricsFitIntoAStatement(t *testing.T) {
+	db, p := few(t)
+	const slicesInAll, groups, metrics = 102, 5, 40
+	p.metrics = slices.Repeat(p.metrics[1:2], metrics)
+	r := &rollup{}
+	found, rng := means{}, rand.New(rand.NewPCG(1, 2))
+	for i := range slicesInAll * groups {
+		four := make([][]float64, metrics)
+		for m := range four {
+			four[m] = []float64{rng.NormFloat64(), 1, rng.NormFloat64(), 0}
+		}
+		found[cell{uint16(i / groups), uint8(i % groups)}] = four
+	}
+	for range metrics {
+		r.caps = append(r.caps, uncapped())
+	}
+	ask := func(text string, scan func(scan func(...any) error) error) error {
+		return eachRow(p.context(t.Context(), newStatement(p.project), readSettings), db, text, scan)
+	}
+	cells := 0
+	err := eachCell(ask, found.named(p, "slice"), "slice", p.sumsSQL(r), sample([2]float64{1, 2}), func(cell, [][]float64) { cells++ })
+	if err != nil || cells != 2 {
+		t.Errorf("sums of %d slices, %d groups and %d metrics = %d cells, %v; want 2", slicesInAll, groups, metrics, cells, err)
+	}
+}
