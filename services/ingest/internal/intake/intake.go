@@ -84,7 +84,8 @@ type Rejection struct {
 // same delivery again. What has come whole is stored in its time, though the client
 // may have gone or, which looks the same from here, has only closed its own side.
 func (in *Intake) Accept(ctx context.Context, who auth.Principal, d Delivery) (Receipt, error) {
-	ctx = context.WithoutCancel(ctx)
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), stateWithin+storeWithin)
+	defer cancel()
 	if who.Key.Kind == flags.KeyConsole {
 		return Receipt{}, web.Errorf(web.CodeForbidden, "facts are sent with a server key or a client key")
 	}
@@ -93,8 +94,6 @@ func (in *Intake) Accept(ctx context.Context, who auth.Principal, d Delivery) (R
 		return Receipt{}, err
 	}
 	b := r.batch
-	ctx, cancel := context.WithTimeout(ctx, storeWithin)
-	defer cancel()
 	duplicates, err := in.store.Publish(ctx, b)
 	switch {
 	case err == nil:
