@@ -262,7 +262,7 @@ func (r *Resolver) Request(req *http.Request, token string) (Principal, error) {
 	case err == nil && p.Key.Kind == flags.KeyServer && origin != "":
 		r.refused.WithLabelValues(refusedServer).Inc()
 		return Principal{}, web.Errorf(web.CodeServerKeyInBrowser, "a server key must not be used from a browser: make a client key, and revoke this one")
-	case misplaced != nil:
+	case misplaced != nil && err == nil: // else it is a guess like any other
 		return Principal{}, misplaced
 	case errors.Is(err, ErrMalformed), errors.Is(err, ErrUnknownKey), errors.Is(err, ErrExpired), errors.Is(err, ErrRevoked):
 		from, now := peer(req), time.Now()
