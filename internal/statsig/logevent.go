@@ -102,7 +102,7 @@ func DecodeLogBody(body []byte, keep ...string) (LogBody, error) {
 			}
 			r.elements(func() {
 				if b.Events == nil {
-					b.Events = roomFor(1 + len(body)/usualEvent)
+					b.Events = roomFor(min(maxElements, 1+len(body)/usualEvent))
 				}
 				b.Events = append(b.Events, LogEvent{})
 				if !r.event(&b.Events[len(b.Events)-1]) {

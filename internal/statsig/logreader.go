@@ -139,6 +139,9 @@ func roomFor(n int) []LogEvent {
 // Release says that b.Events is needed no more, though the texts and lists of its
 // events may be. A caller who has copied what it wants of them spares memory so.
 func (b *LogBody) Release() {
+	if cap(b.Events) == 0 {
+		return
+	}
 	clear(b.Events)
 	room := b.Events[:0]
 	b.Events = nil

@@ -70,7 +70,7 @@ func usualCheck(body []byte, in *CheckRequest) bool {
 		return false
 	}
 	s := usual{scanner{text: string(body)}}
-	s.shape(checkNames, func(name string) {
+	s.known(checkNames, func(name string) {
 		switch name {
 		case "gateName":
 			in.GateName = s.words()
@@ -98,7 +98,7 @@ func usualInitialize(body []byte, in *InitializeRequest) bool {
 		return false
 	}
 	s := usual{scanner{text: string(body)}}
-	s.shape(initializeNames, func(name string) {
+	s.known(initializeNames, func(name string) {
 		switch name {
 		case "user":
 			in.User = new(eval.User)
@@ -116,7 +116,7 @@ func usualInitialize(body []byte, in *InitializeRequest) bool {
 }
 
 func (s *usual) metadata(m *Metadata) {
-	s.shape(metadataNames, func(name string) {
+	s.known(metadataNames, func(name string) {
 		switch name {
 		case "sdkType":
 			m.SDKType = s.words()
@@ -134,7 +134,7 @@ func (s *usual) metadata(m *Metadata) {
 }
 
 func (s *usual) user(u *eval.User) {
-	s.shape(userNames, func(name string) {
+	s.known(userNames, func(name string) {
 		switch name {
 		case "userID":
 			u.UserID = s.loose()
@@ -164,17 +164,17 @@ func (s *usual) user(u *eval.User) {
 	})
 }
 
-// shape steps through an object whose members have meanings. Usual are ASCII
+// known steps through an object whose members have meanings. Usual are ASCII
 // names, each once, and none that only a reader who ignores case would know.
-func (s *usual) shape(known []string, member func(name string)) {
+func (s *usual) known(names []string, member func(name string)) {
 	var room [usualMembers]string
-	names := room[:0]
+	before := room[:0]
 	s.members(func(name string) {
-		if len(names) == usualMembers || !distinct(name, known, names) {
+		if len(before) == usualMembers || !distinct(name, names, before) {
 			s.leave()
 			return
 		}
-		names = append(names, name)
+		before = append(before, name)
 		member(name)
 	})
 }
