@@ -2,7 +2,6 @@ package main
 
 import (
 	"fmt"
-	"math"
 	"regexp"
 	"slices"
 	"strconv"
@@ -13,17 +12,43 @@ import (
 // absent are the ways in which files say that there is no value.
 var absent = []string{"", "na", "n/a", "nan", "null", "none", "-"}
 
-var (
-	grouped      = regexp.MustCompile(`^[-+]?[0-9]{1,3}(,[0-9]{3})+(\.[0-9]*)?$`)       // 1,234,567.50
-	decimalComma = regexp.MustCompile(`^[-+]?([0-9]{1,3}(\.[0-9]{3})+|[0-9]*),[0-9]*$`) // 1.234.567,50 or 0,5
+// A mark stands before the decimals of a number: a point, or a comma as in the
+// countries where spreadsheets put semicolons between columns. Each may stand
+// between groups of three digits where the other does that.
+type mark byte
+
+const (
+	point  mark = '.' // 1,234,567.50
+	comma  mark = ',' // 1.234.567,50
+	either mark = 0   // whichever a number can be read with
 )
 
-// readValue reads a number, or a truth as 1 or 0; nil where there is no value.
-//
-// Commas between groups of three digits are left out. In a file whose columns
-// are separated by semicolons a comma is the decimal point, as in the countries
-// where spreadsheets write such files.
-func readValue(text string, separator rune) (*float64, error) {
+var numbers = map[mark]*regexp.Regexp{
+	point: regexp.MustCompile(`^[-+]?([0-9]+|[1-9][0-9]{0,2}(,[0-9]{3})+)?(\.[0-9]*)?([eE][-+]?[0-9]+)?$`),
+	comma: regexp.MustCompile(`^[-+]?([0-9]+|[1-9][0-9]{0,2}(\.[0-9]{3})+)?(,[0-9]*)?([eE][-+]?[0-9]+)?$`),
+}
+
+// number reads a number whose decimals come after m.
+func (m mark) number(text string) (v float64, ok bool) {
+	if m == either {
+		if v, ok = point.number(text); ok {
+			return v, true
+		}
+		return comma.number(text)
+	}
+	if !numbers[m].MatchString(text) {
+		return 0, false
+	}
+	if m == comma {
+		text = strings.Replace(strings.ReplaceAll(text, ".", ""), ",", ".", 1)
+	}
+	v, err := strconv.ParseFloat(strings.ReplaceAll(text, ",", ""), 64)
+	return v, err == nil
+}
+
+// readValue reads a number with the mark of its column, or a truth as 1 or 0; nil
+// where there is no value.
+func readValue(text string, m mark) (*float64, error) {
 	low := strings.ToLower(text)
 	switch {
 	case slices.Contains(absent, low):
@@ -33,25 +58,64 @@ func readValue(text string, separator rune) (*float64, error) {
 	case slices.Contains([]string{"false", "f", "no", "n"}, low):
 		return new(0.), nil
 	}
-	number := text
-	switch {
-	case separator == ';' && decimalComma.MatchString(text):
-		number = strings.Replace(strings.ReplaceAll(text, ".", ""), ",", ".", 1)
-	case separator != ';' && grouped.MatchString(text):
-		number = strings.ReplaceAll(text, ",", "")
+	v, ok := m.number(text)
+	if _, other := either.number(text); !ok && other {
+		return nil, fmt.Errorf("%q is no number with a decimal %c", clipped(text), m)
 	}
-	v, err := strconv.ParseFloat(number, 64)
-	if err != nil || math.IsInf(v, 0) || math.IsNaN(v) {
+	if !ok {
 		return nil, fmt.Errorf("%q is no number, and no true or false", clipped(text))
 	}
 	return &v, nil
+}
+
+// A usage of marks is what the values of a column tell of theirs.
+type usage struct {
+	points, commas bool      // some can be read with this one alone
+	unclear        lineError // the first that says another number with each, of those with commas if there are any
+}
+
+// see takes note of a value.
+func (u *usage) see(line int, text string) {
+	if !strings.ContainsAny(text, ".,") {
+		return
+	}
+	p, withPoint := point.number(text)
+	c, withComma := comma.number(text)
+	switch {
+	case withPoint && !withComma:
+		u.points = true
+	case withComma && !withPoint:
+		u.commas = true
+	case withPoint && p != c && (u.unclear.line == 0 || strings.Contains(text, ",") && !strings.Contains(u.unclear.text, ",")):
+		u.unclear = lineError{line, text}
+	}
+}
+
+// mark decides with which mark the values of a column are read. Where nothing in
+// it tells, a point as in 1.234 is the mark unless semicolons separate columns, and
+// commas as in 1,234 group digits if commas do.
+func (u *usage) mark(column string, separator rune) (mark, error) {
+	known := separator == ',' || separator != ';' && strings.Contains(u.unclear.text, ".")
+	switch {
+	case u.commas && !u.points:
+		return comma, nil
+	case u.unclear.line == 0 && u.commas:
+		return either, nil
+	case u.unclear.line == 0, u.points && !u.commas, !u.commas && known:
+		return point, nil
+	}
+	p, _ := point.number(u.unclear.text)
+	c, _ := comma.number(u.unclear.text)
+	return 0, usageError(fmt.Sprintf("column %s: %q in line %d may be %v or %v, and the other values do not tell: say --decimal . or --decimal ,",
+		column, u.unclear.text, u.unclear.line, p, c))
 }
 
 // layouts are the ways of writing times that are known without being told. Dates
 // with slashes and the year last are not among them: they may begin with the month
 // or with the day.
 var layouts = []string{
-	time.RFC3339Nano, "2006-01-02 15:04:05.999999999Z07:00", "2006-01-02 15:04:05.999999999-07", "2006-01-02 15:04:05.999999999 MST",
+	time.RFC3339Nano, "2006-01-02 15:04:05.999999999Z07:00", "2006-01-02 15:04:05.999999999-07", "2006-01-02 15:04:05.999999999-0700",
+	"2006-01-02 15:04:05.999999999 Z07:00", "2006-01-02 15:04:05.999999999 -07", "2006-01-02 15:04:05.999999999 -0700", "2006-01-02 15:04:05.999999999 MST",
 	"2006-01-02 15:04:05.999999999", "2006-01-02T15:04:05.999999999", "2006-01-02 15:04", "2006-01-02T15:04", time.DateOnly,
 	"2006/1/2 15:04:05.999999999", "2006/1/2 15:04", "2006/1/2",
 	"2.1.2006 15:04:05.999999999", "2.1.2006 15:04", "2.1.2006",
@@ -64,15 +128,15 @@ var eitherWay = regexp.MustCompile(`^[0-9]{1,2}[/-][0-9]{1,2}[/-][0-9]{2,4}`)
 // readTime reads a time in a layout, or in any that is known if that is empty.
 func readTime(text, layout string) (time.Time, error) {
 	if layout != "" {
-		t, err := time.Parse(layout, text)
+		t, err := time.ParseInLocation(layout, text, time.UTC)
 		if err != nil {
 			return time.Time{}, fmt.Errorf("%q is not written as --time-format says", clipped(text))
 		}
-		return t.UTC(), nil
+		return inUTC(t, layout)
 	}
 	for _, known := range layouts {
-		if t, err := time.Parse(known, text); err == nil {
-			return t.UTC(), nil
+		if t, err := time.ParseInLocation(known, text, time.UTC); err == nil {
+			return inUTC(t, known)
 		}
 	}
 	if seconds, err := strconv.ParseFloat(text, 64); err == nil && seconds > 1e8 && seconds < 1e14 {
@@ -85,6 +149,17 @@ func readTime(text, layout string) (time.Time, error) {
 		return time.Time{}, fmt.Errorf("%q may begin with the month or with the day; say it with --time-format, such as %%m/%%d/%%Y %%H:%%M", clipped(text))
 	}
 	return time.Time{}, fmt.Errorf("%q is no time; say how times are written with --time-format, such as %%d/%%m/%%Y %%H:%%M", clipped(text))
+}
+
+// inUTC returns a time that was read by layout. The names of zones but UTC's own
+// are refused where no offset stands beside them: EST and IST are several, and
+// [time.Parse] takes each that it does not know for UTC.
+func inUTC(t time.Time, layout string) (time.Time, error) {
+	name, _ := t.Zone()
+	if strings.Contains(layout, "MST") && !strings.Contains(layout, "07") && name != "UTC" && name != "GMT" {
+		return time.Time{}, fmt.Errorf("the zone %s may be one of several: write the offset in its place, such as -0800 (%%z in --time-format)", name)
+	}
+	return t.UTC(), nil
 }
 
 // directives are those of C's strftime, as Go writes them.

@@ -28,6 +28,7 @@ type importCommand struct {
 	TimeFormat  string   `help:"How times are written, such as %d/%m/%Y %H:%M or, as Go writes it, 2006-01-02 15:04:05; found out if left out." placeholder:"LAYOUT"`
 	Metric      []string `help:"Metric, the column of its values and, if it is to be made, its type (sum, mean, event_user, event_count, min, max, latest; sum if left out)." placeholder:"NAME=COLUMN[:TYPE]" sep:"none"`
 	Before      []string `help:"Metric and the column of its values before the experiment, for CUPED." placeholder:"NAME=COLUMN" sep:"none"`
+	Decimal     string   `help:"What stands before the decimals of numbers, a point or a comma; found out for each column if left out." placeholder:"MARK"`
 	UnitType    string   `help:"Type of the units, where the experiment is to be made." default:"userID"`
 	Create      bool     `help:"Make the experiment and the metrics that are not there."`
 	Control     string   `help:"Group that the others are compared with, where the experiment is to be made; else the one called control, or the first." placeholder:"GROUP"`
@@ -45,8 +46,8 @@ const (
 	maxBatchBytes  = 900 << 10
 )
 
-// run reads the file twice: once to find everything that is wrong with it before
-// anything is sent, and once to send it. The id of a fact is made of its line and
+// run reads the file once to find out how numbers are written, once to find
+// everything that is wrong with it before anything is sent, and once to send it. The id of a fact is made of its line and
 // what that says, so that repeating an import adds nothing.
 func (c *importCommand) run(ctx context.Context, out, complaints io.Writer) error {
 	if err := c.complete(); err != nil {
@@ -55,6 +56,11 @@ func (c *importCommand) run(ctx context.Context, out, complaints io.Writer) erro
 	columns, err := c.columns()
 	if err != nil {
 		return err
+	}
+	if columns.marks == nil {
+		if columns.marks, err = findMarks(ctx, c.File, columns); err != nil {
+			return err
+		}
 	}
 	found, err := survey(ctx, c.File, columns)
 	if err != nil {
@@ -117,6 +123,13 @@ func (c *importCommand) columns() (columns, error) {
 			}
 			cols.metrics = append(cols.metrics, m)
 		}
+	}
+	switch c.Decimal {
+	case "":
+	case ".", ",":
+		cols.marks = slices.Repeat([]mark{mark(c.Decimal[0])}, len(cols.metrics))
+	default:
+		return columns{}, usageError(fmt.Sprintf("--decimal %q: want a point or a comma", c.Decimal))
 	}
 	for _, text := range c.Drop {
 		var all []match

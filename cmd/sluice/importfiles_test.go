@@ -21,6 +21,11 @@ func read(t *testing.T, content string, cols columns) (lines []string, err error
 	if err := os.WriteFile(file, []byte(content), 0o600); err != nil {
 		t.Fatal(err)
 	}
+	if cols.marks == nil {
+		if cols.marks, err = findMarks(t.Context(), file, cols); err != nil {
+			return nil, err
+		}
+	}
 	err = eachRow(t.Context(), file, cols, func(r row) error {
 		said := []string{fmt.Sprint(r.line), r.unit, r.group}
 		if !r.time.IsZero() {
@@ -55,8 +60,8 @@ func TestFilesAreReadAsProgramsWriteThem(t *testing.T) {
 		"compressed":                  {packed.String(), all, []string{"2 1 a 2"}},
 		"bars":                        {"id|g|v\n1|a|1,234.5\n", all, []string{"2 1 a 1234.5"}},
 		"a mark and carriage returns": {"\ufeff\"id\",g , v\r\n\"u,1\",\"say \"\"b\"\"\",\"-1,234,567.50\"\r\n", all, []string{`2 u,1 say "b" -1.2345675e+06`}},
-		"decimal commas":              {"id;g;v\n1;a;0,5\n2;a;1.234,25\n3;b;-7.5\n4;b;1,2,3\n", all, []string{"2 1 a 0.5", "3 2 a 1234.25", "4 3 b -7.5", `line 5: column v: "1,2,3" is no number, and no true or false`}},
-		"commas that group nothing":   {"id,g,v\n1,a,\"12,34\"\n2,a,\"1,234\"\n", all, []string{`line 2: column v: "12,34" is no number, and no true or false`, "3 2 a 1234"}},
+		"decimal commas":              {"id;g;v\n1;a;0,5\n2;a;1.234,25\n3;b;1.234\n4;b;1,2,3\n", all, []string{"2 1 a 0.5", "3 2 a 1234.25", "4 3 b 1234", `line 5: column v: "1,2,3" is no number, and no true or false`}},
+		"commas that group nothing":   {"id,g,v\n1,a,\"1,23,456\"\n2,a,\"1,234\"\n", all, []string{`line 2: column v: "1,23,456" is no number, and no true or false`, "3 2 a 1234"}},
 		"no units":                    {"g,v\na,1\nb,\n", columns{group: "g", metrics: all.metrics}, []string{"2  a 1", "3  b none"}},
 		"ids of another encoding":     {"id,g,v\n\xe4,a,1\n", all, []string{"line 2: the file is not UTF-8, so ids could not be told apart: save it as UTF-8, or turn it with iconv -f latin1 -t utf-8"}},
 	} {
@@ -66,6 +71,107 @@ func TestFilesAreReadAsProgramsWriteThem(t *testing.T) {
 		}
 		if diff := cmp.Diff(test.want, got); diff != "" {
 			t.Errorf("%s: (-want +got)\n%s", name, diff)
+		}
+	}
+}
+
+// One value may say two numbers; the column as a whole rarely does.
+func TestTheValuesOfAColumnTellWhatItsDecimalMarkIs(t *testing.T) {
+	for _, test := range []struct {
+		separator, values, decimal string
+		want                       string
+	}{
+		{";", "1.234 1.234,50", "", "1234 1234.5"},
+		{";", "1.234 0,5", "", "1234 0.5"},
+		{";", "1.234 1.234.567", "", "1234 1.234567e+06"},
+		{";", "1.234 -7.5", "", "1.234 -7.5"},
+		{";", "1,234 0.125", "", "1234 0.125"},
+		{";", "0,5 7.5", "", "0.5 7.5"},
+		{";", "1,5E+03 12", "", "1500 12"},
+		{";", "1 2000", "", "1 2000"},
+		{";", "1.000.000 0,125", "", "1e+06 0.125"},
+		{"|", "0,125 1,234", "", "0.125 1.234"},
+		{"\t", "1,234 1,234.5", "", "1234 1234.5"},
+		{"\t", "1.234 2.345", "", "1.234 2.345"},
+		{",", "1.234 2", "", "1.234 2"},
+		{",", `"1,234" 2`, "", "1234 2"},
+		{",", `"1,234" "0,5"`, "", "1.234 0.5"},
+		{";", "1.234 2", ".", "1.234 2"},
+		{";", "1.234 2", ",", "1234 2"},
+		{"|", "1,234 2", ",", "1.234 2"},
+
+		{";", "5 1.234", "", `column v: "1.234" in line 3 may be 1.234 or 1234`},
+		{";", "1,234 5", "", `column v: "1,234" in line 2 may be 1234 or 1.234`},
+		{"\t", "1.234 1,234", "", `column v: "1,234" in line 3 may be 1234 or 1.234`},
+		{";", "0,5 7.5 1.234", "", `column v: "1.234" in line 4 may be 1.234 or 1234`},
+		{";", "0,5 1", ".", `line 2: column v: "0,5" is no number with a decimal .`},
+	} {
+		content := "g" + test.separator + "v\n"
+		for _, value := range strings.Fields(test.values) {
+			content += "a" + test.separator + value + "\n"
+		}
+		command := importCommand{GroupColumn: "g", Metric: []string{"v=v"}, Decimal: test.decimal}
+		cols, err := command.columns()
+		if err != nil {
+			t.Fatal(err)
+		}
+		lines, err := read(t, content, cols)
+		got := fmt.Sprint(err)
+		if err == nil {
+			for i, line := range lines {
+				if _, value, ok := strings.Cut(line, "  a "); ok {
+					lines[i] = value
+				}
+			}
+			got = strings.Join(lines, " ")
+		} else if exitCode(err) != exitUsage {
+			t.Errorf("reading %q = %v; want a mistake of usage", content, err)
+		}
+		if !strings.HasPrefix(got, test.want) {
+			t.Errorf("reading %q with --decimal %q = %s; want %s", content, test.decimal, got, test.want)
+		}
+	}
+	if _, err := (&importCommand{GroupColumn: "g", Decimal: "x"}).columns(); exitCode(err) != exitUsage {
+		t.Errorf("--decimal x = %v; want a mistake of usage", err)
+	}
+}
+
+func TestTheNameOfAZoneIsNoOffset(t *testing.T) {
+	zoned, err := layoutOf("%d.%m.%Y %H:%M %Z")
+	if err != nil {
+		t.Fatal(err)
+	}
+	// What a zone's name means must not depend on where the program runs.
+	local := time.Local
+	defer func() { time.Local = local }()
+	time.Local = time.FixedZone("PST", -8*3600)
+
+	for _, test := range []struct{ text, layout string }{
+		{"2017-01-01 10:00:00 PST", ""},
+		{"2017-01-01 10:00:00 CEST", ""},
+		{"1.1.2017 10:00 PST", zoned},
+	} {
+		if got, err := readTime(test.text, test.layout); err == nil || !strings.Contains(err.Error(), "-0800") {
+			t.Errorf("readTime(%q, %q) = %v, %v; want it to ask for an offset", test.text, test.layout, got, err)
+		}
+	}
+	for _, test := range []struct {
+		text, layout string
+		hour         int
+	}{
+		{"2017-01-01 10:00:00 UTC", "", 10},
+		{"2017-01-01 10:00:00 GMT", "", 10},
+		{"2017-01-01 10:00:00 Z", "", 10},
+		{"2017-01-01 10:00:00 -0800", "", 18},
+		{"2017-01-01 10:00:00-0800", "", 18},
+		{"2017-01-01 10:00:00 -08", "", 18},
+		{"2017-01-01 10:00:00 -08:00", "", 18},
+		{"1.1.2017 10:00 GMT", zoned, 10},
+		{"2017-01-01 10:00 -0800 PST", "2006-01-02 15:04 -0700 MST", 18},
+	} {
+		want := time.Date(2017, 1, 1, test.hour, 0, 0, 0, time.UTC)
+		if got, err := readTime(test.text, test.layout); err != nil || !got.Equal(want) {
+			t.Errorf("readTime(%q, %q) = %v, %v; want %v", test.text, test.layout, got, err, want)
 		}
 	}
 }

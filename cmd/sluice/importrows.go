@@ -25,6 +25,7 @@ type columns struct {
 	unit, group, time, layout string
 	metrics                   []metricColumn
 	drop                      [][]match // lines of which all of one hold are left out
+	marks                     []mark    // of the columns of metrics, as [findMarks] found them
 }
 
 // A match is what a line may have in a column.
@@ -123,10 +124,53 @@ func (c *columns) locate(names []string) (p places, err error) {
 	return p, err
 }
 
+// A line is one of the file that is wanted. Its fields are good until the next.
+type line struct {
+	number    int
+	fields    []string
+	at        places
+	separator rune
+}
+
 // eachRow reads a file line by line, however long it is. Lines that cannot be
 // read go to bad, and dropped is told of each that is not wanted; an error of the
 // file as a whole, of use, or of ctx ends it.
 func eachRow(ctx context.Context, path string, cols columns, use func(row) error, bad func(lineError), dropped func()) error {
+	return eachLine(ctx, path, cols, func(l line) error {
+		r := row{line: l.number}
+		if wrong := r.read(cols, l.fields, l.at); wrong != "" {
+			bad(lineError{l.number, wrong})
+			return nil
+		}
+		return use(r)
+	}, bad, dropped)
+}
+
+// findMarks finds out for each metric what stands before the decimals in its
+// column.
+func findMarks(ctx context.Context, path string, cols columns) ([]mark, error) {
+	separator := ','
+	seen := make([]usage, len(cols.metrics))
+	err := eachLine(ctx, path, cols, func(l line) error {
+		separator = l.separator
+		for i, place := range l.at.values {
+			seen[i].see(l.number, strings.TrimSpace(l.fields[place]))
+		}
+		return nil
+	}, func(lineError) {}, func() {}) // who reads the file next reports them
+	if err != nil {
+		return nil, err
+	}
+	marks := make([]mark, len(seen))
+	for i := range seen {
+		if marks[i], err = seen[i].mark(cols.metrics[i].column, separator); err != nil {
+			return nil, err
+		}
+	}
+	return marks, nil
+}
+
+func eachLine(ctx context.Context, path string, cols columns, use func(line) error, bad func(lineError), dropped func()) error {
 	file, err := os.Open(path)
 	if err != nil {
 		return err
@@ -172,13 +216,8 @@ func eachRow(ctx context.Context, path string, cols columns, use func(row) error
 			dropped()
 			continue
 		}
-		line, _ := in.FieldPos(0)
-		r := row{line: line}
-		if wrong := r.read(cols, fields, at, in.Comma); wrong != "" {
-			bad(lineError{line, wrong})
-			continue
-		}
-		if err := use(r); err != nil {
+		number, _ := in.FieldPos(0)
+		if err := use(line{number, fields, at, in.Comma}); err != nil {
 			return err
 		}
 	}
@@ -198,7 +237,7 @@ func separator(text []byte) rune {
 }
 
 // read fills in what the fields of a line say, and says what is wrong with them.
-func (r *row) read(cols columns, fields []string, at places, separator rune) (wrong string) {
+func (r *row) read(cols columns, fields []string, at places) (wrong string) {
 	r.group = strings.TrimSpace(fields[at.group])
 	if at.unit >= 0 {
 		r.unit = strings.TrimSpace(fields[at.unit])
@@ -221,7 +260,7 @@ func (r *row) read(cols columns, fields []string, at places, separator rune) (wr
 	}
 	r.values = make([]*float64, len(at.values))
 	for i, place := range at.values {
-		v, err := readValue(strings.TrimSpace(fields[place]), separator)
+		v, err := readValue(strings.TrimSpace(fields[place]), cols.marks[i])
 		if err != nil {
 			return fmt.Sprintf("column %s: %v", cols.metrics[i].column, err)
 		}

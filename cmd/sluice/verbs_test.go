@@ -229,16 +229,16 @@ func TestTimesAndValuesAreReadAsFilesHaveThem(t *testing.T) {
 		t.Errorf("readTime by a layout = %v, %v", got, err)
 	}
 	for text, want := range map[string]float64{"3": 3, "-2.5e1": -25, "TRUE": 1, "no": 0} {
-		if got, err := readValue(text, ','); err != nil || got == nil || *got != want {
+		if got, err := readValue(text, point); err != nil || got == nil || *got != want {
 			t.Errorf("readValue(%q) = %v, %v; want %v", text, got, err, want)
 		}
 	}
 	for _, text := range []string{"", "NA", "NaN", "null"} {
-		if got, err := readValue(text, ','); err != nil || got != nil {
+		if got, err := readValue(text, point); err != nil || got != nil {
 			t.Errorf("readValue(%q) = %v, %v; want none", text, got, err)
 		}
 	}
-	if _, err := readValue("inf", ','); err == nil {
+	if _, err := readValue("inf", point); err == nil {
 		t.Error("an infinity was taken for a value")
 	}
 }
