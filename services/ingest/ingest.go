@@ -176,11 +176,15 @@ func (s *Service) load(ctx context.Context, partition int) {
 	s.loaders[partition].Run(ctx)
 }
 
-// streams makes the streams that facts travel on, as soon as the bus is there.
+// streams makes the streams that facts travel on, as soon as the bus is there, and
+// the one by which edges divide what they record, if it can be.
 func (s *Service) streams(ctx context.Context) error {
 	for {
 		err := bus.EnsureShared(ctx, s.bus, s.options.Limits)
 		if err == nil {
+			if err := bus.EnsureClaims(ctx, s.bus, s.options.Limits); err != nil {
+				s.logger.WarnContext(ctx, "edges cannot claim decisions: several may store one, with one id, which counts once", slog.Any("error", err))
+			}
 			return nil
 		}
 		if wrong, ok := errors.AsType[*bus.SettingsError](err); ok {

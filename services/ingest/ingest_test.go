@@ -23,6 +23,7 @@ import (
 	"github.com/klauspost/compress/zstd"
 	"github.com/nats-io/nats.go/jetstream"
 
+	"github.com/sluice-flags/sluice/internal/bus"
 	"github.com/sluice-flags/sluice/internal/warehouse/warehousetest"
 	"github.com/sluice-flags/sluice/pkg/flags"
 )
@@ -296,10 +297,11 @@ func TestWhoHasNothingMoreToSayIsAnswered(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
+		said, _ := io.ReadAll(answer.Body)
 		answer.Body.Close()
 		conn.Close()
 		if answer.StatusCode != http.StatusAccepted {
-			t.Fatalf("the answer is %d, want 202", answer.StatusCode)
+			t.Fatalf("the answer is %d %s, want 202", answer.StatusCode, said)
 		}
 	}
 }
@@ -326,6 +328,14 @@ func TestPagesOfAnyOriginMaySend(t *testing.T) {
 	}
 	if refused := s.post("/v1/rgstr", "{}"); refused.header.Get("Access-Control-Allow-Origin") != "*" {
 		t.Errorf("a refusal cannot be read by the page that caused it: %v", refused.header)
+	}
+}
+
+func TestABusWithoutMemoryForClaimsTakesFacts(t *testing.T) {
+	s := newProjectOn(t, &broker{t: t, dir: t.TempDir(), memory: 2 << 20}, bus.Limits{}).serve(none())
+	s.accepted(s.post("/v1/log_event", body("small", time.Now().UnixMilli()), "STATSIG-API-KEY", s.server))
+	if log := s.log.String(); !strings.Contains(log, bus.ClaimsStream+" asks for 64 MiB of memory") {
+		t.Errorf("the log does not say that %s has no room:\n%s", bus.ClaimsStream, log)
 	}
 }
 

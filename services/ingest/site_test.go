@@ -44,14 +44,15 @@ func TestMain(m *testing.M) {
 
 // broker is an embedded server that can be taken away and brought back.
 type broker struct {
-	t   testing.TB
-	dir string
-	now atomic.Pointer[natsembed.Server]
+	t      testing.TB
+	dir    string
+	memory int64 // that streams may reserve; 0: of the machine
+	now    atomic.Pointer[natsembed.Server]
 }
 
 func (b *broker) start() {
 	b.t.Helper()
-	s, err := natsembed.Start(natsembed.Options{Dir: b.dir, Listen: "127.0.0.1:0"})
+	s, err := natsembed.Start(natsembed.Options{Dir: b.dir, Listen: "127.0.0.1:0", MaxMemory: b.memory})
 	if err != nil {
 		b.t.Fatal(err)
 	}
@@ -118,7 +119,12 @@ func newProject(t testing.TB) *site {
 
 func newProjectWith(t testing.TB, limits bus.Limits) *site {
 	t.Helper()
-	s := &site{t: t, limits: limits, project: fmt.Sprintf("p%d_%d", os.Getpid(), sites.Add(1)), broker: &broker{t: t, dir: t.TempDir()},
+	return newProjectOn(t, &broker{t: t, dir: t.TempDir()}, limits)
+}
+
+func newProjectOn(t testing.TB, b *broker, limits bus.Limits) *site {
+	t.Helper()
+	s := &site{t: t, limits: limits, project: fmt.Sprintf("p%d_%d", os.Getpid(), sites.Add(1)), broker: b,
 		metrics: prometheus.NewRegistry(), log: new(lockedBuffer)}
 	s.broker.start()
 	t.Cleanup(s.broker.stop)

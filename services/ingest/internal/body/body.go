@@ -4,6 +4,7 @@ package body
 
 import (
 	"cmp"
+	"context"
 	"io"
 	"net/http"
 	"runtime"
@@ -56,9 +57,9 @@ func (b *Reader) Read(r *http.Request, unwrap func(raw []byte) ([]byte, error), 
 	if err = cmp.Or(arriving.refused, err); err != nil {
 		return release, err
 	}
-	if err := b.decode.Acquire(r.Context(), 1); err != nil {
-		return release, &web.Error{Code: web.CodeUnavailable, Message: "the request ended before it was read", Err: err, RetryAfter: time.Second}
-	}
+	// Who has closed his side has a right to an answer, and a turn comes soon: those
+	// who have theirs wait for nothing.
+	_ = b.decode.Acquire(context.WithoutCancel(r.Context()), 1)
 	defer b.decode.Release(1)
 	text, err := unwrap(raw)
 	if err != nil {
