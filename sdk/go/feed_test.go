@@ -420,6 +420,7 @@ func TestWhereWebSocketsFailTheClientPolls(t *testing.T) {
 			t.Errorf("Gate(checkout) = %+v; want false", got)
 		}
 		e.set(func(*edge) { current, modified = download1(2000, gate("checkout", true)), 2000 })
+		synctest.Wait() // until it has been said that the client is ready
 		var states []State
 		c.OnStatus(func(s Status) { states = append(states, s.State) })
 		time.Sleep(12 * time.Second)
