@@ -131,7 +131,7 @@ func TestTheAnalystDoesNothingButRead(t *testing.T) {
 		if err := os.WriteFile(outside, []byte("secret"), 0o600); err != nil {
 			t.Fatal(err)
 		}
-		for _, file := range []string{outside, "/etc/passwd", fmt.Sprintf("/proc/%d/environ", os.Getpid())} {
+		for _, file := range []string{outside, "/etc/passwd", fmt.Sprintf("/proc/%d/environ", os.Getpid()), fmt.Sprintf("/proc/%d/cmdline", os.Getpid()), "/proc/1/cmdline"} {
 			statement := "SELECT file('" + file + "')"
 			if err := analyst.Conn().Exec(t.Context(), statement); err == nil {
 				t.Errorf("the analyst may %s", statement)

@@ -2,6 +2,7 @@ package embed
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -47,12 +48,27 @@ func RunChildIfAsked() {
 	if mark == confined {
 		run = confineChild
 	}
-	if err := run(); err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		os.Exit(1)
+	err := run()
+	if err == nil {
+		os.Exit(0)
 	}
-	os.Exit(0)
+	fmt.Fprintln(os.Stderr, err)
+	if _, ok := errors.AsType[notLoaded](err); ok {
+		os.Exit(exitNotLoaded)
+	}
+	os.Exit(1)
 }
+
+// What a child ends with in which there was no engine: because it could not be
+// confined or not load the library, or, as the system's loader says it, because a
+// library of its own was not to be found.
+const (
+	exitNotLoaded = 126
+	exitNoLibrary = 127
+)
+
+// notLoaded is the error of a child in which there was no engine.
+type notLoaded struct{ error }
 
 func confineChild() error {
 	dir, err := os.Getwd()
@@ -61,7 +77,7 @@ func confineChild() error {
 	}
 	library := os.Getenv(LibraryVariable)
 	if err := confine(dir, library, childEnvironment(os.Environ(), asItIs, library)); err != nil {
-		return fmt.Errorf("giving up the files that are not the engine's: %w", err)
+		return notLoaded{fmt.Errorf("giving up the files that are not the engine's: %w", err)}
 	}
 	return nil
 }

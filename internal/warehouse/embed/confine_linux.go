@@ -25,14 +25,20 @@ const (
 	ofFiles = unix.LANDLOCK_ACCESS_FS_READ_FILE | unix.LANDLOCK_ACCESS_FS_WRITE_FILE // what a rule may say of one that is no folder
 )
 
-// system is what programs of any kind read: libraries, clocks, names, and what the
-// kernel tells. What it tells of other processes' memory and environment is not
-// for a confined one.
+// system is what programs of any kind read where it is there: libraries, clocks,
+// names, and what the kernel tells of the machine.
 var system = map[string]uint64{
-	"/lib": reading, "/lib64": reading, "/usr": reading, "/proc": reading, "/sys": reading,
+	"/lib": reading, "/lib64": reading, "/usr": reading, "/sys": reading,
 	"/dev/null": reading | writing, "/dev/zero": reading, "/dev/random": reading, "/dev/urandom": reading,
 	"/etc/ld.so.cache": reading, "/etc/localtime": reading, "/etc/timezone": reading, "/etc/os-release": reading, "/etc/ssl": reading,
 	"/etc/hosts": reading, "/etc/resolv.conf": reading, "/etc/nsswitch.conf": reading, "/etc/host.conf": reading, "/etc/gai.conf": reading,
+}
+
+// kernel is what the engine reads in /proc: of itself and of the machine, and not
+// of other processes, whose command lines may have passwords in them.
+var kernel = []string{
+	"/proc/self", "/proc/sys", "/proc/pressure", "/proc/cpuinfo", "/proc/meminfo", "/proc/stat", "/proc/loadavg", "/proc/uptime", "/proc/vmstat",
+	"/proc/diskstats", "/proc/filesystems", "/proc/version",
 }
 
 // canConfine reports whether the kernel has what confine needs: Landlock that lets
@@ -56,15 +62,11 @@ func confine(dir, library string, env []string) error {
 		return fmt.Errorf("making rules: %w", failed)
 	}
 	defer func() { _ = unix.Close(int(rules)) }()
-	allow := func(path string, access uint64) error {
-		at, err := unix.Open(path, unix.O_PATH|unix.O_CLOEXEC, 0)
-		if errors.Is(err, unix.ENOENT) {
-			return nil
-		}
+	allow := func(path string, access uint64, flags int) error {
+		at, err := unix.Open(path, unix.O_PATH|flags, 0) // closed by exec, or never
 		if err != nil {
 			return fmt.Errorf("opening %s: %w", path, err)
 		}
-		defer func() { _ = unix.Close(at) }()
 		if info, err := os.Stat(path); err == nil && !info.IsDir() {
 			access &= ofFiles
 		}
@@ -75,18 +77,23 @@ func confine(dir, library string, env []string) error {
 		}
 		return nil
 	}
-	for path, access := range system {
-		if err := allow(path, access); err != nil {
+	for path, access := range map[string]uint64{dir: owning, library: reading, executable: reading} {
+		if err := allow(path, access, unix.O_CLOEXEC); err != nil {
 			return err
 		}
+	}
+	// What of the rest cannot be allowed is not read: should it be needed, the child
+	// ends, and its parent starts it as it is.
+	for path, access := range system {
+		_ = allow(path, access, unix.O_CLOEXEC)
 	}
 	for _, folder := range filepath.SplitList(os.Getenv("LD_LIBRARY_PATH")) {
-		if err := allow(folder, reading); err != nil {
-			return err
-		}
+		_ = allow(folder, reading, unix.O_CLOEXEC)
 	}
-	if err := errors.Join(allow(dir, owning), allow(library, reading), allow(executable, reading)); err != nil {
-		return err
+	// These stay open: a rule is about a node of the file system, and what nobody has
+	// open in /proc is another one the next time that it is looked up.
+	for _, path := range kernel {
+		_ = allow(path, reading, 0)
 	}
 	// Landlock keeps the memory and environment of others from a confined process,
 	// but not from root, unless these are not among its powers. Others have none to lose.

@@ -124,20 +124,34 @@ func start(ctx context.Context, o Options) (*Engine, error) {
 	// A free port can be taken by someone else between choosing and listening.
 	// The child fails then, and so does logging in with a password that was made
 	// for this start, so a stranger is never taken for the engine.
+	mark := confined
+	if !canConfine() {
+		mark = asItIs
+		o.Logger.WarnContext(ctx, notConfined, slog.String("reason", "that takes Linux 5.19 or later"))
+	}
 	for try := 1; ; try++ {
 		s, err := newSettings(o)
 		if err != nil {
 			return nil, err
 		}
-		e, err := launch(ctx, o, lock, s)
+		e, err := launch(ctx, o, lock, s, mark)
+		// Where libraries are in folders of their own, a confined child may not read
+		// them. An engine that is not confined is better than none.
+		if _, ok := errors.AsType[notLoaded](err); ok && mark == confined {
+			mark = asItIs
+			o.Logger.WarnContext(ctx, notConfined, slog.Any("reason", err))
+			continue
+		}
 		if !errors.Is(err, errPortTaken) || try == startTries || ctx.Err() != nil {
 			return e, err
 		}
 	}
 }
 
-// launch runs one child and waits until it answers.
-func launch(ctx context.Context, o Options, lock *os.File, s *settings) (*Engine, error) {
+const notConfined = "the ClickHouse engine is not confined to its folder: whoever has the password of its analyst can read files of this user's"
+
+// launch runs one child as mark says and waits until it answers.
+func launch(ctx context.Context, o Options, lock *os.File, s *settings, mark string) (*Engine, error) {
 	if err := s.write(); err != nil {
 		return nil, err
 	}
@@ -156,11 +170,6 @@ func launch(ctx context.Context, o Options, lock *os.File, s *settings) (*Engine
 	}
 	defer stdin.Close()
 
-	mark := confined
-	if !canConfine() {
-		mark = asItIs
-		o.Logger.WarnContext(ctx, "the ClickHouse engine is not confined to its folder, which takes Linux 5.19 or later: whoever has the password of its analyst can read files of this user's")
-	}
 	cmd := &exec.Cmd{
 		Path:        executable,
 		Args:        []string{filepath.Base(executable) + ": clickhouse engine"},
@@ -189,7 +198,7 @@ func launch(ctx context.Context, o Options, lock *os.File, s *settings) (*Engine
 	}
 	if err := s.send(lifeline); err != nil {
 		e.kill()
-		return nil, fmt.Errorf("%w: %w", err, s.failure())
+		return nil, fmt.Errorf("%w: %w", err, s.failure(cmd.ProcessState))
 	}
 	if err := e.awaitAnswer(ctx, s); err != nil {
 		e.kill()
@@ -241,7 +250,7 @@ func (e *Engine) awaitAnswer(ctx context.Context, s *settings) error {
 		}
 		select {
 		case <-e.exited:
-			return s.failure()
+			return s.failure(e.cmd.ProcessState)
 		case <-ctx.Done():
 			return context.Cause(ctx)
 		case <-tick.C:

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"net/http"
 	"os"
 	"os/exec"
@@ -25,7 +26,14 @@ import (
 // folder that the variable names, prints what it started, and waits.
 const parentMark = "EMBED_TEST_PARENT"
 
+// notHere is a file in an engine's folder that lets no engine be confined to it:
+// the library that it would be allowed to read is not there.
+const notHere = "not-here"
+
 func TestMain(m *testing.M) {
+	if _, err := os.Stat(notHere); err == nil {
+		os.Setenv(embed.LibraryVariable, filepath.Join("nowhere", "libchdb.so"))
+	}
 	embed.RunChildIfAsked()
 	if dir := os.Getenv(parentMark); dir != "" {
 		os.Unsetenv(parentMark)
@@ -337,6 +345,29 @@ func TestRelativePathsMeanThoseOfTheParent(t *testing.T) {
 	e.Stop(t.Context())
 	if _, err := os.Stat(filepath.Join(dir, "data", "data")); err != nil {
 		t.Errorf("the engine's data is elsewhere: %v", err)
+	}
+}
+
+// Not every system has its libraries where most have them.
+func TestAnEngineThatCannotBeConfinedStartsWithAWarning(t *testing.T) {
+	needEngine(t)
+	if !embed.Confines() {
+		t.Skip("this system confines no engine")
+	}
+	dir := t.TempDir()
+	if err := os.WriteFile(filepath.Join(dir, notHere), nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	var log strings.Builder
+	e, err := embed.Start(t.Context(), embed.Options{Dir: dir, Logger: slog.New(slog.NewTextHandler(&log, nil))})
+	if err != nil {
+		t.Fatalf("Start() where no engine can be confined = %v; want one that is not", err)
+	}
+	e.Stop(t.Context())
+	for _, want := range []string{"level=WARN", "is not confined to its folder", "giving up the files", "nowhere/libchdb.so"} {
+		if !strings.Contains(log.String(), want) {
+			t.Errorf("the log is %s; want %q in it", &log, want)
+		}
 	}
 }
 

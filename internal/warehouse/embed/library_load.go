@@ -16,7 +16,7 @@ import (
 func runLibrary(path string, arguments []string) error {
 	library, err := purego.Dlopen(path, purego.RTLD_NOW|purego.RTLD_GLOBAL)
 	if err != nil {
-		return fmt.Errorf("loading the engine: %w", err)
+		return notLoaded{fmt.Errorf("loading the engine: %w", err)}
 	}
 	var (
 		setSignalHandlers func(int32)

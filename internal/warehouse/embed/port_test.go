@@ -30,7 +30,7 @@ func TestTakenPortIsToldFromOtherFailures(t *testing.T) {
 				t.Fatal(err)
 			}
 			defer stranger.Close()
-			e, err := launch(t.Context(), o, lock, s)
+			e, err := launch(t.Context(), o, lock, s, confined)
 			if !errors.Is(err, errPortTaken) {
 				t.Errorf("launch with the %s port taken = %v, %v; want errPortTaken", name, e, err)
 			}

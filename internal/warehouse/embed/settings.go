@@ -77,13 +77,17 @@ func (s *settings) receive(r io.Reader) error { return json.NewDecoder(r).Decode
 // errPortTaken tells a port that somebody else took from everything else that can go wrong.
 var errPortTaken = errors.New("a port that was free is taken")
 
-// failure explains a child that ended, by what it wrote last.
-func (s *settings) failure() error {
+// failure explains a child that ended, by what it wrote last and ended with.
+func (s *settings) failure(end *os.ProcessState) error {
 	said := lastLine(s.outputFile())
 	if strings.Contains(said, "NETWORK_ERROR") || strings.Contains(said, "Address already in use") {
 		return errPortTaken
 	}
-	return fmt.Errorf("the engine ended at once; it said: %s (more in %s and %s)", said, s.outputFile(), s.logFile())
+	err := fmt.Errorf("the engine ended at once; it said: %s (more in %s and %s)", said, s.outputFile(), s.logFile())
+	if code := end.ExitCode(); code == exitNotLoaded || code == exitNoLibrary {
+		return notLoaded{err}
+	}
+	return err
 }
 
 // arguments are those of the engine's command line.
