@@ -55,6 +55,16 @@ func TestADiskThatIsTooSmallIsSaidPlainly(t *testing.T) {
 	}
 }
 
+func TestMemoryThatIsTooSmallIsSaidPlainly(t *testing.T) {
+	c := serverWith(t, embed.Options{Dir: t.TempDir(), MaxMemory: 2 << 20})
+	if err := bus.EnsureShared(t.Context(), c, bus.Limits{}); err != nil {
+		t.Errorf("EnsureShared with 2 MiB of memory = %v; want what cannot be done without", err)
+	}
+	if err := bus.EnsureClaims(t.Context(), c, bus.Limits{}); !errors.Is(err, bus.ErrNoRoom) || !strings.Contains(err.Error(), "64 MiB of memory") {
+		t.Errorf("EnsureClaims with 2 MiB of memory = %v; want ErrNoRoom with the memory that is needed", err)
+	}
+}
+
 func TestAProjectIsMadeOnce(t *testing.T) {
 	c := server(t)
 	var ids [8]string
@@ -92,6 +102,9 @@ func TestOurOwnStreamsPassTheirOwnChecks(t *testing.T) {
 	for range 2 { // made, then found
 		if err := bus.EnsureShared(t.Context(), c, bus.Limits{FactsBytes: 64 << 20}); err != nil {
 			t.Errorf("EnsureShared: %v", err)
+		}
+		if err := bus.EnsureClaims(t.Context(), c, bus.Limits{}); err != nil {
+			t.Errorf("EnsureClaims: %v", err)
 		}
 	}
 	ensure(t, c, "shop")

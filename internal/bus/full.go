@@ -7,13 +7,14 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 )
 
-// ErrNoRoom says that NATS cannot set aside the disk that a stream may fill.
-// Trying again does not help before somebody has made room.
-var ErrNoRoom = errors.New("NATS has too little disk")
+// ErrNoRoom says that NATS cannot set aside the disk, or the memory, that a stream
+// may fill. Trying again does not help before somebody has made room.
+var ErrNoRoom = errors.New("NATS has too little room")
 
 // Codes of the server that have to do with room.
 const (
 	codeNoStorage   jetstream.ErrorCode = 10047 // of the account or the server
+	codeNoMemory    jetstream.ErrorCode = 10028 // the same
 	codeNoResources jetstream.ErrorCode = 10023
 	codeStoreFailed jetstream.ErrorCode = 10077 // of one stream: its limit, or its disk
 )
@@ -22,7 +23,7 @@ const (
 // it within a limit: then it is not stored, and the sender may come again.
 func Full(err *jetstream.APIError) bool {
 	switch err.ErrorCode {
-	case codeNoStorage, codeNoResources:
+	case codeNoStorage, codeNoMemory, codeNoResources:
 		return true
 	case codeStoreFailed: // one code for both; only a limit speaks of its maximum
 		return strings.Contains(err.Description, "maximum")

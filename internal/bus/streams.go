@@ -141,8 +141,8 @@ func LoadersConfig(l Limits) jetstream.StreamConfig {
 }
 
 // ClaimsConfig is the stream of claims: which edge records a decision that the
-// fleet records once an hour. It is in memory, and says no when it is full: whoever
-// loses a claim, or gets none, records once more.
+// fleet records once an hour. It is in memory, and says no when it is full: a
+// decision whose claim is lost, or was never made, may be recorded once more.
 func ClaimsConfig(l Limits) jetstream.StreamConfig {
 	l = l.withDefaults()
 	c := base(ClaimsStream, ClaimSubject("*"), claimsBytes, l.Replicas)
@@ -151,7 +151,6 @@ func ClaimsConfig(l Limits) jetstream.StreamConfig {
 	c.Duplicates = flagsDedupe
 	c.MaxMsgsPerSubject = 1
 	c.MaxAge = claimsAge
-	c.AllowMsgTTL = true
 	return c
 }
 
@@ -240,10 +239,10 @@ func CheckSettings(got, want jetstream.StreamConfig) error {
 // ErrUnknownProject reports a project without a stream.
 var ErrUnknownProject = errors.New("unknown project")
 
-// EnsureShared makes the streams that all projects share, unless they are
-// there, and checks the settings of those that are.
+// EnsureShared makes the streams that all projects share and cannot do without,
+// unless they are there, and checks the settings of those that are.
 func EnsureShared(ctx context.Context, c *Conn, l Limits) error {
-	for _, want := range []jetstream.StreamConfig{HeadsConfig(l), FactsConfig(l), DeadFactsConfig(l), PlansConfig(l), LoadersConfig(l), ClaimsConfig(l), FactKeysConfig(l)} {
+	for _, want := range []jetstream.StreamConfig{HeadsConfig(l), FactsConfig(l), DeadFactsConfig(l), PlansConfig(l), LoadersConfig(l), FactKeysConfig(l)} {
 		if _, err := ensure(ctx, c, want); err != nil {
 			return err
 		}
@@ -258,9 +257,10 @@ func EnsureLoaders(ctx context.Context, c *Conn, l Limits) error {
 	return err
 }
 
-// EnsureClaims does the same for [ClaimsStream], of which one copy will do.
-func EnsureClaims(ctx context.Context, c *Conn) error {
-	_, err := ensure(ctx, c, ClaimsConfig(Limits{}))
+// EnsureClaims does the same for [ClaimsStream], without which nothing is lost: who
+// fails to make it says so, and goes on.
+func EnsureClaims(ctx context.Context, c *Conn, l Limits) error {
+	_, err := ensure(ctx, c, ClaimsConfig(l))
 	return err
 }
 
@@ -311,8 +311,13 @@ func ensure(ctx context.Context, c *Conn, want jetstream.StreamConfig) (*jetstre
 			s, err = c.js.Stream(ctx, want.Name)
 		}
 	}
-	if refused, ok := errors.AsType[*jetstream.APIError](err); ok && refused.ErrorCode == codeNoStorage {
-		return nil, fmt.Errorf("%w: stream %s asks for %d MiB of disk: make room, or give NATS a larger disk", ErrNoRoom, want.Name, want.MaxBytes>>20)
+	if refused, ok := errors.AsType[*jetstream.APIError](err); ok {
+		switch refused.ErrorCode {
+		case codeNoStorage:
+			return nil, fmt.Errorf("%w: stream %s asks for %d MiB of disk: make room, or give NATS a larger disk", ErrNoRoom, want.Name, want.MaxBytes>>20)
+		case codeNoMemory:
+			return nil, fmt.Errorf("%w: stream %s asks for %d MiB of memory: raise max_memory_store of NATS", ErrNoRoom, want.Name, want.MaxBytes>>20)
+		}
 	}
 	if err != nil {
 		return nil, fmt.Errorf("stream %s: %w", want.Name, err)

@@ -88,6 +88,9 @@ func (n *nats) project(t *testing.T) (*bus.Conn, *edgetest.Project) {
 	if err := bus.EnsureShared(t.Context(), conn, bus.Limits{}); err != nil {
 		t.Fatal(err)
 	}
+	if err := bus.EnsureClaims(t.Context(), conn, bus.Limits{}); err != nil {
+		t.Fatal(err)
+	}
 	if _, err := bus.EnsureProject(t.Context(), conn, "shop", bus.Limits{}); err != nil {
 		t.Fatal(err)
 	}

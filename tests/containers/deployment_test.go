@@ -292,12 +292,17 @@ func TestNATSIsSetUpToKeepWhatItAcknowledges(t *testing.T) {
 	var reserved int64
 	for _, stream := range []int64{
 		bus.HeadsConfig(bus.Limits{}).MaxBytes, bus.FactsConfig(bus.Limits{}).MaxBytes, bus.DeadFactsConfig(bus.Limits{}).MaxBytes,
+		bus.PlansConfig(bus.Limits{}).MaxBytes, bus.FactKeysConfig(bus.Limits{}).MaxBytes,
 		2 * bus.FlagsConfig("shop", "", bus.Limits{}).MaxBytes, // the organisation's and a project's
 	} {
 		reserved += stream
 	}
 	if options.JetStreamMaxStore < 2*reserved {
 		t.Errorf("max_file_store is %d; want room for more than one project, of which the first leaves %d", options.JetStreamMaxStore, options.JetStreamMaxStore-reserved)
+	}
+	memory := bus.LoadersConfig(bus.Limits{}).MaxBytes + bus.ClaimsConfig(bus.Limits{}).MaxBytes
+	if options.JetStreamMaxMemory < 2*memory {
+		t.Errorf("max_memory_store is %d; want room to raise what streams in memory reserve, %d", options.JetStreamMaxMemory, memory)
 	}
 	if limit := bus.FactsConfig(bus.Limits{}).MaxMsgSize; int64(options.MaxPayload) < int64(limit) {
 		t.Errorf("max_payload is %d; want what a message of facts may have, %d", options.MaxPayload, limit)

@@ -85,6 +85,10 @@ func (s *site) checkPermissions() {
 			}
 		}
 	}
+	claims := "$JS.API.STREAM.MSG.DELETE." + bus.ClaimsStream
+	if err := s.trying("edge")(func(c *nats.Conn) error { return c.Publish(claims, []byte("{}")) }); err != nil {
+		t.Errorf("edge publishes to %s: %v; want it to give claims back", claims, err)
+	}
 	for _, address := range []string{"nats://" + s.nats.addr, s.nats.url("somebody")} {
 		if c, err := nats.Connect(address); !errors.Is(err, nats.ErrAuthorization) {
 			c.Close()

@@ -31,6 +31,9 @@ type Options struct {
 	// MaxStore is how many bytes all streams together may reserve. Zero takes
 	// four fifths of what the disk has free and the folder has already.
 	MaxStore int64
+	// MaxMemory is how many bytes streams in memory may reserve together. Zero takes
+	// three quarters of the machine's.
+	MaxMemory int64
 	// Logger receives the server's own log. Nil discards it.
 	Logger *slog.Logger
 }
@@ -75,6 +78,7 @@ func start(dir string, o Options) (*server.Server, error) {
 		JetStream:              true,
 		StoreDir:               dir,
 		JetStreamMaxStore:      maxStore,
+		JetStreamMaxMemory:     o.MaxMemory,
 		SyncAlways:             true,            // an answered write is on the disk
 		SyncInterval:           2 * time.Minute, // required beside it; never what an ack waits for
 		DisableJetStreamBanner: true,

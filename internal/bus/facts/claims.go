@@ -2,7 +2,10 @@ package facts
 
 import (
 	"context"
+	"crypto/rand"
 	"encoding/base64"
+	"errors"
+	"log/slog"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -19,76 +22,149 @@ import (
 // a fact too few is lost.
 type Claims struct {
 	conn    *bus.Conn
-	renewed time.Time // when the stream was last looked for
-}
-
-// NewClaims returns the claims that are on a bus. They are for one goroutine.
-func NewClaims(conn *bus.Conn) *Claims { return &Claims{conn: conn} }
-
-// A Claim is what [Claims.Take] found out about one id.
-type Claim struct {
-	Mine    bool
-	id      events.FactID
-	seq     uint64 // of the claim in the stream, 0 if it could not be made
-	pending jetstream.PubAckFuture
+	js      jetstream.JetStream // of their own: facts do not wait behind claims that nobody answers
+	logger  *slog.Logger
+	name    string                   // in each claim: whose it is
+	owed    map[events.FactID]uint64 // what is still to be given back, by its sequence; 0: nobody said
+	renewed time.Time                // when the stream was last looked for
 }
 
 const (
 	claimWait    = 5 * time.Second  // for the bus to say whose the ids of a batch are
-	returnedFor  = time.Second      // the shortest time after which a server forgets
+	settleWait   = 2 * time.Second  // for the bus to take back what is owed
 	lookForClaim = 30 * time.Second // between two looks for a stream that is not there
+	maxOwed      = 100_000          // beyond, a claim goes with its hour
 )
 
-// Take claims ids, none of which may repeat, and says which are the caller's.
-func (c *Claims) Take(ctx context.Context, ids []events.FactID) []Claim {
+// NewClaims returns the claims that are on a bus. They are for one goroutine.
+func NewClaims(conn *bus.Conn, logger *slog.Logger) (*Claims, error) {
+	js, err := jetstream.New(conn.NATS(), jetstream.WithPublishAsyncTimeout(claimWait))
+	if err != nil {
+		return nil, err
+	}
+	return &Claims{conn: conn, js: js, logger: logger, name: rand.Text()[:8], owed: make(map[events.FactID]uint64)}, nil
+}
+
+// Take claims ids, none of which may repeat, and says which are the caller's. Who
+// cannot store one of these gives them back, and whoever finds one next records it.
+func (c *Claims) Take(ctx context.Context, ids []events.FactID) (mine []bool, giveBack func(context.Context)) {
 	ctx, cancel := context.WithTimeout(ctx, claimWait)
 	defer cancel()
-	out := make([]Claim, len(ids))
-	connected := c.conn.Connected()
+	c.settle(ctx)
+	mine = make([]bool, len(ids))
+	made := make(map[events.FactID]uint64) // as in owed
+	pending := make([]jetstream.PubAckFuture, len(ids))
 	for i, id := range ids {
-		out[i] = Claim{Mine: true, id: id}
-		if !connected {
-			continue
-		}
-		if pending, err := c.say(id, 0); err == nil {
-			out[i].pending = pending
+		mine[i] = true
+		if seq, ok := c.owed[id]; ok { // still this process's
+			made[id] = seq
+			delete(c.owed, id)
+		} else if ctx.Err() == nil && c.conn.Connected() {
+			pending[i], _ = c.js.PublishMsgAsync(c.message(id), first)
 		}
 	}
 	absent := false
-	for i := range out {
-		claim := &out[i]
-		if claim.pending == nil {
+	for i, id := range ids {
+		if pending[i] == nil {
 			continue
 		}
 		select {
-		case ack := <-claim.pending.Ok():
-			claim.seq = ack.Sequence
-		case err := <-claim.pending.Err():
-			claim.Mine = !lostRace(err)
-			absent = absent || claim.Mine
+		case ack := <-pending[i].Ok():
+			made[id] = ack.Sequence
+		case err := <-pending[i].Err():
+			mine[i] = !lostRace(err)
+			absent = absent || errors.Is(err, jetstream.ErrNoStreamResponse)
+			if !refusal(err) {
+				made[id] = 0
+			}
 		case <-ctx.Done():
+			made[id] = 0
 		}
-		claim.pending = nil
 	}
 	if absent && time.Since(c.renewed) > lookForClaim {
 		c.renewed = time.Now()
-		_ = bus.EnsureClaims(ctx, c.conn) // or it is full, or not for us to make: then there are no claims
-	}
-	return out
-}
-
-// Return gives back claims whose facts could not be stored, so that whoever finds
-// one of them next records it.
-func (c *Claims) Return(claims []Claim) {
-	for i := range claims {
-		if claim := &claims[i]; claim.Mine && claim.seq != 0 {
-			_, _ = c.say(claim.id, claim.seq, jetstream.WithMsgTTL(returnedFor)) // else it goes with its hour
+		if err := bus.EnsureClaims(ctx, c.conn, bus.Limits{}); err != nil { // one copy will do
+			c.logger.WarnContext(ctx, "decisions cannot be claimed: other edges may store the same, with one id, which counts once", slog.Any("error", err))
 		}
 	}
+	return mine, func(ctx context.Context) {
+		for id, seq := range made {
+			if len(c.owed) < maxOwed {
+				c.owed[id] = seq
+			}
+		}
+		c.settle(ctx)
+	}
 }
 
-// say begins to write a claim after the one of a sequence; 0 if there is none.
-func (c *Claims) say(id events.FactID, after uint64, o ...jetstream.PublishOpt) (jetstream.PubAckFuture, error) {
+// settle gives back what is owed: all of it, or what the bus takes in time. The
+// rest waits for the next Take.
+func (c *Claims) settle(ctx context.Context) {
+	if len(c.owed) == 0 || !c.conn.Connected() {
+		return
+	}
+	ctx, cancel := context.WithTimeout(ctx, settleWait)
+	defer cancel()
+	stream, err := c.js.Stream(ctx, bus.ClaimsStream)
+	if errors.Is(err, jetstream.ErrStreamNotFound) {
+		clear(c.owed) // they went with it
+	}
+	if err != nil {
+		return
+	}
+	for id, seq := range c.owed {
+		if seq == 0 {
+			if seq, err = c.find(ctx, id); err != nil {
+				return
+			}
+		}
+		if seq != 0 {
+			// A message that is gone already is as well.
+			if err := stream.DeleteMsg(ctx, seq); err != nil && !errors.Is(err, jetstream.ErrMsgDeleteUnsuccessful) {
+				return
+			}
+		}
+		delete(c.owed, id)
+	}
+}
+
+// find asks once more for a claim of which nobody said what became of it, and
+// returns its sequence; 0 if it is not this process's. The new attempt stands in
+// line behind the former, which is decided when this one is.
+func (c *Claims) find(ctx context.Context, id events.FactID) (seq uint64, err error) {
+	m := c.message(id)
+	ack, err := c.js.PublishMsg(ctx, m, first)
+	switch {
+	case err == nil:
+		return ack.Sequence, nil
+	case !refusal(err):
+		return 0, err
+	case !lostRace(err):
+		return 0, nil
+	}
+	last, err := c.conn.Last(ctx, bus.ClaimsStream, m.Subject)
+	switch {
+	case errors.Is(err, jetstream.ErrMsgNotFound):
+		return 0, nil
+	case err != nil:
+		return 0, err
+	case string(last.Data) != c.name:
+		return 0, nil
+	}
+	return last.Seq, nil
+}
+
+// first is the condition of a claim: that there is none yet.
+var first = jetstream.WithExpectLastSequencePerSubject(0)
+
+func (c *Claims) message(id events.FactID) *nats.Msg {
 	msg := nats.NewMsg(bus.ClaimSubject(base64.RawURLEncoding.EncodeToString(id[:])))
-	return c.conn.JetStream().PublishMsgAsync(msg, append(o, jetstream.WithExpectLastSequencePerSubject(after))...)
+	msg.Data = []byte(c.name)
+	return msg
+}
+
+// refusal tells that the bus has not stored a message, and will not.
+func refusal(err error) bool {
+	_, refused := errors.AsType[*jetstream.APIError](err)
+	return refused || errors.Is(err, jetstream.ErrNoStreamResponse)
 }

@@ -19,7 +19,6 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
-	"github.com/sluice-flags/sluice/internal/bus/facts"
 	"github.com/sluice-flags/sluice/internal/bus/pseudonym"
 	"github.com/sluice-flags/sluice/pkg/eval"
 	"github.com/sluice-flags/sluice/pkg/events"
@@ -39,8 +38,9 @@ type Keys interface {
 
 // Claims divide among edges what only one of them is to record.
 type Claims interface {
-	Take(ctx context.Context, ids []events.FactID) []facts.Claim
-	Return(claims []facts.Claim)
+	// Take says which of ids are the caller's, and what to call when these could not
+	// be stored.
+	Take(ctx context.Context, ids []events.FactID) (mine []bool, giveBack func(context.Context))
 }
 
 // A Decision is what the edge decided, and for whom.
@@ -59,7 +59,7 @@ type Decision struct {
 type Options struct {
 	Queue    int           // decisions that may wait; default 10,000
 	Remember int           // decisions of this hour that are remembered; default 500,000
-	Timeout  time.Duration // for one batch to reach the stream; default 10 s
+	Timeout  time.Duration // for what is gathered to reach the stream, or to be given up; default 10 s
 	Claims   Claims        // nil: no other edge records
 
 	Logger     *slog.Logger
@@ -136,7 +136,9 @@ func (r *Recorder) Run(ctx context.Context) error {
 			return nil
 		case first := <-r.queue:
 			// Once begun it is ended: whose a claim is would not be known else.
-			r.store(context.WithoutCancel(ctx), r.gather(first))
+			batch, cancel := context.WithTimeout(context.WithoutCancel(ctx), r.options.Timeout)
+			r.store(batch, r.gather(first))
+			cancel()
 		}
 	}
 }
@@ -159,14 +161,20 @@ func (r *Recorder) gather(first fact) map[string][]fact {
 	return out
 }
 
+// store takes as long as ctx lets it; what could not be stored in the first three
+// quarters is given up, and the claims on it are given back in the last.
 func (r *Recorder) store(ctx context.Context, batches map[string][]fact) {
+	end, _ := ctx.Deadline()
+	storing, cancel := context.WithDeadline(ctx, end.Add(-r.options.Timeout/4))
+	defer cancel()
 	for project, waiting := range batches {
-		stored, err := r.publish(ctx, project, waiting)
+		stored, giveBack, err := r.publish(storing, project, waiting)
 		if err == nil {
 			r.recorded.Add(float64(stored))
 			continue
 		}
-		// The next request of each of these units tries again.
+		// The next request of each of these units tries again, here or elsewhere.
+		giveBack(ctx)
 		for i := range waiting {
 			r.recent.forget(waiting[i].exposure.ID)
 		}
@@ -176,45 +184,42 @@ func (r *Recorder) store(ctx context.Context, batches map[string][]fact) {
 }
 
 // publish stores facts of one project that no other edge has recorded, and returns
-// how many; with hashes in place of ids of units where the project wants that.
-// Without the key nothing is stored: an id that was promised to be hashed never is,
-// and no fact's id is made of it.
-func (r *Recorder) publish(ctx context.Context, project string, waiting []fact) (stored int, err error) {
-	ctx, cancel := context.WithTimeout(ctx, r.options.Timeout)
-	defer cancel()
+// how many, and what gives back the claims on them; with hashes in place of ids of
+// units where the project wants that. Without the key nothing is stored: an id that
+// was promised to be hashed never is, and no fact's id is made of it.
+func (r *Recorder) publish(ctx context.Context, project string, waiting []fact) (stored int, giveBack func(context.Context), err error) {
+	giveBack = func(context.Context) {}
+	if err := ctx.Err(); err != nil {
+		return 0, giveBack, err
+	}
 	exposures, ids := make([]events.Exposure, len(waiting)), make([]events.FactID, len(waiting))
 	for i, f := range waiting {
 		if f.hashed {
 			key, err := r.keys.Of(ctx, project)
 			if err != nil {
-				return 0, err
+				return 0, giveBack, err
 			}
 			f.exposure.UnitID = key.Hash(f.exposure.UnitID)
 			f.exposure.ID = identify(project, &f.exposure)
 		}
 		exposures[i], ids[i] = f.exposure, f.exposure.ID
 	}
-	var claims []facts.Claim
 	if r.options.Claims != nil {
-		claims = r.options.Claims.Take(ctx, ids)
+		var mine []bool
+		mine, giveBack = r.options.Claims.Take(ctx, ids)
 		ours := exposures[:0]
-		for i := range claims {
-			if claims[i].Mine {
-				ours = append(ours, exposures[i])
+		for i, e := range exposures {
+			if mine[i] {
+				ours = append(ours, e)
 			}
 		}
 		exposures = ours
 	}
 	if len(exposures) == 0 {
-		return 0, nil
+		return 0, giveBack, nil
 	}
-	if _, err := r.publisher.Publish(ctx, events.Batch{Project: project, Exposures: exposures}); err != nil {
-		if r.options.Claims != nil {
-			r.options.Claims.Return(claims)
-		}
-		return 0, err
-	}
-	return len(exposures), nil
+	_, err = r.publisher.Publish(ctx, events.Batch{Project: project, Exposures: exposures})
+	return len(exposures), giveBack, err
 }
 
 // describe turns a decision under a key of some environments into a fact, or says

@@ -15,7 +15,6 @@ import (
 	"github.com/google/go-cmp/cmp/cmpopts"
 	"github.com/prometheus/client_golang/prometheus"
 
-	"github.com/sluice-flags/sluice/internal/bus/facts"
 	"github.com/sluice-flags/sluice/internal/bus/pseudonym"
 	"github.com/sluice-flags/sluice/pkg/eval"
 	"github.com/sluice-flags/sluice/pkg/events"
@@ -143,15 +142,19 @@ func TestADecisionThatCouldNotBeStoredIsTriedAgainNextTime(t *testing.T) {
 // ledger is the claims of a fleet.
 type ledger map[events.FactID]bool
 
-func (l ledger) Take(_ context.Context, ids []events.FactID) []facts.Claim {
-	out := make([]facts.Claim, len(ids))
+func (l ledger) Take(_ context.Context, ids []events.FactID) (mine []bool, giveBack func(context.Context)) {
+	mine = make([]bool, len(ids))
 	for i, id := range ids {
-		out[i].Mine, l[id] = !l[id], true
+		mine[i], l[id] = !l[id], true
 	}
-	return out
+	return mine, func(ctx context.Context) {
+		for i, id := range ids {
+			if mine[i] && ctx.Err() == nil {
+				delete(l, id)
+			}
+		}
+	}
 }
-
-func (l ledger) Return([]facts.Claim) { clear(l) }
 
 func TestWhatAnotherEdgeHasClaimedIsNotRecorded(t *testing.T) {
 	p := edgetest.New(t, "shop")
@@ -181,6 +184,40 @@ func TestWhatAnotherEdgeHasClaimedIsNotRecorded(t *testing.T) {
 		}
 		if n := counter(t, reg, "edge_exposures_recorded_total"); n != 2 {
 			t.Errorf("%v counted as recorded, want 2", n)
+		}
+	})
+}
+
+// A pit is a facts stream that never answers.
+type pit struct{}
+
+func (pit) Publish(ctx context.Context, _ events.Batch) (int, error) {
+	<-ctx.Done()
+	return 0, ctx.Err()
+}
+
+func TestAStreamThatDoesNotAnswerHoldsUpTheEndOnceAndKeepsNoClaim(t *testing.T) {
+	p := edgetest.New(t, "shop")
+	synctest.Test(t, func(t *testing.T) {
+		l := ledger{}
+		r := exposure.New(pit{}, keys{}, exposure.Options{Claims: l, Timeout: 8 * time.Second})
+		for i := range 5 {
+			d := decision(p, "u1", "a")
+			d.Project = fmt.Sprintf("shop%d", i)
+			r.Record(d)
+		}
+		ctx, cancel := context.WithCancel(t.Context())
+		var running sync.WaitGroup
+		running.Go(func() { _ = r.Run(ctx) })
+		synctest.Wait() // the batch is under way
+		begun := time.Now()
+		cancel()
+		running.Wait()
+		if took := time.Since(begun); took > 8*time.Second { // of the bubble
+			t.Errorf("with 5 projects Run ends after %v; want what one batch may take, 8 s", took)
+		}
+		if len(l) != 0 {
+			t.Errorf("%d claims of what was not stored are left; want them given back", len(l))
 		}
 	})
 }
