@@ -21,7 +21,7 @@ func newMetrics(reg prometheus.Registerer, readOnly bool) *metrics {
 	return &metrics{
 		mismatch: telemetry.Register(reg, prometheus.NewGauge(prometheus.GaugeOpts{
 			Name: "replica_mismatch",
-			Help: "Messages of logs that a replica was found to miss or to have damaged, while the leader has them, since the process began.",
+			Help: "Messages of logs that a replica was found to miss or to have damaged, while the leader has them, since the process began. It only rises.",
 		})),
 		unknown: telemetry.Register(writers, prometheus.NewCounter(prometheus.CounterOpts{
 			Name: "append_outcome_unknown_total",
