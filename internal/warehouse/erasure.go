@@ -2,7 +2,9 @@ package warehouse
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/ClickHouse/clickhouse-go/v2"
@@ -78,57 +80,65 @@ func (db *DB) Erase(ctx context.Context, e Erasure, progress func(done, total in
 	if err != nil {
 		return fmt.Errorf("erasing a unit: %w", err)
 	}
-	progress(0, len(tables))
-	for i, t := range tables {
-		if t.name == (variant{db.config.Cluster}.Local("unit_values")) {
-			if err := db.forgetRollups(ctx, e); err != nil {
-				return fmt.Errorf("erasing a unit from rollups: %w", err)
+	done, total := 0, len(tables)
+	progress(done, total)
+	erase := func(tables []unitTable) error {
+		for _, t := range tables {
+			// mutations_sync waits for the rows to be rewritten, on all replicas.
+			statement := "ALTER TABLE " + quoteIdentifier(t.name) + variant{db.config.Cluster}.OnCluster() +
+				" DELETE WHERE project = {project:String} AND " + t.condition + " SETTINGS mutations_sync = 2"
+			err := db.conn.Exec(ctx, statement, clickhouse.Named("project", e.Project), clickhouse.Named("unit_type", e.UnitType),
+				clickhouse.Named("unit_key", fmt.Sprint(e.UnitKey)), clickhouse.Named("before", fmt.Sprint(e.Before.UnixMilli())))
+			if err != nil {
+				return fmt.Errorf("erasing a unit from %s: %w", t.name, err)
 			}
+			done++
+			progress(done, total)
 		}
-		// mutations_sync waits for the rows to be rewritten, on all replicas.
-		statement := "ALTER TABLE " + quoteIdentifier(t.name) + variant{db.config.Cluster}.OnCluster() +
-			" DELETE WHERE project = {project:String} AND " + t.condition + " SETTINGS mutations_sync = 2"
-		err := db.conn.Exec(ctx, statement, clickhouse.Named("project", e.Project), clickhouse.Named("unit_type", e.UnitType),
-			clickhouse.Named("unit_key", fmt.Sprint(e.UnitKey)), clickhouse.Named("before", fmt.Sprint(e.Before.UnixMilli())))
-		if err != nil {
-			return fmt.Errorf("erasing a unit from %s: %w", t.name, err)
-		}
-		progress(i+1, len(tables))
+		return nil
 	}
-	return nil
+	// What is made of the facts goes after them, or it could be made of them again.
+	values := slices.IndexFunc(tables, func(t unitTable) bool { return t.name == variant{db.config.Cluster}.Local("unit_values") })
+	if values < 0 {
+		return errors.New("erasing a unit: there is no table unit_values")
+	}
+	made := tables[values]
+	if err := erase(slices.Concat(tables[:values], tables[values+1:])); err != nil {
+		return err
+	}
+	if err := db.forgetRollups(ctx, e); err != nil {
+		return fmt.Errorf("erasing a unit from rollups: %w", err)
+	}
+	return erase([]unitTable{made})
 }
 
-// A rollup that was begun when the facts still had the unit is waited for; it has
-// its units beside it meanwhile, under an odd revision, which is made of the time.
-// One that is older than rollupsLast was left behind by a process that died.
-const (
-	rollupsLast = 10 * time.Minute
-	lookAgain   = 200 * time.Millisecond
-)
+const lookAgain = 200 * time.Millisecond
 
-// forgetRollups takes away what makes the rollups count that have a unit.
+// forgetRollups takes away what makes the rollups count that have a unit, once its
+// facts are gone. Those that were begun before are waited for, since they may have
+// it, or get it from a query that is under way: each is announced by an odd
+// revision, which is made of the time ([DB.AnnounceRollup]).
 func (db *DB) forgetRollups(ctx context.Context, e Erasure) error {
-	for {
-		var counting []uint64
-		var begun uint64
-		err := db.conn.QueryRow(ctx, `
-			SELECT groupUniqArrayIf(revision, revision % 2 = 0), countIf(revision % 2 = 1 AND intDiv(revision, 1048576) > ?)
-			FROM unit_values WHERE project = ? AND unit_key = ?`,
-			time.Now().Add(-rollupsLast).UnixMilli(), e.Project, e.UnitKey).Scan(&counting, &begun)
-		switch {
-		case err != nil:
-			return err
-		case begun == 0 && len(counting) == 0:
-			return nil
-		case begun == 0:
-			return db.conn.Exec(ctx, "ALTER TABLE rollups"+variant{db.config.Cluster}.OnCluster()+" DELETE WHERE project = ? AND revision IN (?) SETTINGS mutations_sync = 2", e.Project, counting)
-		}
+	begun, err := db.announced(ctx, e.Project)
+	for err == nil && len(begun) > 0 {
 		select {
 		case <-ctx.Done():
 			return context.Cause(ctx)
 		case <-time.After(lookAgain):
 		}
+		var now []uint64
+		now, err = db.announced(ctx, e.Project)
+		begun = slices.DeleteFunc(begun, func(revision uint64) bool { return !slices.Contains(now, revision) })
 	}
+	if err != nil {
+		return err
+	}
+	var counting []uint64
+	err = db.conn.QueryRow(ctx, "SELECT groupUniqArray(revision) FROM unit_values WHERE project = ? AND unit_key = ? AND revision % 2 = 0", e.Project, e.UnitKey).Scan(&counting)
+	if err != nil || len(counting) == 0 {
+		return err
+	}
+	return db.conn.Exec(ctx, "ALTER TABLE rollups"+variant{db.config.Cluster}.OnCluster()+" DELETE WHERE project = ? AND revision IN (?) SETTINGS mutations_sync = 2", e.Project, counting)
 }
 
 type unitTable struct{ name, condition string }

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/ClickHouse/clickhouse-go/v2"
 	"github.com/ClickHouse/clickhouse-go/v2/lib/driver"
 )
 
@@ -91,6 +92,30 @@ func (db *DB) PutRollup(ctx context.Context, row RollupRow) error {
 		return b.Append(r.Project, r.Experiment, r.Revision, r.AsOf, r.Watermark, r.Definitions, uint64(r.Cost.Milliseconds()), metrics,
 			units, moments, r.FirstSequence, r.LastSequence)
 	})
+}
+
+// RollupsLast bounds how long a rollup is made, and how long anything stands beside
+// one, under an odd revision. What is older was left behind by a process that died:
+// nobody waits for it, and whoever finds it drops it.
+const RollupsLast = time.Hour
+
+// AnnounceRollup says that a rollup of a project is being made, from before it asks
+// for the first unit until [DB.DropRollup] of the same revision: an odd one, so many
+// times 2^20 as it is milliseconds since 1970, and something. The row is of no
+// experiment, so that nobody reads it as one of a unit.
+func (db *DB) AnnounceRollup(ctx context.Context, project string, revision uint64) error {
+	ctx = clickhouse.Context(ctx, clickhouse.WithSettings(clickhouse.Settings{"distributed_foreground_insert": 1}))
+	if err := db.conn.Exec(ctx, "INSERT INTO unit_values (revision, project, experiment, unit_key) VALUES (?, ?, '', 0)", revision, project); err != nil {
+		return fmt.Errorf("announcing rollup %d: %w", revision, err)
+	}
+	return nil
+}
+
+// announced returns the odd revisions of a project that somebody may work with.
+func (db *DB) announced(ctx context.Context, project string) (revisions []uint64, err error) {
+	err = db.conn.QueryRow(ctx, "SELECT groupUniqArray(revision) FROM unit_values WHERE project = ? AND revision % 2 = 1 AND intDiv(revision, 1048576) > ?",
+		project, time.Now().Add(-RollupsLast).UnixMilli()).Scan(&revisions)
+	return revisions, err
 }
 
 // DropRollup removes the rows of a rollup that counts no more, or never did.

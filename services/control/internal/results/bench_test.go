@@ -2,6 +2,7 @@ package results
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"os"
@@ -58,7 +59,7 @@ WHERE project = '`+p.project+`' SETTINGS max_threads = 2 FORMAT Null`)
 				again := rollup{revision: last.revision, asOf: last.asOf, caps: last.caps}
 				return p.sumUp(ctx, db, &again)
 			})
-			if err := db.PutRollup(b.Context(), p.row(&last)); err != nil {
+			if err := errors.Join(db.PutRollup(b.Context(), p.row(&last)), drop(b.Context(), db, last.enrolled)); err != nil {
 				b.Fatal(err)
 			}
 			rolled.measure(b, func(ctx context.Context) error {

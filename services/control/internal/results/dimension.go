@@ -82,6 +82,9 @@ func (p *plan) note(ctx context.Context, db *warehouse.DB, r *rollup, dimension 
 			err = errors.Join(err, drop(ctx, db, noted))
 		}
 	}()
+	if err := db.AnnounceRollup(ctx, p.project, noted); err != nil {
+		return 0, err
+	}
 	var units uint64
 	for _, u := range r.units {
 		units += u.units

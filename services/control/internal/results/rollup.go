@@ -22,6 +22,7 @@ import (
 // the one before it does. It is made anew when facts or definitions have changed.
 type rollup struct {
 	revision    uint64
+	enrolled    uint64 // of its units alone, which stand beside it until it counts
 	asOf        time.Time
 	watermark   string
 	definitions string
@@ -154,7 +155,7 @@ func fresh(ctx context.Context, db *warehouse.DB, claim Claim, p *plan) (rollup,
 			if err != nil {
 				return rollup{}, err
 			}
-			if err := db.PutRollup(ctx, p.row(&r)); err != nil {
+			if err := errors.Join(db.PutRollup(ctx, p.row(&r)), drop(ctx, db, r.enrolled)); err != nil {
 				return rollup{}, err
 			}
 			return r, sweep(ctx, db, p, last.revision)
@@ -246,7 +247,8 @@ func roll(ctx context.Context, db *warehouse.DB, p *plan, mark string) (rollup, 
 }
 
 // rollIn makes a rollup in n buckets, as many as there should be if 0. It does not
-// count yet; what was given up is taken away.
+// count yet, and until it does its units stay enrolled, for erasures to wait for it;
+// what was given up is taken away.
 func rollIn(ctx context.Context, db *warehouse.DB, p *plan, mark string, n int) (r rollup, err error) {
 	begun := time.Now()
 	revision := revisionAt(begun) | rand.Uint64N(1<<20)&^1
@@ -254,8 +256,13 @@ func rollIn(ctx context.Context, db *warehouse.DB, p *plan, mark string, n int) 
 		revision |= 1
 	}
 	enrolled := revision ^ 2 | 1 // of the units alone: odd, for those who sweep, and another than the rollup's own
-	r = rollup{revision: revision, asOf: p.end, watermark: mark, definitions: p.version()}
+	r = rollup{revision: revision, enrolled: enrolled, asOf: p.end, watermark: mark, definitions: p.version()}
+	ctx, cancel := context.WithTimeoutCause(ctx, warehouse.RollupsLast, fmt.Errorf("a rollup took longer than %v", warehouse.RollupsLast))
+	defer cancel()
 	defer func() {
+		if err == nil && mark != ofPast {
+			return
+		}
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), endTimeout)
 		defer cancel()
 		err = errors.Join(err, db.DropRollup(ctx, enrolled))
@@ -263,6 +270,9 @@ func rollIn(ctx context.Context, db *warehouse.DB, p *plan, mark string, n int) 
 			err = errors.Join(err, db.DropRollup(ctx, revision))
 		}
 	}()
+	if err := db.AnnounceRollup(ctx, p.project, enrolled); err != nil {
+		return rollup{}, err
+	}
 	if err := execute(p.context(ctx, newStatement(p.project), rollSettings), db, fmt.Sprintf(enrolSQL, enrolled)); err != nil {
 		return rollup{}, fmt.Errorf("finding the units: %w", err)
 	}
@@ -340,11 +350,8 @@ func execute(ctx context.Context, db *warehouse.DB, text string) error {
 	return errors.Join(context.Cause(ctx), db.Conn().Exec(killing, "KILL QUERY WHERE query_id = {id:String} SYNC"))
 }
 
-// abandonedAfter is when a rollup that somebody made for himself is his no more.
-const abandonedAfter = 24 * time.Hour
-
 const staleSQL = `SELECT DISTINCT revision FROM unit_values
-WHERE project = {project:String} AND experiment = {experiment:String}
+WHERE project = {project:String} AND experiment IN ({experiment:String}, '')
   AND revision < if(revision % 2 = 0, {before:UInt64}, {abandoned:UInt64})`
 
 // sweep drops rollups that nobody reads: all but the one that counts, and the one
@@ -352,7 +359,7 @@ WHERE project = {project:String} AND experiment = {experiment:String}
 func sweep(ctx context.Context, db *warehouse.DB, p *plan, before uint64) error {
 	s := newStatement(p.project)
 	s.parameters["before"] = fmt.Sprint(before)
-	s.parameters["abandoned"] = fmt.Sprint(revisionAt(time.Now().Add(-abandonedAfter)))
+	s.parameters["abandoned"] = fmt.Sprint(revisionAt(time.Now().Add(-warehouse.RollupsLast)))
 	rows, err := db.Conn().Query(p.context(ctx, s), staleSQL)
 	if err != nil {
 		return err

@@ -215,6 +215,40 @@ func TestBucketsOfARollupAddUp(t *testing.T) {
 	}
 }
 
+// An erasure waits for what is announced.
+func TestARollupIsAnnouncedUntilItCounts(t *testing.T) {
+	db, p := few(t)
+	announced := func() (all []uint64) {
+		t.Helper()
+		for _, revision := range revisions(t, db, p) {
+			if revision%2 == 1 {
+				all = append(all, revision)
+			}
+		}
+		return all
+	}
+	r, err := rollIn(onBucket(t.Context(), func(int, int) {
+		if got := announced(); len(got) != 1 {
+			t.Errorf("announced while a rollup is made = %v; want one", got)
+		}
+	}), db, p, "now", 2)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff([]uint64{r.enrolled}, announced()); diff != "" {
+		t.Errorf("announced before the rollup counts (-want +got):\n%s", diff)
+	}
+	if err := drop(t.Context(), db, r.enrolled); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := measure(t.Context(), db, nil, p); err != nil {
+		t.Fatal(err)
+	}
+	if got := announced(); len(got) > 0 {
+		t.Errorf("announced when a rollup counts = %v; want none", got)
+	}
+}
+
 func TestACancelledRollupLeavesNothing(t *testing.T) {
 	db, p := few(t)
 	ctx, cancel := context.WithCancel(t.Context())

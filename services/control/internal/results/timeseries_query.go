@@ -39,6 +39,9 @@ func querySeries(ctx context.Context, of study, now time.Time) (all map[string][
 		defer cancel()
 		err = errors.Join(err, of.db.DropRollup(ctx, revision))
 	}()
+	if err := of.db.AnnounceRollup(ctx, p.project, revision); err != nil {
+		return nil, err
+	}
 	if err := execute(p.context(ctx, newStatement(p.project), rollSettings), of.db, fmt.Sprintf(enrolSQL, revision)); err != nil {
 		return nil, fmt.Errorf("finding the units of experiment %q: %w", p.experiment, err)
 	}
