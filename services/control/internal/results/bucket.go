@@ -21,12 +21,6 @@ func bucket(i, n int) keyRange {
 	return r
 }
 
-// halves are two ranges of equal width that make up r.
-func (r keyRange) halves() [2]keyRange {
-	middle := r.first + (r.last-r.first)/2
-	return [2]keyRange{{r.first, middle}, {middle + 1, r.last}}
-}
-
 func (r keyRange) condition(key string) string {
 	if r.first == 0 && r.last == math.MaxUint64 {
 		return "1"

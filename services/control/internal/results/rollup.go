@@ -285,8 +285,9 @@ func rollIn(ctx context.Context, db *warehouse.DB, p *plan, mark string, n int) 
 		n = bucketsFor(units, p.slots, p.unitType == flags.DefaultUnitType)
 	}
 	for i := range n {
-		s := newStatement(p.project)
-		text := fmt.Sprintf(rollSQL, revision, p.perUnitOf(s, enrolled, bucket(i, n)))
+		s, of := newStatement(p.project), bucket(i, n)
+		units := fmt.Sprintf(enrolledSQL, enrolled, of.condition("unit_key"))
+		text := fmt.Sprintf(rollSQL, revision, p.perUnit(s, units, of))
 		if err := execute(p.context(ctx, s, rollSettings), db, text); err != nil {
 			return rollup{}, fmt.Errorf("bucket %d of %d: %w", i+1, n, err)
 		}
@@ -300,20 +301,6 @@ func rollIn(ctx context.Context, db *warehouse.DB, p *plan, mark string, n int) 
 	}
 	r.cost = time.Since(begun)
 	return r, nil
-}
-
-// perUnitOf is the statement for the enrolled units of a bucket. Those of users are
-// in two parts, which go on side by side: much of what each does, such as looking up
-// units and putting values together, is not divided among cores by itself.
-func (p *plan) perUnitOf(s *statement, enrolled uint64, r keyRange) string {
-	perUnit := func(r keyRange) string {
-		return p.perUnit(s, fmt.Sprintf(enrolledSQL, enrolled, r.condition("unit_key")), r)
-	}
-	if p.unitType != flags.DefaultUnitType { // each part would read the events of all units
-		return perUnit(r)
-	}
-	halves := r.halves()
-	return perUnit(halves[0]) + "\nUNION ALL\n" + perUnit(halves[1])
 }
 
 // rollSettings make a bucket cheap. Its rows are one block.
