@@ -103,12 +103,8 @@ func New(d Deps, o Options) (*Service, error) {
 	s.rulesets = follower.New(follower.Options{Country: d.Country, UserAgent: s.agents, Logger: d.Logger})
 	s.resolver = auth.NewResolver(s.state, "edge", d.Registerer)
 	s.publisher = facts.NewPublisher(d.Bus, facts.Options{Door: "edge", Logger: d.Logger, Registerer: d.Registerer})
-	claims, err := facts.NewClaims(d.Bus, d.Logger)
-	if err != nil {
-		return nil, fmt.Errorf("claims of decisions: %w", err)
-	}
 	s.exposures = exposure.New(s.publisher, pseudonym.NewKeys(d.Bus), exposure.Options{
-		Claims: claims, Logger: d.Logger, Registerer: d.Registerer,
+		Claims: facts.NewClaims(d.Bus, d.Logger), Logger: d.Logger, Registerer: d.Registerer,
 	})
 
 	gate := &access.Gatekeeper{

@@ -6,6 +6,7 @@ import (
 	"encoding/base64"
 	"errors"
 	"log/slog"
+	"slices"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -37,12 +38,16 @@ const (
 )
 
 // NewClaims returns the claims that are on a bus. They are for one goroutine.
-func NewClaims(conn *bus.Conn, logger *slog.Logger) (*Claims, error) {
-	js, err := jetstream.New(conn.NATS(), jetstream.WithPublishAsyncTimeout(claimWait))
-	if err != nil {
-		return nil, err
+func NewClaims(conn *bus.Conn, logger *slog.Logger) *Claims {
+	return &Claims{conn: conn, logger: logger, name: rand.Text()[:8], owed: make(map[events.FactID]uint64)}
+}
+
+// begin makes what claims are asked for by, once there is a connection.
+func (c *Claims) begin() (err error) {
+	if c.js == nil {
+		c.js, err = jetstream.New(c.conn.NATS(), jetstream.WithPublishAsyncTimeout(claimWait))
 	}
-	return &Claims{conn: conn, js: js, logger: logger, name: rand.Text()[:8], owed: make(map[events.FactID]uint64)}, nil
+	return err
 }
 
 // Take claims ids, none of which may repeat, and says which are the caller's. Who
@@ -50,6 +55,10 @@ func NewClaims(conn *bus.Conn, logger *slog.Logger) (*Claims, error) {
 func (c *Claims) Take(ctx context.Context, ids []events.FactID) (mine []bool, giveBack func(context.Context)) {
 	ctx, cancel := context.WithTimeout(ctx, claimWait)
 	defer cancel()
+	if err := c.begin(); err != nil {
+		c.logger.WarnContext(ctx, "claims cannot be asked for", slog.Any("error", err))
+		return slices.Repeat([]bool{true}, len(ids)), func(context.Context) {}
+	}
 	c.settle(ctx)
 	mine = make([]bool, len(ids))
 	made := make(map[events.FactID]uint64) // as in owed

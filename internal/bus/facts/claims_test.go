@@ -35,11 +35,7 @@ func claimed(t *testing.T) (*broker, *bus.Conn) {
 
 func newClaims(t *testing.T, conn *bus.Conn) *facts.Claims {
 	t.Helper()
-	c, err := facts.NewClaims(conn, slog.New(slog.DiscardHandler))
-	if err != nil {
-		t.Fatal(err)
-	}
-	return c
+	return facts.NewClaims(conn, slog.New(slog.DiscardHandler))
 }
 
 // take says how many of ids are got.

@@ -129,6 +129,7 @@ func start(ctx context.Context, o Options) (*Engine, error) {
 		mark = asItIs
 		o.Logger.WarnContext(ctx, notConfined, slog.String("reason", "that takes Linux 5.19 or later"))
 	}
+	var why error // no engine could be confined
 	for try := 1; ; try++ {
 		s, err := newSettings(o)
 		if err != nil {
@@ -138,9 +139,11 @@ func start(ctx context.Context, o Options) (*Engine, error) {
 		// Where libraries are in folders of their own, a confined child may not read
 		// them. An engine that is not confined is better than none.
 		if _, ok := errors.AsType[notLoaded](err); ok && mark == confined {
-			mark = asItIs
-			o.Logger.WarnContext(ctx, notConfined, slog.Any("reason", err))
+			mark, why = asItIs, err
 			continue
+		}
+		if err == nil && why != nil {
+			o.Logger.WarnContext(ctx, notConfined, slog.Any("reason", why))
 		}
 		if !errors.Is(err, errPortTaken) || try == startTries || ctx.Err() != nil {
 			return e, err
