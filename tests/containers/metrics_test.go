@@ -2,6 +2,7 @@ package containers
 
 import (
 	"bufio"
+	"fmt"
 	"io/fs"
 	"net/http"
 	"os"
@@ -45,19 +46,22 @@ func (s *site) checkMetrics() {
 		documented[m[1]] = m[2]
 	}
 	exposed := map[string]string{}
-	for service, ops := range s.ops {
-		for name, kind := range scrape(t, ops) {
-			exposed[name] = kind
-			if documented[name] != kind {
-				t.Errorf("%s exposes the %s %s; docs/metrics.md says %q", service, kind, name, documented[name])
+	s.eventually("every signal is exposed", func() error { // some once the warehouse was asked
+		for service, ops := range s.ops {
+			for name, kind := range scrape(t, ops) {
+				exposed[name] = kind
+				if documented[name] != kind {
+					return fmt.Errorf("%s exposes the %s %s; docs/metrics.md says %q", service, kind, name, documented[name])
+				}
 			}
 		}
-	}
-	for _, name := range signals {
-		if exposed[name] == "" {
-			t.Errorf("no service exposes %s", name)
+		for _, name := range signals {
+			if exposed[name] == "" {
+				return fmt.Errorf("no service exposes %s", name)
+			}
 		}
-	}
+		return nil
+	})
 	named := quoted(t)
 	for name := range documented {
 		if exposed[name] == "" && !slices.ContainsFunc(named, func(n string) bool { return n == strings.TrimPrefix(name, "ingest_") }) {

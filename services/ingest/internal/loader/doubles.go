@@ -23,7 +23,8 @@ type Doubles struct {
 
 const (
 	doublesEvery  = time.Minute
-	doublesSoon   = time.Second // while there is no warehouse
+	doublesSoon   = time.Second     // while there is no warehouse
+	doublesAgain  = 5 * time.Second // after a look that failed
 	doublesWithin = 15 * time.Minute
 )
 
@@ -44,6 +45,7 @@ func (d *Doubles) Run(ctx context.Context) {
 		if db := d.warehouse(); db != nil {
 			next = doublesEvery
 			if err := d.look(ctx, db); err != nil && ctx.Err() == nil {
+				next = doublesAgain
 				d.rows.Reset() // nobody knows
 				d.logger.WarnContext(ctx, "cannot tell whether facts are stored twice", slog.Any("error", err))
 			}
