@@ -4,18 +4,12 @@ import (
 	"context"
 	"fmt"
 	"math"
-	"slices"
 	"strconv"
 	"strings"
 
 	"github.com/sluice-flags/sluice/internal/warehouse"
 	"github.com/sluice-flags/sluice/pkg/stats"
 )
-
-// What follows makes moments of the values of units, in two passes: the means
-// first, then sums about them, which lose no digits however far from zero the
-// values are. That costs the engine a fraction of what its own stable variances
-// and covariances do, since those divide for every row.
 
 // mature is the condition that a unit's window has passed.
 func (m *measured) mature(r *rollup) string {
@@ -55,7 +49,7 @@ const (
 	countAt
 	coveredAt
 	limitedAt // four
-	sumsAt    = limitedAt + 4
+	meansAt   = limitedAt + 4
 )
 
 // A cell is a group of the experiment, in one slice of its units.
@@ -77,144 +71,44 @@ func (p *plan) readMoments(ctx context.Context, db *warehouse.DB, r *rollup) (al
 const wholeSQL = "toUInt16(0)"
 
 // momentsOf hands the moments of all metrics in every cell to take, in the order of
-// cells. The statements end with from, and slice says in which slice a row is.
+// cells. The statement ends with from, and slice says in which slice a row is.
 func (p *plan) momentsOf(ask asking, r *rollup, slice, from string, take func(of cell, all []moments)) error {
 	if len(p.metrics) == 0 {
 		return nil
 	}
-	found := means{}
-	if err := eachCell(ask, "", slice, p.meansSQL(r), from, func(c cell, four [][]float64) { found[c] = four }); err != nil {
-		return err
-	}
-	changed := false
-	err := eachCell(ask, found.named(p, slice), slice, p.sumsSQL(r), from, func(c cell, columns [][]float64) {
-		if found[c] == nil {
-			changed = true
-			return
+	return ask(p.momentsSQL(r, slice, from), func(scan func(...any) error) error {
+		var of cell
+		var columns [][]float64
+		if err := scan(&of.slice, &of.group, &columns); err != nil {
+			return err
 		}
 		all := make([]moments, len(p.metrics))
 		for i := range p.metrics {
-			all[i] = p.metrics[i].moments(c.group, columns[i], r.caps[i], found[c][i])
+			all[i] = p.metrics[i].moments(of.group, columns[i], r.caps[i])
 		}
-		take(c, all)
-	})
-	if err == nil && changed { // of replicas, one may be behind another
-		err = fmt.Errorf("rollup %d has units in a group that it had none in a moment before", r.revision)
-	}
-	return err
-}
-
-// eachCell asks for an array of the numbers of every metric in every cell; what the
-// numbers call by name, with says.
-func eachCell(ask asking, with, slice, numbers, from string, take func(of cell, numbers [][]float64)) error {
-	return ask(with+byCell(slice, numbers, from), func(scan func(...any) error) error {
-		var of cell
-		var numbers [][]float64
-		if err := scan(&of.slice, &of.group, &numbers); err != nil {
-			return err
-		}
-		take(of, numbers)
+		take(of, all)
 		return nil
 	})
 }
 
-func byCell(slice, numbers, from string) string {
-	return "SELECT " + slice + " AS of, group_index, " + numbers + from + "\nGROUP BY of, group_index\nORDER BY of, group_index"
-}
-
-// means are, by cell and metric, the means of its four values.
-type means map[cell][][]float64
-
-// meansOf are the means that moments of whole groups have.
-func (p *plan) meansOf(all []moments) means {
-	found := means{}
-	for i := range all {
-		c := cell{group: all[i].group}
-		if found[c] == nil {
-			found[c] = make([][]float64, len(p.metrics))
-		}
-		k := slices.IndexFunc(p.metrics, func(m measured) bool { return m.entity.Ref.ID == all[i].id })
-		found[c][k] = all[i].values.Mean[:]
-	}
-	return found
-}
-
-// named is the head of a statement that gives names to means, each to those of one
-// value of a metric in all cells.
-func (found means) named(p *plan, slice string) string {
-	var last cell
-	for of := range found {
-		last.slice, last.group = max(last.slice, of.slice), max(last.group, of.group)
-	}
-	groups := int(last.group) + 1
-	at := "group_index + 1"
-	if slice != wholeSQL {
-		at = fmt.Sprintf("%s * %d + %s", slice, groups, at)
-	}
-	var names []string
+// momentsSQL asks in one pass for the columns of all metrics in every cell.
+func (p *plan) momentsSQL(r *rollup, slice, from string) string {
+	columns := make([]string, len(p.metrics))
 	for i := range p.metrics {
-		for k, slot := range p.metrics[i].slots() {
-			if slot == 0 {
-				continue
-			}
-			byCell := make([]string, (int(last.slice)+1)*groups)
-			for c := range byCell {
-				mean := 0.0
-				if of := found[cell{uint16(c / groups), uint8(c % groups)}]; of != nil {
-					mean = of[i][k]
-				}
-				byCell[c] = strconv.FormatFloat(mean, 'e', -1, 64) // a float to the engine, also if it is whole
-			}
-			names = append(names, "["+strings.Join(byCell, ", ")+"]["+at+"] AS "+meanName(i, k))
-		}
+		columns[i] = "[" + strings.Join(p.metrics[i].column(r, r.caps[i]), ", ") + "]"
 	}
-	return "WITH\n    " + strings.Join(names, ",\n    ") + "\n"
+	return "SELECT " + slice + " AS of, group_index, [\n    " + strings.Join(columns, ",\n    ") + "\n]" + from +
+		"\nGROUP BY of, group_index\nORDER BY of, group_index"
 }
 
-func meanName(metric, value int) string { return fmt.Sprintf("mean_%d_%d", metric, value) }
-
-// meansSQL is, per metric, the means of its four values: 0 for those that it does
-// not have, or nobody has.
-func (p *plan) meansSQL(r *rollup) string {
-	return p.perMetric(func(i int, m *measured) []string {
-		four := make([]string, 4)
-		for k, slot := range m.slots() {
-			four[k] = "toFloat64(0)"
-			if slot > 0 {
-				four[k] = "ifNotFinite(avgIf(" + m.capped(k, r.caps[i]) + ", " + m.has(r) + "), 0)"
-			}
-		}
-		return four
-	})
-}
-
-// sumsSQL is, per metric, its column, about named means.
-func (p *plan) sumsSQL(r *rollup) string {
-	return p.perMetric(func(i int, m *measured) []string {
-		return m.column(r, r.caps[i], func(k int) string { return meanName(i, k) })
-	})
-}
-
-// perMetric is an array of an array for every metric.
-func (p *plan) perMetric(numbers func(i int, m *measured) []string) string {
-	all := make([]string, len(p.metrics))
-	for i := range p.metrics {
-		all[i] = "[" + strings.Join(numbers(i, &p.metrics[i]), ", ") + "]"
-	}
-	return "[\n    " + strings.Join(all, ",\n    ") + "\n]"
-}
-
-// has is the condition that a unit is analysed and has a value.
-func (m *measured) has(r *rollup) string {
-	return "excluded = '' AND " + m.mature(r) + fmt.Sprintf(" AND NOT isNaN(values[%d])", m.y)
-}
-
-// column are the numbers that a metric's moments are made of: counts, and of the
-// values that it has sums of what they are above their means, and of products of
-// that.
-func (m *measured) column(r *rollup, caps []float64, mean func(k int) string) []string {
+// column are the numbers that a metric's moments are made of: counts, means, and
+// mean products of deviations, of the values that it has. The engine's stable
+// functions lose no digits however far from zero the values are; asking for the
+// means first and for plain sums about them is no faster.
+func (m *measured) column(r *rollup, caps []float64) []string {
 	mature := m.mature(r)
-	kept, has := "excluded = '' AND "+mature, m.has(r)
+	kept := "excluded = '' AND " + mature
+	has := kept + fmt.Sprintf(" AND NOT isNaN(values[%d])", m.y)
 	column := []string{
 		"toFloat64(countIf(" + kept + "))",
 		"toFloat64(countIf(excluded = '' AND NOT (" + mature + ")))",
@@ -232,12 +126,14 @@ func (m *measured) column(r *rollup, caps []float64, mean func(k int) string) []
 		}
 		column = append(column, "toFloat64("+limited+")")
 	}
-	above := func(k int) string { return "(" + m.capped(k, caps) + " - " + mean(k) + ")" }
 	m.each(func(j, k int) {
-		if j < 0 {
-			column = append(column, "sumIf("+above(k)+", "+has+")")
-		} else {
-			column = append(column, "sumIf("+above(j)+" * "+above(k)+", "+has+")")
+		switch {
+		case j < 0:
+			column = append(column, "avgIf("+m.capped(k, caps)+", "+has+")")
+		case j == k:
+			column = append(column, "varPopStableIf("+m.capped(k, caps)+", "+has+")")
+		default:
+			column = append(column, "covarPopStableIf("+m.capped(j, caps)+", "+m.capped(k, caps)+", "+has+")")
 		}
 	})
 	for i := range m.stepCount {
@@ -246,8 +142,8 @@ func (m *measured) column(r *rollup, caps []float64, mean func(k int) string) []
 	return column
 }
 
-// each calls do for each value that the metric has, with j < 0, and then for each
-// pair of values, j ≤ k.
+// each calls do for the mean of each value that the metric has, with j < 0, and
+// then for each pair of values, j ≤ k.
 func (m *measured) each(do func(j, k int)) {
 	slots := m.slots()
 	for k := range slots {
@@ -264,8 +160,8 @@ func (m *measured) each(do func(j, k int)) {
 	}
 }
 
-// moments reads what column asked for, of sums about means.
-func (m *measured) moments(group uint8, column, caps, means []float64) moments {
+// moments reads what column asked for.
+func (m *measured) moments(group uint8, column, caps []float64) moments {
 	of := m.nothing(group, caps)
 	of.analysed, of.immature = uint64(column[analysedAt]), uint64(column[immatureAt])
 	v := &of.values
@@ -273,30 +169,18 @@ func (m *measured) moments(group uint8, column, caps, means []float64) moments {
 	for k := range of.caps {
 		of.limited[k] = uint64(column[limitedAt+k])
 	}
-	rest := column[sumsAt:]
-	var sums [4]float64
+	rest := column[meansAt:]
 	m.each(func(j, k int) {
 		x := rest[0]
 		rest = rest[1:]
-		if v.N == 0 { // means of nothing are no numbers
-			return
+		switch {
+		case v.N == 0: // means of nothing are no numbers
+		case j < 0:
+			v.Mean[k] = x
+		default:
+			v.C[j][k], v.C[k][j] = x*float64(v.N), x*float64(v.N)
 		}
-		n := float64(v.N)
-		if j < 0 {
-			sums[k], v.Mean[k] = x, means[k]
-			return
-		}
-		v.C[j][k] = x - sums[j]*sums[k]/n
-		v.C[k][j] = v.C[j][k]
 	})
-	for k := range v.C {
-		if v.C[k][k] <= float64(v.N)*square(rounding*v.Mean[k]) { // they are all the same
-			v.C[k] = [4]float64{}
-			for j := range v.C {
-				v.C[j][k] = 0
-			}
-		}
-	}
 	if v.N > 0 && m.d == 0 {
 		v.Mean[stats.Denominator] = 1
 	}
@@ -305,9 +189,3 @@ func (m *measured) moments(group uint8, column, caps, means []float64) moments {
 	}
 	return of
 }
-
-// rounding is how far, beside itself, a mean may be from values that are all the
-// same: some of the last digits.
-const rounding = 0x1p-48
-
-func square(x float64) float64 { return x * x }

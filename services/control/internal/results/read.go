@@ -134,7 +134,7 @@ func (p *plan) sumUp(ctx context.Context, db *warehouse.DB, r *rollup) (err erro
 }
 
 // spelled are the statements behind a report, for people to run: how a unit's
-// values come about, their means, and sums about those.
+// values come about, and what is made of them.
 func (p *plan) spelled(r *rollup) []string {
 	s := newStatement(p.project)
 	perUnit := p.perUnit(s, unitsSQL, bucket(0, 1))
@@ -145,12 +145,6 @@ func (p *plan) spelled(r *rollup) []string {
 	}
 	s = newStatement(p.project)
 	s.name("experiment", p.experiment)
-	for _, text := range []string{
-		byCell(wholeSQL, p.meansSQL(r), fromRollup),
-		p.meansOf(r.moments).named(p, wholeSQL) + byCell(wholeSQL, p.sumsSQL(r), fromRollup),
-	} {
-		text = s.spell(text)
-		all = append(all, strings.ReplaceAll(text, "{revision:UInt64}", strconv.FormatUint(r.revision, 10)))
-	}
-	return all
+	moments := s.spell(p.momentsSQL(r, wholeSQL, fromRollup))
+	return append(all, strings.ReplaceAll(moments, "{revision:UInt64}", strconv.FormatUint(r.revision, 10)))
 }
