@@ -25,14 +25,10 @@ type operation struct {
 
 func operationOf(job *results.Job) operation {
 	status, read, total := job.Status()
-	op := operation{ID: job.ID, Project: job.Project, Status: status, Started: timestamp(job.Started.UnixMilli()), RowsRead: read, Rows: total}
-	switch {
-	case status == results.JobDone:
-		op.Progress = 1
-	case total > 0:
-		op.Progress = min(float64(read)/float64(total), 0.99)
+	return operation{
+		ID: job.ID, Project: job.Project, Status: status, Started: timestamp(job.Started.UnixMilli()),
+		RowsRead: read, Rows: total, Progress: job.Progress(),
 	}
-	return op
 }
 
 // job finds the operation that the path names, for whoever may see its project.

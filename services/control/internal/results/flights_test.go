@@ -93,3 +93,26 @@ func TestACancelledJobSaysSo(t *testing.T) {
 		t.Error("a job that ended a moment ago is forgotten")
 	}
 }
+
+func TestAJobSaysHowMuchOfItsWorkIsDone(t *testing.T) {
+	var jobs Jobs
+	step := make(chan struct{})
+	job := jobs.Start(t.Context(), "shop", func(ctx context.Context) (any, error) {
+		for i := range 5 {
+			reportBucket(ctx, i, 4)
+			step <- struct{}{}
+			<-step
+		}
+		return "done", nil
+	})
+	for i, want := range []float64{0, 0.25, 0.5, 0.75, 0.99} {
+		<-step
+		if got := job.Progress(); got != want {
+			t.Errorf("Progress() with %d of 4 parts done = %v; want %v", i, got, want)
+		}
+		step <- struct{}{}
+	}
+	if !job.Wait(t.Context()) || job.Progress() != 1 {
+		t.Errorf("Progress() at its end = %v; want 1", job.Progress())
+	}
+}
