@@ -2,7 +2,6 @@ package statsig
 
 import (
 	"cmp"
-	"maps"
 	"net/http"
 	"strings"
 
@@ -50,19 +49,17 @@ const maxSDK = 100
 
 func cut(s string) string { return strings.ToValidUTF8(s[:min(len(s), maxSDK)], "") }
 
-// Subject returns the user to evaluate for, nobody in particular if the request
-// names none. Older browser SDKs send the stable id beside the user and not in it.
-func (m *Metadata) Subject(user *eval.User) eval.User {
-	var u eval.User
-	if user != nil {
-		u = *user
+// Subject completes the user of a request, nobody in particular if it names none.
+// Older browser SDKs send the stable id beside the user and not in it.
+func (m *Metadata) Subject(user *eval.User) *eval.User {
+	if user == nil {
+		user = new(eval.User)
 	}
-	if id := m.StableID; id != "" && u.CustomIDs["stableID"] == "" {
-		u.CustomIDs = maps.Clone(u.CustomIDs)
-		if u.CustomIDs == nil {
-			u.CustomIDs = make(map[string]string, 1)
+	if id := m.StableID; id != "" && user.CustomIDs["stableID"] == "" {
+		if user.CustomIDs == nil {
+			user.CustomIDs = make(map[string]string, 1)
 		}
-		u.CustomIDs["stableID"] = id
+		user.CustomIDs["stableID"] = id
 	}
-	return u
+	return user
 }

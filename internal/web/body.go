@@ -76,7 +76,10 @@ func ReadRaw(r *http.Request, limits Limits) ([]byte, error) {
 // readAll reads to the end, or up to limit bytes. A length that was announced is
 // believed so far that room for it is made at once, if it is not much.
 func readAll(r io.Reader, announced, limit int64) ([]byte, error) {
-	room := make([]byte, 0, 1+min(max(announced, 511), 64<<10)) // one more, to see the end
+	if announced < 0 {
+		announced = 511
+	}
+	room := make([]byte, 0, 1+min(announced, 64<<10)) // one more, to see the end
 	for int64(len(room)) < limit {
 		n, err := r.Read(room[len(room):min(int64(cap(room)), limit)])
 		room = room[:len(room)+n]

@@ -108,12 +108,13 @@ func New(p Publisher, keys Keys, o Options) *Recorder {
 // Record notes a decision, unless this hour has it already. It does not wait; when
 // too many are waiting already, the decision is counted as dropped.
 func (r *Recorder) Record(d Decision) {
-	e, ok := describe(d, r.places.of(d.State, d.Key), time.Now())
+	at := r.places.of(d.State, d.Key)
+	e, ok := describe(d, at, time.Now())
 	if !ok || !r.recent.add(e.ID, e.Time/time.Hour.Milliseconds()) {
 		return
 	}
 	select {
-	case r.queue <- fact{d.Project, e, d.State.Settings().HashUnitIDs}:
+	case r.queue <- fact{d.Project, e, at.settings.HashUnitIDs}:
 	default:
 		r.recent.forget(e.ID)
 		r.dropped.Inc()
@@ -222,10 +223,10 @@ func (r *Recorder) publish(ctx context.Context, project string, waiting []fact) 
 	return len(exposures), giveBack, err
 }
 
-// describe turns a decision under a key of some environments into a fact, or says
-// that there is nothing to record: unknown names decide nothing, and a decision
-// without a unit is nobody's.
-func describe(d Decision, environments []string, now time.Time) (events.Exposure, bool) {
+// describe turns a decision at a place into a fact, or says that there is nothing
+// to record: unknown names decide nothing, and a decision without a unit is
+// nobody's.
+func describe(d Decision, at *place, now time.Time) (events.Exposure, bool) {
 	res := d.Result
 	if !res.Found {
 		return events.Exposure{}, false
@@ -233,7 +234,7 @@ func describe(d Decision, environments []string, now time.Time) (events.Exposure
 	ms := now.UnixMilli()
 	e := events.Exposure{
 		Time: ms, Received: ms,
-		Environment: flags.EnvironmentOf(environments, d.User.StatsigEnvironment["tier"]),
+		Environment: flags.EnvironmentOf(at.environments, d.User.StatsigEnvironment["tier"]),
 		Kind:        d.Kind, Name: res.Name, RuleID: res.RuleID, Group: events.NoGroup,
 		Sequence: res.Sequence, SDKType: d.SDK, SDKVersion: d.SDKVersion, Reason: res.Reason.String(),
 	}
@@ -265,7 +266,7 @@ func describe(d Decision, environments []string, now time.Time) (events.Exposure
 	if e.UnitID = d.User.UnitID(e.UnitType); e.UnitID == "" {
 		return events.Exposure{}, false
 	}
-	e.Metadata = kept(d.State.Settings(), d.User)
+	e.Metadata = kept(at.settings, d.User)
 	e.ID = identify(d.Project, &e)
 	return e, true
 }

@@ -13,10 +13,10 @@ import (
 
 func TestTheEnvironmentsOfAKeyAreThoseOfTheStateThatIsAsked(t *testing.T) {
 	p, key, places := edgetest.New(t, "shop"), &flags.Key{}, new(places)
-	before := len(places.of(p.State(), key))
+	before := len(places.of(p.State(), key).environments)
 	p.Put(t, &flags.Environment{Name: "staging"})
 	for range 2 { // looked up, then remembered
-		if got := places.of(p.State(), key); len(got) != before+1 || !slices.Contains(got, "staging") {
+		if got := places.of(p.State(), key).environments; len(got) != before+1 || !slices.Contains(got, "staging") {
 			t.Errorf("of() = %q; want staging and the %d from before", got, before)
 		}
 	}

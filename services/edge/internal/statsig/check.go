@@ -30,12 +30,12 @@ func (a *API) initialize(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	u := in.Metadata.Subject(in.User)
-	visit.Complete(&u)
+	visit.Complete(u)
 	options := visit.Client(eval.ParseHashMode(in.Hash))
 	options.SDKType, options.SDKVersion = in.Metadata.SDK(r)
 	buf := payloads.Get().(*[]byte)
 	defer payloads.Put(buf)
-	*buf = visit.Version.Rules.AppendClient((*buf)[:0], &u, options)
+	*buf = visit.Version.Rules.AppendClient((*buf)[:0], u, options)
 	respond(w, r, *buf)
 	return nil
 }
@@ -55,7 +55,7 @@ func (a *API) checkGate(w http.ResponseWriter, r *http.Request) error {
 		}
 	}
 	decide := func(name string) eval.Result {
-		res := c.visit.Gate(&c.user, name)
+		res := c.visit.Gate(c.User, name)
 		a.note(c, events.ExposureGate, res)
 		return res
 	}
@@ -93,7 +93,7 @@ func (a *API) getConfig(w http.ResponseWriter, r *http.Request) error {
 	if err := access.Name("/configName", c.ConfigName); err != nil {
 		return err
 	}
-	res := c.visit.Config(&c.user, c.ConfigName)
+	res := c.visit.Config(c.User, c.ConfigName)
 	a.note(c, events.ExposureConfig, res)
 	return web.Respond(w, http.StatusOK, protocol.NewConfigAnswer(res))
 }
@@ -110,7 +110,7 @@ func (a *API) getLayer(w http.ResponseWriter, r *http.Request) error {
 	if err := access.Name("/layerName", c.LayerName); err != nil {
 		return err
 	}
-	res := c.visit.Layer(&c.user, c.LayerName)
+	res := c.visit.Layer(c.User, c.LayerName)
 	if !res.Found {
 		return web.Errorf(web.CodeNotFound, "there is no layer of that name")
 	}
@@ -122,7 +122,6 @@ func (a *API) getLayer(w http.ResponseWriter, r *http.Request) error {
 type check struct {
 	protocol.CheckRequest
 	visit           *access.Visit
-	user            eval.User
 	sdk, sdkVersion string
 }
 
@@ -143,9 +142,9 @@ func (a *API) check(w http.ResponseWriter, r *http.Request) (*check, error) {
 	if c.User == nil {
 		return nil, web.Invalid("/user", "required", "name the user to decide for")
 	}
-	c.user = c.Metadata.Subject(c.User)
+	c.Metadata.Subject(c.User)
 	c.sdk, c.sdkVersion = c.Metadata.SDK(r)
-	visit.Complete(&c.user)
+	visit.Complete(c.User)
 	return c, nil
 }
 
@@ -155,7 +154,7 @@ func (a *API) note(c *check, kind string, res eval.Result) {
 		return
 	}
 	a.exposures.Record(exposure.Decision{
-		Project: c.visit.Project, State: c.visit.State, Key: c.visit.Key, User: &c.user, Kind: kind, Result: res,
+		Project: c.visit.Project, State: c.visit.State, Key: c.visit.Key, User: c.User, Kind: kind, Result: res,
 		SDK: cmp.Or(c.sdk, "http-api"), SDKVersion: c.sdkVersion,
 	})
 }
