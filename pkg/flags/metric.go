@@ -90,6 +90,9 @@ type Funnel struct {
 	// SessionKey is the metadata key that tells sessions apart. With it,
 	// sessions are counted instead of units.
 	SessionKey string `json:"sessionKey,omitempty"`
+	// CompletionSeconds limits how long after its first step the others count, in
+	// seconds. 0 means as long as events count.
+	CompletionSeconds int `json:"completionSeconds,omitempty"`
 }
 
 // A FunnelStep is an event that must happen.
@@ -274,6 +277,9 @@ func (m *Metric) funnel(v *validation) {
 	v.length("/funnel/sessionKey", m.Funnel.SessionKey, maxValue)
 	if m.Funnel.SessionKey != "" && m.Funnel.FromExposure {
 		v.add("/funnel/fromExposure", CodeInvalid, "an exposure belongs to no session: leave out fromExposure or sessionKey")
+	}
+	if c := m.Funnel.CompletionSeconds; c < 0 || c > maxDays*24*60*60 {
+		v.add("/funnel/completionSeconds", CodeInvalid, "want seconds up to %d days, or 0 for no limit", maxDays)
 	}
 }
 

@@ -86,7 +86,7 @@ func funnelValue(g *gathering, f *flags.Funnel, t period) unitValue {
 	for i, step := range f.Steps {
 		lists[i] = g.stepList(f, step, t, "")
 	}
-	reached := reachedSQL(lists)
+	reached := reachedSQL(f, lists)
 	v := unitValue{present: "1"}
 	for i := range f.Steps {
 		v.steps = append(v.steps, fmt.Sprintf("toFloat64(arrayCount(n -> n > %d, %s))", i, reached))
@@ -112,10 +112,18 @@ func (g *gathering) stepList(f *flags.Funnel, step flags.FunnelStep, t period, m
 
 // reachedSQL is, for every session that took the first step, how many steps it
 // took. Of each step there is a list of its events, as (session, time, …).
-func reachedSQL(lists []string) string {
-	return "arrayMap(one -> arrayFold((seen, step) -> if(seen.3 AND arrayExists(h -> h.1 = one AND h.2 > seen.1, step), " +
-		"(arrayMin(h -> h.2, arrayFilter(h -> h.1 = one AND h.2 > seen.1, step)), seen.2 + 1, true), (seen.1, seen.2, false)), " +
-		"[" + strings.Join(lists, ", ") + "], (toInt64(-1), toInt64(0), true)).2, arrayDistinct(arrayMap(h -> h.1, " + lists[0] + ")))"
+func reachedSQL(f *flags.Funnel, lists []string) string {
+	next := "h.1 = one AND h.2 > seen.1"
+	limit := "seen.4"
+	if f.CompletionSeconds > 0 {
+		next += " AND h.2 < seen.4"
+		limit = fmt.Sprintf("if(seen.2 = 0, toInt64(t + %d), seen.4)", 1000*int64(f.CompletionSeconds))
+	}
+	// Seen are the time of the last step, how many were taken, whether the next may
+	// be, and when it is too late for it.
+	return "arrayMap(one -> arrayFold((seen, step) -> if(seen.3 AND arrayExists(h -> " + next + ", step), " +
+		"arrayMap(t -> (t, seen.2 + 1, true, " + limit + "), [arrayMin(h -> h.2, arrayFilter(h -> " + next + ", step))])[1], (seen.1, seen.2, false, seen.4)), " +
+		"[" + strings.Join(lists, ", ") + "], (toInt64(-1), toInt64(0), true, toInt64(9223372036854775807))).2, arrayDistinct(arrayMap(h -> h.1, " + lists[0] + ")))"
 }
 
 // numbers are the slots of one metric, in their order.

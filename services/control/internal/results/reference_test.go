@@ -181,12 +181,17 @@ func referenceValue(doc *flags.Metric, events []happening, s span) (y, d float64
 			}
 		}
 		for _, session := range bySession {
-			last := time.Time{}
+			var first, last time.Time
 		walk:
 			for i, step := range doc.Funnel.Steps {
 				for _, e := range matching(session, &flags.Measure{Event: step.Event, Filters: step.Filters}, s) {
 					if e.Time.After(last) {
-						last = e.Time
+						if last = e.Time; i == 0 {
+							first = last
+						}
+						if within := time.Duration(doc.Funnel.CompletionSeconds) * time.Second; within > 0 && last.Sub(first) >= within {
+							break walk
+						}
 						steps[i]++
 						continue walk
 					}
@@ -378,6 +383,7 @@ func metricsOfEveryType() []*flags.Metric {
 		{Type: flags.MetricFunnel, Funnel: &flags.Funnel{Steps: steps}},
 		{Type: flags.MetricFunnel, Funnel: &flags.Funnel{Steps: steps[1:], FromExposure: true}, WindowHours: 96},
 		{Type: flags.MetricFunnel, Funnel: &flags.Funnel{Steps: steps, SessionKey: "session"}},
+		{Type: flags.MetricFunnel, Funnel: &flags.Funnel{Steps: steps, CompletionSeconds: 2 * 86400}},
 		{Type: flags.MetricRetention, Measure: flags.Measure{Event: "view"}, Retention: &flags.Retention{Day: 1, Days: 2}},
 		{Type: flags.MetricPercentile, Measure: buy, Percentile: &flags.Percentile{Level: 0.5, Of: flags.PercentileOfUnits}},
 		{Type: flags.MetricPercentile, Measure: buy, Percentile: &flags.Percentile{Level: 0.75, Of: flags.PercentileOfEvents}, WindowHours: 100},

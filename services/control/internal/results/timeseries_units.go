@@ -88,7 +88,7 @@ func valueOfLists(doc *flags.Metric, lists []string, days string) (y, d string) 
 		return part(doc.Numerator.Type, lists[0]), part(doc.Denominator.Type, lists[1])
 	case flags.MetricFunnel:
 		took := func(steps int) string {
-			return fmt.Sprintf("toFloat64(arrayCount(n -> n >= %d, %s))", steps, reachedSQL(lists))
+			return fmt.Sprintf("toFloat64(arrayCount(n -> n >= %d, %s))", steps, reachedSQL(doc.Funnel, lists))
 		}
 		if doc.Funnel.FromExposure {
 			return took(len(lists)), "1."
