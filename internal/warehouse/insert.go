@@ -10,6 +10,10 @@ import (
 	"github.com/ClickHouse/clickhouse-go/v2/lib/driver"
 )
 
+// InsertsAtOnce is how many blocks a loader has under way: while the engine waits
+// for its disk with one, it sorts the next.
+const InsertsAtOnce = 2
+
 // InsertExposures writes the exposures of b as one block under token. It returns
 // nil only after ClickHouse has them on disk; after an error, send the same rows
 // under the same token again.

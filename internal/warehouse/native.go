@@ -25,11 +25,20 @@ type native struct {
 // maxIdle bounds the connections that are kept.
 const maxIdle = 4
 
-// open makes the first connection, so that greetings are over when work begins,
-// and asks something: an embedded engine takes it for a reason to end when a
-// connection goes without.
+// open makes as many connections as a loader has inserts under way, so that
+// greetings are over when work begins, and asks something: an embedded engine
+// takes it for a reason to end when a connection goes without.
 func (n *native) open(ctx context.Context) error {
-	return n.send(ctx, ch.Query{Body: "SET insert_deduplicate = 1"})
+	for range InsertsAtOnce {
+		c, err := n.dial(ctx)
+		if err != nil {
+			return err
+		}
+		if err := n.do(ctx, c, ch.Query{Body: "SET insert_deduplicate = 1"}); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // send runs a query. A connection that was kept may be one that the server has

@@ -20,6 +20,8 @@ type batch struct {
 
 	oldest, newest time.Time // when the first and the last were stored
 
+	stored chan struct{} // closed once all of it is in the warehouse; made when it is frozen
+
 	rows   *warehouse.Block
 	poison []poison
 }

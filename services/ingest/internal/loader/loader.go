@@ -40,8 +40,9 @@ type Options struct {
 	// Linger is how long the first message of a batch waits for others: 250 ms.
 	// It bounds the inserts a second, which the engine likes few.
 	Linger time.Duration
-	// MaxRows and MaxBytes end a batch early: 100,000 rows of a table, 16 MiB.
-	// The engine's work is by the block until about there, and by the row beyond.
+	// MaxRows and MaxBytes end a batch early: 200,000 rows of a table, 16 MiB.
+	// Few large blocks are less work for the engine than many, above all later,
+	// when it merges what they became.
 	MaxRows  int
 	MaxBytes int
 	// InsertWait is how long one insert may take: 30 s.
@@ -53,7 +54,7 @@ type Options struct {
 
 func (o Options) withDefaults() Options {
 	o.Linger = cmp.Or(o.Linger, 250*time.Millisecond)
-	o.MaxRows = cmp.Or(o.MaxRows, 100_000)
+	o.MaxRows = cmp.Or(o.MaxRows, 200_000)
 	o.MaxBytes = cmp.Or(o.MaxBytes, 16<<20)
 	o.InsertWait = cmp.Or(o.InsertWait, 30*time.Second)
 	if o.Logger == nil {
@@ -69,7 +70,7 @@ type Loader struct {
 	o         Options
 	metrics   metrics
 
-	spare [2]*batch // those that [Loader.stream] fills in turn
+	spare [warehouse.InsertsAtOnce + 1]*batch // those that [Loader.stream] fills in turn
 
 	// checkpoint is called at the points where a crash would hurt most; tests
 	// end the process there.
@@ -215,9 +216,11 @@ func (l *Loader) again(ctx context.Context, db *warehouse.DB, g *gatherer, plan 
 		b.refill(plan, messages)
 		b.rows.Skip(warehouse.Stored{})
 	}
-	if err := l.load(ctx, db, b); err != nil {
+	l.loading(b)
+	if err := l.insert(ctx, db, b); err != nil {
 		return err
 	}
+	l.loaded(b)
 	return l.note(ctx, db, plan)
 }
 
@@ -249,14 +252,17 @@ func (p policy) of(b *batch) {
 
 // stream gathers, freezes and loads until something fails.
 //
-//	gather, freeze ── frozen ──▶ insert ── loaded ──▶ write the position
-//	        ▲───────── spare ──────┘
+//	gather, freeze ── frozen ──▶ insert (two at once) ── stored ──▶ settle ── loaded ──▶ write the position
+//	        ▲ └───────────────────── in order ──────────────────────▶ │
+//	        └──────────────────────────── spare ──────────────────────┘
 //
-// While the engine stores one batch the next is made, two of them taking turns,
-// and the position of the one before is written: a position that is late costs a
-// repetition after a crash, and no more.
+// While the engine stores batches the next is made, all of them taking turns, and
+// the position of the one before is written. It is that of the last batch of
+// which it and all before it are stored, however they overtook one another: one
+// that is late costs a repetition after a crash, and no more.
 func (l *Loader) stream(ctx context.Context, db *warehouse.DB, g *gatherer, plans *facts.Plans, end facts.Cursor) error {
-	spare, frozen, loaded := make(chan *batch, len(l.spare)), make(chan *batch), make(chan facts.Plan, 1)
+	spare, frozen, inOrder := make(chan *batch, len(l.spare)), make(chan *batch), make(chan *batch, len(l.spare))
+	loaded := make(chan facts.Plan, 1)
 	for _, b := range l.spare {
 		spare <- b
 	}
@@ -280,26 +286,44 @@ func (l *Loader) stream(ctx context.Context, db *warehouse.DB, g *gatherer, plan
 			if end, err = plans.Record(ctx, end, b.last); err != nil {
 				return err
 			}
-			b.plan = end.Plan
+			b.plan, b.stored = end.Plan, make(chan struct{})
 			l.checkpoint("planned")
+			inOrder <- b // has room for all there are
 			if err := send(ctx, frozen, b); err != nil {
 				return err
 			}
 		}
 	})
+	for range warehouse.InsertsAtOnce {
+		work.Go(func() error {
+			for {
+				b, err := receive(ctx, frozen)
+				if err != nil {
+					return err
+				}
+				if err := l.insert(ctx, db, b); err != nil {
+					return err
+				}
+				close(b.stored)
+			}
+		})
+	}
 	work.Go(func() error {
 		for {
-			b, err := receive(ctx, frozen)
+			b, err := receive(ctx, inOrder)
 			if err != nil {
 				return err
 			}
-			if err := l.load(ctx, db, b); err != nil {
+			l.loading(b)
+			if _, err := receive(ctx, b.stored); err != nil {
 				return err
 			}
-			if err := send(ctx, loaded, b.plan); err != nil {
-				return err
-			}
+			l.loaded(b)
+			plan := b.plan
 			spare <- b
+			if err := send(ctx, loaded, plan); err != nil {
+				return err
+			}
 		}
 	})
 	work.Go(func() error {
@@ -348,18 +372,17 @@ func (l *Loader) note(ctx context.Context, db *warehouse.DB, plan facts.Plan) er
 	return nil
 }
 
-// load inserts the rows of a frozen batch.
-func (l *Loader) load(ctx context.Context, db *warehouse.DB, b *batch) error {
+// loading says that b is the first batch that is not loaded.
+func (l *Loader) loading(b *batch) {
 	l.density = density{facts: b.facts(), messages: b.messages}
 	l.lag.Store(&lag{messages: b.pending + uint64(b.messages), facts: uint64(b.facts()) + l.density.of(b.pending), oldest: b.oldest})
-	if err := l.insert(ctx, db, b); err != nil {
-		return err
-	}
-	l.checkpoint("inserted")
+}
+
+// loaded says that b is loaded, and all before it.
+func (l *Loader) loaded(b *batch) {
 	l.done = b.plan.Last
 	l.metrics.loaded(b)
 	l.lag.Store(&lag{messages: b.pending, facts: l.density.of(b.pending), oldest: b.newest}) // the next one is younger
-	return nil
 }
 
 // insert writes the rows of a batch to each table.
@@ -382,5 +405,6 @@ func (l *Loader) insert(ctx context.Context, db *warehouse.DB, b *batch) error {
 		return err
 	}
 	l.metrics.seconds.Observe(time.Since(began).Seconds())
+	l.checkpoint("inserted")
 	return nil
 }

@@ -225,6 +225,7 @@ func TestEveryAcknowledgedFactIsOneRow(t *testing.T) {
 func TestNoKillLosesOrDoubles(t *testing.T) {
 	c := config(t)
 	db := open(t, c)
+	c.Addr = gentle(t, c.Addr)
 	for _, where := range []string{"planned:1", "exposures:1", "inserted:1", "done:1", "planned:2", "exposures:3", "inserted:2", "inserted:3", "done:3"} {
 		t.Run(where, func(t *testing.T) {
 			s := newSite(t)
@@ -246,6 +247,7 @@ func TestNoKillLosesOrDoubles(t *testing.T) {
 func TestLoadersThatDieOneAfterTheOtherCountOnce(t *testing.T) {
 	c := config(t)
 	db := open(t, c)
+	c.Addr = gentle(t, c.Addr)
 	s := newSite(t)
 	for n := range 20 {
 		s.publish(5)
