@@ -12,10 +12,13 @@ import (
 	"net/http"
 	"net/url"
 	"path/filepath"
+	"slices"
 	"strconv"
+	"sync/atomic"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+	"golang.org/x/sync/errgroup"
 
 	"github.com/sluice-flags/sluice/internal/bus"
 	"github.com/sluice-flags/sluice/internal/bus/natslog"
@@ -26,15 +29,23 @@ import (
 	"github.com/sluice-flags/sluice/services/ingest"
 )
 
-// blockRows is how many rows the loader puts into one insert at most.
-const blockRows = 100_000
+const (
+	// blockRows is how many rows the loader puts into one insert at most.
+	blockRows = 200_000
+	// floorRows is how many are in one of the floor: about as many as the engine
+	// takes for one block, which then is one part that nothing has to be merged with.
+	floorRows = 1_000_000
+)
 
 // loadProject is the project whose facts are loaded.
 const loadProject = "bench"
 
 // loading compares the loader, from the broker's stream to rows that a power cut
 // does not take, with an engine that is handed the same rows encoded: over HTTP,
-// in the engine's own format, in inserts of as many rows, into the same table.
+// in the engine's own format, into the same table, with the same settings. The
+// floor is what one connection brings in by inserts of a million rows. Inserts of as
+// many rows as the loader's, as many at once, are what the engine makes of those if
+// nobody else wants the processors; they are shown beside it.
 func loading(ctx context.Context, b *bench) (table, error) {
 	engine, err := embed.Start(ctx, embed.Options{Dir: filepath.Join(b.dir, "engine"), Logger: slog.New(slog.DiscardHandler)})
 	if err != nil {
@@ -63,7 +74,7 @@ func loading(ctx context.Context, b *bench) (table, error) {
 		got  []cost
 	}{
 		{"floor, encoded beforehand", l.floor, nil},
-		{"the same in one insert", l.whole, nil},
+		{"the same in inserts like ours", l.alike, nil},
 		{"the loader", l.ours, nil},
 	}
 	for round := range b.rounds {
@@ -75,21 +86,21 @@ func loading(ctx context.Context, b *bench) (table, error) {
 			if err != nil {
 				return table{}, fmt.Errorf("%s: %w", kinds[i].name, err)
 			}
+			if err := l.complete(); err != nil {
+				return table{}, fmt.Errorf("%s: %w", kinds[i].name, err)
+			}
 			kinds[i].got = append(kinds[i].got, c)
 		}
 	}
 	t := table{
-		title: fmt.Sprintf("loader: events into MergeTree, median of %d rounds of %d rows, %d in an insert; CPU in µs a row",
-			b.rounds, b.rows, min(blockRows, b.rows)),
-		columns: []string{"", "rows/s", "of the floor", "client CPU", "server CPU", "client of server"},
+		title: fmt.Sprintf("loader: events into MergeTree, median of %d rounds of %d rows, %d in an insert and %d in one of the floor; CPU in µs a row",
+			b.rounds, b.rows, min(blockRows, b.rows), min(floorRows, b.rows)),
+		columns: []string{"", "rows/s", "of the floor", "of like inserts", "client CPU", "server CPU", "client of server"},
 	}
-	floor := 0.
-	for i, k := range kinds {
+	floor, alike := typical(kinds[0].got).rate, typical(kinds[1].got).rate
+	for _, k := range kinds {
 		c := typical(k.got)
-		if i == 0 {
-			floor = c.rate
-		}
-		t.add(k.name, rate(c.rate), ratio(c.rate/floor), ratio(c.client), ratio(c.server), ratio(c.client/c.server))
+		t.add(k.name, rate(c.rate), ratio(c.rate/floor), ratio(c.rate/alike), ratio(c.client), ratio(c.server), ratio(c.client/c.server))
 	}
 	return t, nil
 }
@@ -112,7 +123,7 @@ type load struct {
 	db       *warehouse.DB
 	messages [][]byte
 	encoded  [][]byte // a block each
-	inserts  int
+	inserts  atomic.Int64
 }
 
 // measure tells what it cost to do something with all rows.
@@ -241,30 +252,50 @@ func (l *load) encode() error {
 // empty makes the tables as they were at first.
 func (l *load) empty() error { return l.db.Conn().Exec(l.ctx, "TRUNCATE TABLE events SYNC") }
 
-func (l *load) floor(int) (cost, error) { return l.insert(l.encoded) }
+// complete makes sure that the table has all rows: the engine takes a block for a
+// repetition of another that came in the same insert.
+func (l *load) complete() error {
+	var got uint64
+	err := l.db.Conn().QueryRow(l.ctx, "SELECT count() FROM events").Scan(&got)
+	if err == nil && got != uint64(l.rows) {
+		err = fmt.Errorf("the table has %d rows, want %d", got, l.rows)
+	}
+	return err
+}
 
-// whole sends all blocks in one insert, which the engine may join.
-func (l *load) whole(int) (cost, error) { return l.insert([][]byte{bytes.Join(l.encoded, nil)}) }
+// floor sends the blocks in large inserts, of which the engine joins each.
+func (l *load) floor(int) (cost, error) {
+	var bodies [][]byte
+	for blocks := range slices.Chunk(l.encoded, floorRows/blockRows) {
+		bodies = append(bodies, bytes.Join(blocks, nil))
+	}
+	return l.insert(bodies, 1)
+}
 
-func (l *load) insert(bodies [][]byte) (cost, error) {
+// alike sends one block in an insert, as many at once as the loader.
+func (l *load) alike(int) (cost, error) { return l.insert(l.encoded, warehouse.InsertsAtOnce) }
+
+func (l *load) insert(bodies [][]byte, atOnce int) (cost, error) {
 	return l.measure(func() error {
+		var g errgroup.Group
+		g.SetLimit(atOnce)
 		for _, body := range bodies {
-			if _, err := l.http("INSERT INTO events FORMAT Native", body); err != nil {
+			g.Go(func() error {
+				_, err := l.http("INSERT INTO events FORMAT Native", body)
 				return err
-			}
+			})
 		}
-		return nil
+		return g.Wait()
 	})
 }
 
 func (l *load) http(query string, body []byte) ([]byte, error) {
-	l.inserts++
 	c := l.engine.Config()
 	parameters := url.Values{"query": {query}, "database": {c.Database}}
 	if body != nil {
 		parameters.Set("async_insert", "0")
 		parameters.Set("optimize_on_insert", "0") // as the loader does
-		parameters.Set("insert_deduplication_token", "floor "+strconv.Itoa(l.inserts))
+		parameters.Set("insert_deduplication_token", "floor "+strconv.FormatInt(l.inserts.Add(1), 10))
 	}
 	r, err := http.NewRequestWithContext(l.ctx, http.MethodPost, "http://"+l.engine.HTTPAddr()+"/?"+parameters.Encode(), bytes.NewReader(body))
 	if err != nil {

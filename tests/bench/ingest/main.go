@@ -41,7 +41,7 @@ type sizes struct {
 }
 
 var (
-	full  = sizes{rounds: 5, rows: 1_000_000, bodies: 3000, decoding: 300 * time.Millisecond, overload: 30 * time.Second}
+	full  = sizes{rounds: 5, rows: 2_000_000, bodies: 3000, decoding: 300 * time.Millisecond, overload: 30 * time.Second}
 	quick = sizes{rounds: 1, rows: 20_000, bodies: 40, decoding: 10 * time.Millisecond, overload: 500 * time.Millisecond}
 )
 
