@@ -8,6 +8,7 @@ import (
 	"os"
 	"slices"
 	"strconv"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -44,25 +45,25 @@ func BenchmarkResults(b *testing.B) {
 	rolled := timed{name: "all metrics, from the rollup"}
 	for b.Loop() {
 		for round := range 3 {
-			floor.measure(b, func(ctx context.Context) error {
+			floor.measure(b, db, func(ctx context.Context) error {
 				return db.Conn().Exec(ctx, `SELECT sum(unit_key), sum(toUnixTimestamp64Milli(ts)), sum(value) FROM events
 WHERE project = '`+p.project+`' SETTINGS max_threads = 2 FORMAT Null`)
 			})
 			var last rollup
-			raw.measure(b, func(ctx context.Context) (err error) {
+			raw.measure(b, db, func(ctx context.Context) (err error) {
 				if last, err = roll(ctx, db, p, fmt.Sprint("round ", round)); err == nil {
 					_, err = p.read(ctx, db, &last)
 				}
 				return err
 			})
-			units.measure(b, func(ctx context.Context) error {
+			units.measure(b, db, func(ctx context.Context) error {
 				again := rollup{revision: last.revision, asOf: last.asOf, caps: last.caps}
 				return p.sumUp(ctx, db, &again)
 			})
 			if err := errors.Join(db.PutRollup(b.Context(), p.row(&last)), drop(b.Context(), db, last.enrolled)); err != nil {
 				b.Fatal(err)
 			}
-			rolled.measure(b, func(ctx context.Context) error {
+			rolled.measure(b, db, func(ctx context.Context) error {
 				if _, err := watermark(ctx, db); err != nil {
 					return err
 				}
@@ -93,18 +94,43 @@ WHERE project = '`+p.project+`' SETTINGS max_threads = 2 FORMAT Null`)
 type timed struct {
 	name string
 	took []time.Duration
-	peak atomic.Int64 // bytes that one of its statements held at most
+	peak atomic.Int64 // bytes that its statements held at most, those together that ran together
 }
 
-func (t *timed) measure(b *testing.B, do func(context.Context) error) {
+// watch notes what all statements of the user hold together until ctx ends.
+func (t *timed) watch(ctx context.Context, db *warehouse.DB) {
+	for ctx.Err() == nil {
+		var held int64
+		row := db.Conn().QueryRow(ctx, "SELECT peak_memory_usage FROM system.user_processes WHERE user = currentUser()")
+		if row.Scan(&held) == nil {
+			t.hold(held)
+		}
+		select {
+		case <-ctx.Done():
+		case <-time.After(50 * time.Millisecond):
+		}
+	}
+}
+
+func (t *timed) hold(bytes int64) {
+	for old := t.peak.Load(); bytes > old && !t.peak.CompareAndSwap(old, bytes); {
+		old = t.peak.Load()
+	}
+}
+
+func (t *timed) measure(b *testing.B, db *warehouse.DB, do func(context.Context) error) {
 	b.Helper()
-	ctx := clickhouse.Context(b.Context(), clickhouse.WithProfileEvents(func(all []clickhouse.ProfileEvent) {
+	ctx, stop := context.WithCancel(clickhouse.Context(b.Context(), clickhouse.WithProfileEvents(func(all []clickhouse.ProfileEvent) {
 		for _, e := range all {
-			if e.Name == "MemoryTrackerPeakUsage" && e.Value > t.peak.Load() {
-				t.peak.Store(e.Value)
+			if e.Name == "MemoryTrackerPeakUsage" {
+				t.hold(e.Value)
 			}
 		}
-	}))
+	})))
+	var watching sync.WaitGroup
+	watching.Go(func() { t.watch(ctx, db) })
+	defer watching.Wait()
+	defer stop()
 	begun := time.Now()
 	if err := do(ctx); err != nil {
 		b.Fatalf("%s: %v", t.name, err)

@@ -4,6 +4,11 @@ import (
 	"context"
 	"fmt"
 	"math"
+	"sync"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/sluice-flags/sluice/pkg/flags"
 )
 
 // A keyRange is a range of unit keys, with both its ends. Keys are hashes, so
@@ -32,11 +37,11 @@ func (r keyRange) condition(key string) string {
 // are what a query holds in memory, so this bounds it, whatever the number of
 // units and of metrics; buckets much smaller only cost round trips.
 const (
-	numbersInBucket = 1_400_000 // 115 MB
+	numbersInBucket = 700_000 // 60 MB
 	maxBuckets      = 256
 	// The events of units that are not users are not sorted by them: every bucket
 	// reads them all.
-	otherNumbersInBucket = 4 * numbersInBucket
+	otherNumbersInBucket = 8 * numbersInBucket
 )
 
 // bucketsFor is into how many buckets so many units, of so many numbers each, are
@@ -49,6 +54,33 @@ func bucketsFor(units uint64, numbers int, userUnits bool) int {
 	const least = 8 // a unit has its key, group and time besides
 	all := units * uint64(max(numbers, least))
 	return int(min(max((all+in-1)/in, 1), maxBuckets))
+}
+
+// eachBucket calls do for each of n buckets, and reports how many are done. Those of
+// users are taken two at once: the engine does not divide among cores the planning of
+// a statement, nor its last steps. The first that fails ends the others.
+func (p *plan) eachBucket(ctx context.Context, n int, do func(ctx context.Context, of keyRange) error) error {
+	group, doing := errgroup.WithContext(ctx)
+	group.SetLimit(1)
+	if p.unitType == flags.DefaultUnitType {
+		group.SetLimit(2)
+	}
+	var mu sync.Mutex
+	done := 0
+	reportBucket(ctx, done, n)
+	for i := range n {
+		group.Go(func() error {
+			if err := do(doing, bucket(i, n)); err != nil {
+				return fmt.Errorf("bucket %d of %d: %w", i+1, n, err)
+			}
+			mu.Lock()
+			defer mu.Unlock()
+			done++
+			reportBucket(ctx, done, n)
+			return nil
+		})
+	}
+	return group.Wait()
 }
 
 type bucketKey struct{}

@@ -90,13 +90,13 @@ func (p *plan) note(ctx context.Context, db *warehouse.DB, r *rollup, dimension 
 		units += u.units
 	}
 	n := bucketsFor(units, 0, p.unitType == flags.DefaultUnitType)
-	for i := range n {
+	err = p.eachBucket(ctx, n, func(ctx context.Context, of keyRange) error {
 		s := newStatement(p.project)
 		s.name("dimension", dimension)
-		text := fmt.Sprintf(noteSQL, noted, bucket(i, n).condition("unit_key"))
-		if err := execute(p.context(ctx, s, rollSettings, noteSettings), db, text); err != nil {
-			return 0, fmt.Errorf("reading what the units are, bucket %d of %d: %w", i+1, n, err)
-		}
+		return execute(p.context(ctx, s, rollSettings, noteSettings), db, fmt.Sprintf(noteSQL, noted, of.condition("unit_key")))
+	})
+	if err != nil {
+		return 0, fmt.Errorf("reading what the units are: %w", err)
 	}
 	return noted, nil
 }

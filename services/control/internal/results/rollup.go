@@ -284,16 +284,14 @@ func rollIn(ctx context.Context, db *warehouse.DB, p *plan, mark string, n int) 
 		}
 		n = bucketsFor(units, p.slots, p.unitType == flags.DefaultUnitType)
 	}
-	for i := range n {
-		reportBucket(ctx, i, n)
-		s, of := newStatement(p.project), bucket(i, n)
+	err = p.eachBucket(ctx, n, func(ctx context.Context, of keyRange) error {
+		s := newStatement(p.project)
 		units := fmt.Sprintf(enrolledSQL, enrolled, of.condition("unit_key"))
-		text := fmt.Sprintf(rollSQL, revision, p.perUnit(s, units, of))
-		if err := execute(p.context(ctx, s, rollSettings), db, text); err != nil {
-			return rollup{}, fmt.Errorf("bucket %d of %d: %w", i+1, n, err)
-		}
+		return execute(p.context(ctx, s, rollSettings), db, fmt.Sprintf(rollSQL, revision, p.perUnit(s, units, of)))
+	})
+	if err != nil {
+		return rollup{}, err
 	}
-	reportBucket(ctx, n, n)
 	if r.caps, err = p.findCaps(ctx, db, r.revision); err != nil {
 		return rollup{}, fmt.Errorf("finding caps: %w", err)
 	}

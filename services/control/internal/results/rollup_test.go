@@ -110,11 +110,11 @@ func TestBucketsBoundWhatIsHeldWhateverTheMetrics(t *testing.T) {
 		want      int
 	}{
 		{units: 0, numbers: 14, userUnits: true, want: 1},
-		{units: 100_000, numbers: 14, userUnits: true, want: 1},
-		{units: 100_001, numbers: 14, userUnits: true, want: 2},
-		{units: 1_000_000, numbers: 14, userUnits: true, want: 10},
-		{units: 1_000_000, numbers: 140, userUnits: true, want: 100},
-		{units: 1_000_000, numbers: 0, userUnits: true, want: 6},
+		{units: 50_000, numbers: 14, userUnits: true, want: 1},
+		{units: 50_001, numbers: 14, userUnits: true, want: 2},
+		{units: 1_000_000, numbers: 14, userUnits: true, want: 20},
+		{units: 1_000_000, numbers: 140, userUnits: true, want: 200},
+		{units: 1_000_000, numbers: 0, userUnits: true, want: 12},
 		{units: 1_000_000, numbers: 14, want: 3},
 		{units: 1 << 40, numbers: 14, userUnits: true, want: maxBuckets},
 	} {
