@@ -27,7 +27,7 @@ func Middleware(logger *slog.Logger, next http.Handler) http.Handler {
 		logger = slog.Default()
 	}
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		ex := &exchange{ResponseWriter: w, request: r, id: [1]string{requestID(r)}, began: time.Now()}
+		ex := &exchange{ResponseWriter: w, id: [1]string{requestID(r)}, began: time.Now()}
 		h := w.Header()
 		careful(h)
 		h["X-Request-Id"] = ex.id[:]
@@ -139,13 +139,12 @@ func clip(s string) string {
 // the writer that handlers are given, which leads [Fail] to it.
 type exchange struct {
 	http.ResponseWriter
-	request *http.Request
-	id      [1]string // as a header's values
-	began   time.Time
-	status  int // of the answer; 0 before it has begun
-	bytes   int64
-	err     error
-	stack   []byte // of a panic
+	id     [1]string // as a header's values
+	began  time.Time
+	status int // of the answer; 0 before it has begun
+	bytes  int64
+	err    error
+	stack  []byte // of a panic
 }
 
 func (ex *exchange) fail(err error) { ex.err = err }
@@ -163,23 +162,9 @@ func (ex *exchange) Write(p []byte) (int, error) {
 	if ex.status == 0 {
 		ex.status = http.StatusOK
 	}
-	n, err := ex.write(p)
+	n, err := ex.ResponseWriter.Write(p)
 	ex.bytes += int64(n)
 	return n, err
-}
-
-// long is the length from which on a text is more than net/http gathers, with or
-// without a head before it.
-const long = 8 << 10
-
-func (ex *exchange) write(p []byte) (n int, err error) {
-	if len(p) >= long {
-		if c := connOf(ex.request.Context()); c != nil {
-			c.together(func() { n, err = ex.ResponseWriter.Write(p) })
-			return n, err
-		}
-	}
-	return ex.ResponseWriter.Write(p)
 }
 
 // Unwrap lets [http.ResponseController] reach the real writer.
@@ -195,12 +180,9 @@ func (ex *exchange) Flush() {
 
 // Hijack implements [http.Hijacker] for WebSocket upgrades.
 func (ex *exchange) Hijack() (net.Conn, *bufio.ReadWriter, error) {
-	hijacked, rw, err := http.NewResponseController(ex.ResponseWriter).Hijack()
+	conn, rw, err := http.NewResponseController(ex.ResponseWriter).Hijack()
 	if err == nil && ex.status == 0 {
 		ex.status = http.StatusSwitchingProtocols
 	}
-	if own, ok := hijacked.(*conn); ok {
-		hijacked = own.TCPConn
-	}
-	return hijacked, rw, err
+	return conn, rw, err
 }

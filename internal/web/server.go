@@ -96,14 +96,13 @@ func (s *Server) Run(ctx context.Context) error {
 		WriteTimeout:      60 * time.Second, // event streams extend theirs as they write
 		IdleTimeout:       2 * time.Minute,
 		MaxHeaderBytes:    64 << 10,
-		ConnContext:       withConn,
 		ErrorLog:          slog.NewLogLogger(cmp.Or(s.Logger, slog.Default()).Handler(), slog.LevelDebug),
 	}
 	if s.OnShutdown != nil {
 		srv.RegisterOnShutdown(s.OnShutdown)
 	}
 	failed := make(chan error, 1)
-	go func() { failed <- srv.Serve(conns{s.listener}) }() // ends with Shutdown or Close below
+	go func() { failed <- srv.Serve(s.listener) }() // ends with Shutdown or Close below
 
 	select {
 	case err := <-failed:
