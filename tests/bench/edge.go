@@ -105,9 +105,10 @@ func request(method, path, key, body string, header ...string) []byte {
 
 const ok = "HTTP/1.1 200 "
 
-// payloads compares an initialize request over HTTP, one after another on one
-// connection, with what there is to do: evaluating, and writing JSON. On the
-// clock, the client's own work and two hand-overs between processes come on top.
+// payloads compares initialize requests over HTTP, one after another on one
+// connection and many at once, with what there is to do: evaluating, and writing
+// JSON. Alone, each request wakes a process that sleeps; and on the clock, the
+// client's own work and two hand-overs between processes come on top.
 func (e *edgeBench) payloads(ctx context.Context) (table, error) {
 	bare, err := e.bare(ctx)
 	if err != nil {
@@ -115,16 +116,28 @@ func (e *edgeBench) payloads(ctx context.Context) (table, error) {
 	}
 	body := `{"user":` + edgeUser + `,"hash":"djb2","statsigMetadata":{"sdkType":"javascript-client","sdkVersion":"3.33.5"}}`
 	lanes := []struct {
-		name        string
-		surge       *surge
-		each, costs []time.Duration
-	}{{name: "initialize"}, {name: "initialize, gzip"}, {name: "initialize, zstd"}}
-	for i, encoding := range []string{"identity", "gzip", "zstd"} {
-		ask := request("POST", "/v1/initialize", e.client, body, "Accept-Encoding: "+encoding)
-		if lanes[i].surge, err = openSurge(e.platform.address, 1, func(int) []byte { return ask }, ok); err != nil {
+		name, encoding string
+		askers         int
+		surge          *surge
+		each, costs    []time.Duration
+	}{
+		{name: "alone", encoding: "identity", askers: 1},
+		{name: "alone, gzip", encoding: "gzip", askers: 1},
+		{name: "alone, zstd", encoding: "zstd", askers: 1},
+		{name: "among others", encoding: "identity", askers: askers},
+		{name: "among others, gzip", encoding: "gzip", askers: askers},
+		{name: "among others, zstd", encoding: "zstd", askers: askers},
+	}
+	for i := range lanes {
+		l := &lanes[i]
+		ask := request("POST", "/v1/initialize", e.client, body, "Accept-Encoding: "+l.encoding)
+		if l.surge, err = openSurge(e.platform.address, l.askers, func(int) []byte { return ask }, ok); err != nil {
 			return table{}, err
 		}
-		defer lanes[i].surge.close()
+		defer l.surge.close()
+		if err := l.surge.once(); err != nil {
+			return table{}, fmt.Errorf("%s: %w", l.name, err)
+		}
 	}
 	var floor []time.Duration
 	for range e.rounds {
@@ -144,7 +157,7 @@ func (e *edgeBench) payloads(ctx context.Context) (table, error) {
 		}
 	}
 	t := table{
-		title:   fmt.Sprintf("initialize: one client after another, %d flags, median of %d rounds", e.flags, e.rounds),
+		title:   fmt.Sprintf("initialize: alone, and on %d connections, %d flags, median of %d rounds", askers, e.flags, e.rounds),
 		columns: []string{"", "µs of CPU", "× floor", "µs on the clock", "× floor", "answer"},
 	}
 	base := median(floor)

@@ -40,6 +40,7 @@ func BenchmarkResults(b *testing.B) {
 	fmt.Printf("\nmade %d events of %d units in %v\n", events, events/100, time.Since(begun).Round(time.Second))
 
 	floor := timed{name: "floor: one read of key, time and value"}
+	bare := timed{name: "one sum over all events, shortest SQL"}
 	raw := timed{name: "all metrics, from the facts"}
 	units := timed{name: "of that, moments from the units' values"}
 	rolled := timed{name: "all metrics, from the rollup"}
@@ -49,6 +50,7 @@ func BenchmarkResults(b *testing.B) {
 				return db.Conn().Exec(ctx, `SELECT sum(unit_key), sum(toUnixTimestamp64Milli(ts)), sum(value) FROM events
 WHERE project = '`+p.project+`' SETTINGS max_threads = 2 FORMAT Null`)
 			})
+			bare.measure(b, db, func(ctx context.Context) error { return oneSum(ctx, db, p.project, events/100) })
 			var last rollup
 			raw.measure(b, db, func(ctx context.Context) (err error) {
 				if last, err = roll(ctx, db, p, fmt.Sprint("round ", round)); err == nil {
@@ -80,7 +82,7 @@ WHERE project = '`+p.project+`' SETTINGS max_threads = 2 FORMAT Null`)
 		}
 	}
 	fmt.Printf("\nresults: %d events, %d units, %d metrics, medians of %d\n\n", events, events/100, len(p.metrics), len(floor.took))
-	for _, t := range []*timed{&floor, &raw, &units, &rolled} {
+	for _, t := range []*timed{&floor, &bare, &raw, &units, &rolled} {
 		fmt.Printf("%42s  %9.1f ms  %6.3f × floor  %5.0f MB\n", t.name, t.median()*1e3, t.median()/floor.median(), float64(t.peak.Load())/1e6)
 	}
 	took := comparisons()
@@ -88,6 +90,28 @@ WHERE project = '`+p.project+`' SETTINGS max_threads = 2 FORMAT Null`)
 	b.ReportMetric(raw.median()/floor.median(), "raw/floor")
 	b.ReportMetric(rolled.median()/floor.median(), "rollup/floor")
 	b.ReportMetric(float64(raw.peak.Load())/1e6, "MB")
+}
+
+// oneSum asks for the moments of the sum of all events' values since a unit's first
+// exposure, with the two weeks before as covariate: what any plan has to do, as short
+// as it can be said, and no exclusion, name of event, definition or rollup in it.
+func oneSum(ctx context.Context, db *warehouse.DB, project string, units uint64) error {
+	n := bucketsFor(units, 0, true)
+	for i := range n {
+		mine := bucket(i, n).condition("unit_key")
+		err := db.Conn().Exec(ctx, `SELECT g, sum(n), sum(y), sum(y * y), sum(x), sum(x * x), sum(x * y) FROM (
+    SELECT e.unit_key AS k, any(u.first % 256) AS g, count() AS n,
+        sumIf(e.value, toUnixTimestamp64Milli(e.ts) >= intDiv(u.first, 512)) AS y,
+        sumIf(e.value, toUnixTimestamp64Milli(e.ts) < intDiv(u.first, 512) AND toUnixTimestamp64Milli(e.ts) >= intDiv(u.first, 512) - 1209600000) AS x
+    FROM (SELECT unit_key, ts, value FROM events WHERE project = '`+project+`' AND `+mine+`) AS e
+    INNER JOIN (SELECT unit_key, min(first) AS first FROM first_exposures WHERE project = '`+project+`' AND name = 'exp' AND `+mine+` GROUP BY unit_key) AS u ON e.unit_key = u.unit_key
+    GROUP BY k
+) GROUP BY g SETTINGS max_threads = 2 FORMAT Null`)
+		if err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // timed is something that is measured several times.
