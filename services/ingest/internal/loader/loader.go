@@ -252,14 +252,15 @@ func (p policy) of(b *batch) {
 
 // stream gathers, freezes and loads until something fails.
 //
-//	gather, freeze ── frozen ──▶ insert (two at once) ── stored ──▶ settle ── loaded ──▶ write the position
-//	        ▲ └───────────────────── in order ──────────────────────▶ │
-//	        └──────────────────────────── spare ──────────────────────┘
+//	gather, freeze ── frozen ──▶ insert, two at once ── stored ──▶ settle ── loaded ──▶ write the position
+//	     ▲  └────────────────────── in order ───────────────────────▶│
+//	     └─────────────────────────── spare ─────────────────────────┘
 //
-// While the engine stores batches the next is made, all of them taking turns, and
-// the position of the one before is written. It is that of the last batch of
-// which it and all before it are stored, however they overtook one another: one
-// that is late costs a repetition after a crash, and no more.
+// While the engine stores two batches the next is made, all of them taking turns,
+// and the position of one before is written. Batches may overtake one another on
+// their way into the tables, positions do not: one that is written says that all
+// batches up to it are stored, and one that is late costs a repetition after a
+// crash, and no more.
 func (l *Loader) stream(ctx context.Context, db *warehouse.DB, g *gatherer, plans *facts.Plans, end facts.Cursor) error {
 	spare, frozen, inOrder := make(chan *batch, len(l.spare)), make(chan *batch), make(chan *batch, len(l.spare))
 	loaded := make(chan facts.Plan, 1)
