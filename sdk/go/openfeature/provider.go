@@ -7,8 +7,8 @@
 //
 // A flag's key is the name of a gate, an experiment or config, or a layer, looked
 // for in that order; gate:name, config:name, experiment:name and layer:name are
-// exact, and config:name:parameter is one typed parameter. Each evaluation logs
-// its exposure as the SDK does, and Track logs an event. It promises the values
+// exact, and config:name:parameter is one typed parameter. Each evaluation that
+// answers logs its exposure as the SDK does, and Track logs an event. It promises the values
 // that an edge gives to OpenFeature clients over the network, with the reasons,
 // variants and errors that come with them there.
 package openfeature
@@ -210,10 +210,10 @@ func resolve[T any](p *Provider, flag string, other T, c of.FlattenedContext) of
 	case d.value == nil || string(d.value) == "null": // the code keeps its default, on purpose or for want of a value
 		return of.GenericResolutionDetail[T]{Value: other, ProviderResolutionDetail: d.details()}
 	}
-	p.expose(&u, &d)
 	var value *T
 	if err := json.Unmarshal(d.value, &value); err != nil || value == nil {
 		return failed(of.NewTypeMismatchResolutionError("the flag's value is of another type"))
 	}
+	p.expose(&u, &d) // who gets a default has not seen the flag
 	return of.GenericResolutionDetail[T]{Value: *value, ProviderResolutionDetail: d.details()}
 }

@@ -7,6 +7,7 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptest"
+	"strings"
 	"testing"
 	"time"
 
@@ -74,4 +75,52 @@ func plain(t *testing.T, r *http.Request) io.Reader {
 		return r.Body
 	}
 	return z
+}
+
+func TestWhoGetsADefaultForAnotherTypeIsNotExposed(t *testing.T) {
+	type event struct {
+		EventName string            `json:"eventName"`
+		User      sluice.User       `json:"user"`
+	}
+	logged := make(chan []event, 16)
+	platform := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		switch {
+		case strings.HasPrefix(r.URL.Path, "/v1/download_config_specs"):
+			_, _ = io.WriteString(w, project)
+			return
+		case r.URL.Path != "/v1/log_event":
+			http.NotFound(w, r)
+			return
+		}
+		var body struct {
+			Events []event `json:"events"`
+		}
+		if err := json.NewDecoder(plain(t, r)).Decode(&body); err != nil {
+			t.Errorf("reading a batch: %v", err)
+		}
+		logged <- body.Events
+		w.WriteHeader(http.StatusAccepted)
+	}))
+	defer platform.Close()
+	client, err := sluice.New("secret-shop-x", sluice.WithURL(platform.URL), sluice.WithFlushInterval(time.Hour))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer client.Close(context.Background())
+	if err := of.SetNamedProviderAndWait(t.Name(), openfeature.NewProvider(client)); err != nil {
+		t.Fatal(err)
+	}
+	c := of.NewClient(t.Name())
+	if d, _ := c.StringValueDetails(t.Context(), "everyone", "mine", of.NewEvaluationContext("ann", nil)); d.ErrorCode != of.TypeMismatchCode {
+		t.Errorf("a gate as text has the error %q; want TYPE_MISMATCH", d.ErrorCode)
+	}
+	if on, _ := c.BooleanValue(t.Context(), "everyone", false, of.NewEvaluationContext("bob", nil)); !on {
+		t.Error("everyone = false; want true")
+	}
+	if err := client.Flush(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if events := <-logged; len(events) != 1 || events[0].User.UserID != "bob" {
+		t.Errorf("logged %+v; want one exposure, of bob, who was answered", events)
+	}
 }
