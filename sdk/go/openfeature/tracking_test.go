@@ -79,8 +79,8 @@ func plain(t *testing.T, r *http.Request) io.Reader {
 
 func TestWhoGetsADefaultForAnotherTypeIsNotExposed(t *testing.T) {
 	type event struct {
-		EventName string            `json:"eventName"`
-		User      sluice.User       `json:"user"`
+		EventName string      `json:"eventName"`
+		User      sluice.User `json:"user"`
 	}
 	logged := make(chan []event, 16)
 	platform := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
