@@ -67,7 +67,7 @@ func (p *plan) eachBucket(ctx context.Context, n int, do func(ctx context.Contex
 	}
 	var mu sync.Mutex
 	done := 0
-	reportBucket(ctx, done, n)
+	reportPart(ctx, done, n)
 	for i := range n {
 		group.Go(func() error {
 			if err := do(doing, bucket(i, n)); err != nil {
@@ -76,23 +76,23 @@ func (p *plan) eachBucket(ctx context.Context, n int, do func(ctx context.Contex
 			mu.Lock()
 			defer mu.Unlock()
 			done++
-			reportBucket(ctx, done, n)
+			reportPart(ctx, done, n)
 			return nil
 		})
 	}
 	return group.Wait()
 }
 
-type bucketKey struct{}
+type partKey struct{}
 
-// onBucket returns a context under which work that goes bucket by bucket reports
-// how many of them are done.
-func onBucket(ctx context.Context, report func(done, of int)) context.Context {
-	return context.WithValue(ctx, bucketKey{}, report)
+// onPart returns a context under which work that is done in parts reports how many
+// of them are done.
+func onPart(ctx context.Context, report func(done, of int)) context.Context {
+	return context.WithValue(ctx, partKey{}, report)
 }
 
-func reportBucket(ctx context.Context, done, of int) {
-	if report, ok := ctx.Value(bucketKey{}).(func(done, of int)); ok {
+func reportPart(ctx context.Context, done, of int) {
+	if report, ok := ctx.Value(partKey{}).(func(done, of int)); ok {
 		report(done, of)
 	}
 }

@@ -99,7 +99,7 @@ func TestAJobSaysHowMuchOfItsWorkIsDone(t *testing.T) {
 	step := make(chan struct{})
 	job := jobs.Start(t.Context(), "shop", func(ctx context.Context) (any, error) {
 		for i := range 5 {
-			reportBucket(ctx, i, 4)
+			reportPart(ctx, i, 4)
 			step <- struct{}{}
 			<-step
 		}

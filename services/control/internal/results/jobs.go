@@ -43,8 +43,8 @@ type Job struct {
 	cancel context.CancelCauseFunc
 
 	mu          sync.Mutex
-	read, total uint64 // rows
-	part, parts int    // parts of the work that are done, of how many; 0 of 0 while nobody knows
+	read, total uint64  // rows
+	share       float64 // of the parts of its work, those that are done
 	answer      any
 	err         error
 	ended       time.Time
@@ -60,7 +60,7 @@ const (
 func (j *Jobs) Start(ctx context.Context, project string, work func(context.Context) (any, error)) *Job {
 	ctx, cancel := context.WithCancelCause(context.WithoutCancel(ctx))
 	job := &Job{ID: flags.NewID("op_"), Project: project, Started: time.Now(), done: make(chan struct{}), cancel: cancel}
-	ctx = onBucket(clickhouse.Context(ctx, clickhouse.WithProgress(job.rows)), job.bucket)
+	ctx = onPart(clickhouse.Context(ctx, clickhouse.WithProgress(job.rows)), job.part)
 	go func() { // ends with work, which ends when it is cancelled
 		defer cancel(nil)
 		answer, err := work(ctx)
@@ -106,10 +106,10 @@ func (j *Job) rows(p *clickhouse.Progress) {
 	j.total = max(j.total, p.TotalRows)
 }
 
-func (j *Job) bucket(done, of int) {
+func (j *Job) part(done, of int) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	j.part, j.parts = done, of
+	j.share = max(j.share, float64(done)/float64(of))
 }
 
 // Progress returns how much of its work the job has done, from 0 to 1, as far as is
@@ -117,15 +117,10 @@ func (j *Job) bucket(done, of int) {
 func (j *Job) Progress() float64 {
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	switch {
-	case !j.ended.IsZero() && j.err == nil:
+	if !j.ended.IsZero() && j.err == nil {
 		return 1
-	case j.parts > 0:
-		return min(float64(j.part)/float64(j.parts), 0.99)
-	case j.total > 0:
-		return min(float64(j.read)/float64(j.total), 0.99)
 	}
-	return 0
+	return min(j.share, 0.99)
 }
 
 // Wait returns true when the job has ended, false when ctx ends first.

@@ -227,7 +227,7 @@ func TestARollupIsAnnouncedUntilItCounts(t *testing.T) {
 		}
 		return all
 	}
-	r, err := rollIn(onBucket(t.Context(), func(int, int) {
+	r, err := rollIn(onPart(t.Context(), func(int, int) {
 		if got := announced(); len(got) != 1 {
 			t.Errorf("announced while a rollup is made = %v; want one", got)
 		}
@@ -253,7 +253,7 @@ func TestACancelledRollupLeavesNothing(t *testing.T) {
 	db, p := few(t)
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
-	_, err := rollIn(onBucket(ctx, func(done, of int) {
+	_, err := rollIn(onPart(ctx, func(done, of int) {
 		if done == 2 && of == 5 {
 			cancel()
 		}

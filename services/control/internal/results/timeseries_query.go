@@ -51,6 +51,7 @@ func querySeries(ctx context.Context, of study, now time.Time) (all map[string][
 		return nil, err
 	}
 	for i := range p.metrics {
+		reportPart(ctx, i, len(p.metrics))
 		e := p.metrics[i].entity
 		q := newSeriesQuery(of, e, p.metrics[i].doc, now, units)
 		if all[e.Ref.ID], err = q.ask(ctx, of); err != nil {
