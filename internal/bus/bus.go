@@ -86,7 +86,12 @@ func Connect(ctx context.Context, c Config) (*Conn, error) {
 			if sub != nil { // it is about one of ours: which, is half of what it says
 				subject = sub.Subject
 			}
-			lg.Error("bus error", slog.Any("error", err), slog.String("subject", subject))
+			level := slog.LevelError
+			if errors.Is(err, nats.ErrSlowConsumer) {
+				// Only readers of streams have bounds, and they ask again for what they miss.
+				level = slog.LevelDebug
+			}
+			lg.Log(context.Background(), level, "bus error", slog.Any("error", err), slog.String("subject", subject))
 		}),
 		nats.DisconnectErrHandler(func(_ *nats.Conn, err error) {
 			if err != nil {
