@@ -13,12 +13,14 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/sluice-flags/sluice/internal/config"
 )
 
-// The exit codes of verbs that talk to a platform.
+// The exit codes of verbs that talk to a platform; docs/operations.md lists them.
 const (
 	exitError    = 1
-	exitUsage    = 2
+	exitUsage    = config.ExitUsage
 	exitNotFound = 3
 	exitConflict = 4
 	exitReview   = 5

@@ -11,8 +11,6 @@ import (
 	"fmt"
 	"os"
 
-	"github.com/alecthomas/kong"
-
 	"github.com/sluice-flags/sluice/internal/config"
 	"github.com/sluice-flags/sluice/internal/warehouse/embed"
 	"github.com/sluice-flags/sluice/services/control"
@@ -29,8 +27,6 @@ type commands struct {
 
 	Results     resultsCommand `cmd:"" help:"Print what an experiment did to its metrics."`
 	ImportFacts importCommand  `cmd:"" help:"Load exposures and events from a CSV file, through the way that all facts take."`
-
-	Version kong.VersionFlag `help:"Print which build this is, and exit."`
 }
 
 func main() {
@@ -40,10 +36,13 @@ func main() {
 	parser, err := config.New("sluice", "Feature flags and experiments on an event log.", &c)
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "sluice:", err)
-		os.Exit(2)
+		os.Exit(exitUsage)
 	}
-	chosen, err := parser.Parse(os.Args[1:])
-	parser.FatalIfErrorf(err)
+	args := os.Args[1:]
+	if len(args) == 0 {
+		args = []string{"--help"}
+	}
+	chosen := config.MustParse(parser, args)
 
 	ctx, stop := config.Signals(context.Background())
 	defer stop()

@@ -11,6 +11,7 @@ import (
 	"log/slog"
 	"os"
 	"os/signal"
+	"strings"
 	"syscall"
 	"time"
 
@@ -21,10 +22,9 @@ import (
 
 // Common are the settings that every program has; embed it.
 type Common struct {
-	LogLevel  slog.Level       `help:"Least level that is logged: debug, info, warn or error." default:"info" placeholder:"LEVEL"`
-	LogFormat string           `help:"How log lines look: ${enum}." enum:"text,json" default:"text" placeholder:"FORMAT"`
-	Drain     time.Duration    `help:"How long work in progress may take to end on stop." default:"20s"`
-	Version   kong.VersionFlag `help:"Print which build this is, and exit."`
+	LogLevel  slog.Level    `help:"Least level that is logged: debug, info, warn or error." default:"info" placeholder:"LEVEL"`
+	LogFormat string        `help:"How log lines look: ${enum}." enum:"text,json" default:"text" placeholder:"FORMAT"`
+	Drain     time.Duration `help:"How long work in progress may take to end on stop." default:"20s" placeholder:"DURATION"`
 }
 
 // Logger returns the logger that the settings ask for.
@@ -47,31 +47,51 @@ func Parse(name, description string, cfg any, args []string, options ...kong.Opt
 	return parser.Parse(args)
 }
 
-// New returns the parser that [Parse] uses.
+// New returns the parser that [Parse] uses. Every program has --version, too: by
+// the command line alone, since SLUICE_VERSION is a likely name for something
+// else, the tag of an image.
 func New(name, description string, cfg any, options ...kong.Option) (*kong.Kong, error) {
 	options = append([]kong.Option{
 		kong.Name(name),
 		kong.Description(description),
 		kong.DefaultEnvars("SLUICE"),
-		kong.UsageOnError(),
+		kong.Embed(&struct {
+			Version kong.VersionFlag `help:"Print which build this is, and exit." env:"-"`
+		}{}),
 		kong.Vars{"version": buildinfo.Read().String()},
 		kong.ConfigureHelp(kong.HelpOptions{Compact: true}),
+		kong.ValueFormatter(describe),
 	}, options...)
 	return kong.New(cfg, options...)
 }
 
+// describe is what help says of a setting: what it is for, what it is if nobody
+// sets it, and the variables that do.
+func describe(v *kong.Value) string {
+	var notes []string
+	if v.HasDefault {
+		notes = append(notes, "default "+v.Default)
+	}
+	for _, env := range v.Tag.Envs {
+		notes = append(notes, "$"+env)
+	}
+	if len(notes) == 0 {
+		return v.Help
+	}
+	return strings.TrimSuffix(v.Help, ".") + " (" + strings.Join(notes, ", ") + ")."
+}
+
 // Main is the body of a program's main: it parses the settings into cfg, runs
 // until the program is interrupted or run fails, and ends the process. A failure
-// is one line on standard error.
+// is one line on standard error, and exit code 1, or [ExitUsage].
 func Main[C any](name, description string, run func(ctx context.Context, cfg *C) error) {
 	cfg := new(C)
 	parser, err := New(name, description, cfg)
 	if err != nil {
 		fmt.Fprintf(os.Stderr, "%s: %v\n", name, err)
-		os.Exit(2)
+		os.Exit(ExitUsage)
 	}
-	_, err = parser.Parse(os.Args[1:])
-	parser.FatalIfErrorf(err)
+	MustParse(parser, os.Args[1:])
 
 	ctx, stop := Signals(context.Background())
 	defer stop()
@@ -79,6 +99,21 @@ func Main[C any](name, description string, run func(ctx context.Context, cfg *C)
 		fmt.Fprintf(os.Stderr, "%s: %v\n", name, err)
 		os.Exit(1)
 	}
+}
+
+// ExitUsage is the exit code of a program that was called in a way that it does
+// not understand.
+const ExitUsage = 2
+
+// MustParse parses args. A mistake in them ends the process, with one line on
+// standard error.
+func MustParse(parser *kong.Kong, args []string) *kong.Context {
+	chosen, err := parser.Parse(args)
+	if err != nil {
+		fmt.Fprintf(os.Stderr, "%s: %v; see --help\n", parser.Model.Name, err)
+		os.Exit(ExitUsage)
+	}
+	return chosen
 }
 
 // Signals returns a context that ends on the first SIGINT or SIGTERM. A second

@@ -11,6 +11,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/alecthomas/kong"
+
 	"github.com/sluice-flags/sluice/internal/config"
 )
 
@@ -49,6 +51,43 @@ func TestCommonSettingsParse(t *testing.T) {
 	}
 	if _, err := config.Parse("test", "", &settings{}, []string{"--log-format=xml"}); err == nil {
 		t.Error("Parse(--log-format=xml) = nil, want an error")
+	}
+}
+
+func TestAVersionInTheEnvironmentIsNotTheFlag(t *testing.T) {
+	for _, value := range []string{"0", "v1.2", "true"} {
+		t.Setenv("SLUICE_VERSION", value)
+		var s settings
+		var ended []int
+		var out bytes.Buffer
+		exit := func(code int) { ended = append(ended, code) }
+		if _, err := config.Parse("test", "A test.", &s, nil, kong.Exit(exit), kong.Writers(&out, &out)); err != nil || len(ended) > 0 {
+			t.Errorf("Parse() with SLUICE_VERSION=%s = %v, printed %q and ended with %d; want it to go on", value, err, out.String(), ended)
+		}
+		if _, _ = config.Parse("test", "A test.", &s, []string{"--version"}, kong.Exit(exit), kong.Writers(&out, &out)); len(ended) == 0 || out.Len() == 0 {
+			t.Errorf("Parse(--version) printed %q and ended with %d; want the build, and 0", out.String(), ended)
+		}
+	}
+}
+
+func TestHelpNamesDefaultsAndVariables(t *testing.T) {
+	var s struct {
+		config.Common
+		Run struct {
+			Listen string `help:"Where to listen." default:"127.0.0.1:8080" placeholder:"HOST:PORT"`
+			Key    string `help:"The key." env:"OTHER,SECOND"`
+		} `cmd:""`
+	}
+	var out bytes.Buffer
+	_, _ = config.Parse("test", "A test.", &s, []string{"run", "--help"}, kong.Exit(func(int) {}), kong.Writers(&out, &out))
+	text := strings.Join(strings.Fields(out.String()), " ")
+	for _, want := range []string{
+		"Where to listen (default 127.0.0.1:8080, $SLUICE_LISTEN).", "The key ($OTHER, $SECOND).",
+		"(default 20s, $SLUICE_DRAIN).", "Print which build this is, and exit.",
+	} {
+		if got := strings.Count(text, want); got != 1 {
+			t.Errorf("help says %q %d times; want once in\n%s", want, got, out.String())
+		}
 	}
 }
 
