@@ -7,6 +7,7 @@ SHELL := bash
 
 DATA   ?= data
 LISTEN ?= 127.0.0.1:8080
+OPS    ?= 127.0.0.1:9080
 
 # The race detector needs a C compiler; without one the tests run all the same.
 RACE ?= $(if $(shell command -v cc),-race)
@@ -23,9 +24,9 @@ help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 .PHONY: run
-run: node_modules/.setup ## the whole platform with demo data (DATA=folder LISTEN=address)
+run: node_modules/.setup ## the whole platform with demo data (DATA=folder LISTEN=address OPS=address)
 	go build -o bin/ ./cmd/sluice
-	@exec bin/sluice run --demo --data "$(DATA)" --listen "$(LISTEN)"
+	@exec bin/sluice run --demo --data "$(DATA)" --listen "$(LISTEN)" --ops "$(OPS)"
 
 .PHONY: test
 test: setup bin/gotestsum ## every test that this machine can run (PKG=./pkg/eval for some)

@@ -56,14 +56,18 @@ func Open(addr string) (net.Listener, error) {
 	return l, nil
 }
 
-// Listen opens the addresses of several servers; those without one are left out.
-func Listen(servers ...*Server) error {
-	for _, s := range servers {
+// Listen opens the addresses of a program, those of --listen and --ops, and names
+// the setting of one that cannot be had. A server without an address is left out.
+func Listen(front, ops *Server) error {
+	for _, s := range []struct {
+		*Server
+		setting string
+	}{{front, "--listen (SLUICE_LISTEN)"}, {ops, "--ops (SLUICE_OPS)"}} {
 		if s.Addr == "" {
 			continue
 		}
 		if err := s.Listen(); err != nil {
-			return err
+			return fmt.Errorf("%s: %w", s.setting, err)
 		}
 	}
 	return nil

@@ -56,8 +56,8 @@ func TestAStartThatCannotSucceedSaysWhyInOneLine(t *testing.T) {
 		want []string // in the line
 	}{
 		{"a data folder in use", []string{"--data", running.Data}, []string{running.Data, "in use"}},
-		{"an address in use", []string{"--listen", taken.Addr().String()}, []string{taken.Addr().String(), "in use"}},
-		{"an ops address in use", []string{"--ops", taken.Addr().String()}, []string{taken.Addr().String(), "in use"}},
+		{"an address in use", []string{"--listen", taken.Addr().String()}, []string{taken.Addr().String(), "in use", "--listen", "SLUICE_LISTEN"}},
+		{"an ops address in use", []string{"--ops", taken.Addr().String()}, []string{taken.Addr().String(), "in use", "--ops", "SLUICE_OPS"}},
 		{"a NATS address in use", []string{"--nats-listen", taken.Addr().String()}, []string{taken.Addr().String(), "in use"}},
 		{"an address of another machine", []string{"--listen", "192.0.2.1:80"}, []string{"192.0.2.1:80"}},
 		{"no engine", []string{"--engine", "/nonexistent"}, []string{"/nonexistent"}},
