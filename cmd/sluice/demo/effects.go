@@ -16,6 +16,8 @@ const (
 	revenueMetric  = "revenue_per_visitor"
 
 	purchaseEvent = "purchase"
+
+	asked = "user_123" // is without the new checkout, until it is on for everyone
 )
 
 // A group is one arm of the demo's experiment and how its visitors behave.

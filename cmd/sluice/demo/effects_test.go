@@ -116,3 +116,11 @@ func TestIntervalsCoverTheTrueEffectsAtTheNominalRate(t *testing.T) {
 		t.Errorf("%d of %d splits look uneven; want at most %.1f", unequal, runs, most)
 	}
 }
+
+// The lines that are printed first ask, turn the gate on, and ask again: that has
+// to show a difference.
+func TestTheUserWhoIsAskedForIsWithoutTheGate(t *testing.T) {
+	if got := rules(t).Gate(&eval.User{UserID: asked}, gateName); got.Pass || got.RuleID == "" {
+		t.Errorf("Gate(%s, %s) = %+v; want false, by a rule", asked, gateName, got)
+	}
+}

@@ -28,7 +28,9 @@ func definitions() []struct {
 	}{
 		{"gates", document{
 			"name": gateName, "displayName": "New checkout", "why": "Fewer abandoned baskets",
-			"rules": []document{{"name": "Half of everyone", "passPercentage": 50, "conditions": everyone}},
+			// With salts of its own, the gate fails for the same half in every demo.
+			"salt":  "demo-" + gateName,
+			"rules": []document{{"name": "Half of everyone", "salt": "half", "passPercentage": 50, "conditions": everyone}},
 		}},
 		{"configs", document{
 			"name": configName, "displayName": "Checkout banner",

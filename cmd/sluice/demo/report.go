@@ -27,7 +27,10 @@ Try this in another terminal:
   SLUICE=%[5]s
   KEY=%[4]s
 
-  # turn the gate %[6]s on for everyone
+  # ask what a user gets, as a service would: without the new checkout
+  curl "$SLUICE/features/gate/%[6]s?user_id=%[10]s" -H 'statsig-api-key: %[2]s'
+
+  # turn the gate %[6]s on for everyone, and ask again
   curl -X PATCH $SLUICE%[7]s/gates/%[6]s -H "Authorization: Bearer $KEY" \
     -H 'If-Match: *' -H 'Content-Type: application/json' \
     -d '{"rules":[{"name":"Everyone","passPercentage":100,"conditions":[{"type":"public"}]}]}'
@@ -37,16 +40,13 @@ Try this in another terminal:
     -H 'If-Match: *' -H 'Content-Type: application/json' \
     -d '{"defaultValue":{"text":"Free delivery today","colour":"green"}}'
 
-  # ask what a user gets, as a service would
-  curl "$SLUICE/features/gate/%[6]s?user_id=user_123" -H 'statsig-api-key: %[2]s'
-
   # ask what the experiment shows so far
   curl $SLUICE%[7]s/experiments/%[9]s/results -H "Authorization: Bearer $KEY"
 
 The demo's visitors have begun to come; in a minute their lift is printed here.
 `,
 		f.Addresses.Page, f.Keys.Server, f.Keys.Client, f.Keys.Console, f.Addresses.HTTP,
-		f.Gate, projectPath, f.Config, f.Experiment)
+		f.Gate, projectPath, f.Config, f.Experiment, asked)
 }
 
 // report is the part of an experiment's results that is printed.
