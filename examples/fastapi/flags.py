@@ -29,7 +29,7 @@ class Flags:
 
     @classmethod
     def from_environment(cls) -> "Flags":
-        return cls(os.environ["SLUICE_URL"], os.environ["SLUICE_KEY"], os.environ.get("SLUICE_TIER", "production"))
+        return cls(os.environ["SLUICE_URL"], os.environ["SLUICE_SDK_KEY"], os.environ.get("SLUICE_TIER", "production"))
 
     def start(self) -> None:
         self._sdk.initialize(self._key, self._options)

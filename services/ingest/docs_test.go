@@ -29,7 +29,7 @@ func TestTheCommandsOfTheDocumentationWork(t *testing.T) {
 			}
 			for range 2 {
 				run := exec.CommandContext(t.Context(), "bash", "-euo", "pipefail", "-c", command)
-				run.Env = append(os.Environ(), "SLUICE_INGEST="+s.url, "SLUICE_KEY="+s.server)
+				run.Env = append(os.Environ(), "SLUICE_INGEST="+s.url, "SLUICE_SDK_KEY="+s.server)
 				out, err := run.CombinedOutput()
 				var answer struct {
 					Success  bool

@@ -33,7 +33,7 @@ func startShopfront(t *testing.T, url, key string) *shopfront {
 	host, port, _ := strings.Cut(address, ":")
 	cmd := exec.Command(python, "-m", "uvicorn", "app:app", "--host", host, "--port", port, "--log-level", "warning")
 	cmd.Dir = filepath.Join(root, "examples", "fastapi")
-	cmd.Env = append(os.Environ(), "SLUICE_URL="+url, "SLUICE_KEY="+key,
+	cmd.Env = append(os.Environ(), "SLUICE_URL="+url, "SLUICE_SDK_KEY="+key,
 		"NO_PROXY=127.0.0.1", "HTTPS_PROXY="+sdks.NewLab(t).Vendor().URL())
 	var printed strings.Builder
 	cmd.Stdout, cmd.Stderr = &printed, &printed
