@@ -68,32 +68,32 @@ func (db *DB) WriteErasure(ctx context.Context, e Erasure) error {
 
 // Erase deletes what the tables have of a unit, from the disk and not from sight
 // alone, and returns when it is gone. Doing it again changes nothing. Progress is
-// called after each table.
+// called after each table; and with what it waits for, before it waits.
 //
 // Every table with a column unit_key is one of them. Rows of first_exposures and
 // of rollups go whole: they tell of all times at once; and a rollup that had one
 // counts no more, so that reports are made anew without the unit. Dead letters tell of a unit
 // if its id stands in them as a text; those that nobody could read go too, since
 // nobody can tell.
-func (db *DB) Erase(ctx context.Context, e Erasure, progress func(done, total int)) error {
+func (db *DB) Erase(ctx context.Context, e Erasure, progress func(done, total int, waits string)) error {
 	tables, err := db.tablesOfUnits(ctx)
 	if err != nil {
 		return fmt.Errorf("erasing a unit: %w", err)
 	}
 	done, total := 0, len(tables)
-	progress(done, total)
+	progress(done, total, "")
 	erase := func(tables []unitTable) error {
 		for _, t := range tables {
 			// mutations_sync waits for the rows to be rewritten, on all replicas.
 			statement := "ALTER TABLE " + quoteIdentifier(t.name) + variant{db.config.Cluster}.OnCluster() +
 				" DELETE WHERE project = {project:String} AND " + t.condition + " SETTINGS mutations_sync = 2"
-			err := db.conn.Exec(ctx, statement, clickhouse.Named("project", e.Project), clickhouse.Named("unit_type", e.UnitType),
+			err := db.define(ctx, statement, clickhouse.Named("project", e.Project), clickhouse.Named("unit_type", e.UnitType),
 				clickhouse.Named("unit_key", fmt.Sprint(e.UnitKey)), clickhouse.Named("before", fmt.Sprint(e.Before.UnixMilli())))
 			if err != nil {
 				return fmt.Errorf("erasing a unit from %s: %w", t.name, err)
 			}
 			done++
-			progress(done, total)
+			progress(done, total, "")
 		}
 		return nil
 	}
@@ -106,7 +106,7 @@ func (db *DB) Erase(ctx context.Context, e Erasure, progress func(done, total in
 	if err := erase(slices.Concat(tables[:values], tables[values+1:])); err != nil {
 		return err
 	}
-	if err := db.forgetRollups(ctx, e); err != nil {
+	if err := db.forgetRollups(ctx, e, func(waits string) { progress(done, total, waits) }); err != nil {
 		return fmt.Errorf("erasing a unit from rollups: %w", err)
 	}
 	return erase([]unitTable{made})
@@ -117,9 +117,16 @@ const lookAgain = 200 * time.Millisecond
 // forgetRollups takes away what makes the rollups count that have a unit, once its
 // facts are gone. Those that were begun before are waited for, since they may have
 // it, or get it from a query that is under way: each is announced by an odd
-// revision, which is made of the time ([DB.AnnounceRollup]).
-func (db *DB) forgetRollups(ctx context.Context, e Erasure) error {
+// revision, which is made of the time ([DB.AnnounceRollup]). Waits is called with
+// what it waits for, and with "" when it does no more.
+func (db *DB) forgetRollups(ctx context.Context, e Erasure, waits func(what string)) error {
 	begun, err := db.announced(ctx, e.Project)
+	if err == nil && len(begun) > 0 {
+		newest := time.UnixMilli(int64(slices.Max(begun) >> 20)).UTC()
+		waits(fmt.Sprintf("what is being made of the project's facts since %s, which ends by itself, or counts as left behind at %s",
+			newest.Format(time.RFC3339), newest.Add(RollupsLast).Format(time.RFC3339)))
+		defer waits("")
+	}
 	for err == nil && len(begun) > 0 {
 		select {
 		case <-ctx.Done():
@@ -138,7 +145,7 @@ func (db *DB) forgetRollups(ctx context.Context, e Erasure) error {
 	if err != nil || len(counting) == 0 {
 		return err
 	}
-	return db.conn.Exec(ctx, "ALTER TABLE rollups"+variant{db.config.Cluster}.OnCluster()+" DELETE WHERE project = ? AND revision IN (?) SETTINGS mutations_sync = 2", e.Project, counting)
+	return db.define(ctx, "ALTER TABLE rollups"+variant{db.config.Cluster}.OnCluster()+" DELETE WHERE project = ? AND revision IN (?) SETTINGS mutations_sync = 2", e.Project, counting)
 }
 
 type unitTable struct{ name, condition string }

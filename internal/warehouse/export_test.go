@@ -1,6 +1,7 @@
 package warehouse
 
 import (
+	"context"
 	"io/fs"
 
 	"github.com/sluice-flags/sluice/schemas"
@@ -20,4 +21,9 @@ func ClusterStatements(cluster string) (all []string, err error) {
 		all = append(all, statements...)
 	}
 	return all, nil
+}
+
+// DefineBy lets define run what is a statement of the whole cluster.
+func (db *DB) DefineBy(define func(ctx context.Context, statement string, args ...any) error) {
+	db.define = define
 }

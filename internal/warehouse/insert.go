@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 
 	"github.com/ClickHouse/ch-go"
 	"github.com/ClickHouse/clickhouse-go/v2"
@@ -41,7 +42,9 @@ func (db *DB) send(ctx context.Context, token string, t *table) error {
 		return fmt.Errorf("inserting into %s: %w", t.name, err)
 	}
 	q := ch.Query{Body: t.statement(), Input: t.input}
-	for name, value := range onceSettings(token) {
+	settings := onceSettings(token)
+	maps.Copy(settings, db.config.clusterSettings())
+	for name, value := range settings {
 		q.Settings = append(q.Settings, ch.Setting{Key: name, Value: fmt.Sprint(value), Important: true})
 	}
 	// A block has each fact once. Looking for rows that replace one another would
@@ -102,6 +105,5 @@ func onceSettings(token string) clickhouse.Settings {
 		"insert_deduplicate":         1,
 		"insert_deduplication_token": token,
 		"deduplicate_blocks_in_dependent_materialized_views": 1,
-		"distributed_foreground_insert":                      1, // of a spread table: stored, not queued
 	}
 }

@@ -26,7 +26,7 @@ func Migrate(ctx context.Context, db *DB) error {
 	pool := clickhouse.OpenDB(db.config.options(db.config.Database))
 	defer pool.Close()
 	v := variant{cluster: db.config.Cluster}
-	migrations, err := v.migrations()
+	migrations, err := v.migrations(db.define)
 	if err != nil {
 		return fmt.Errorf("migrating the warehouse: %w", err)
 	}
@@ -52,7 +52,7 @@ func (v variant) views(ctx context.Context, db *DB) error {
 			return fmt.Errorf("making the views: %w", err)
 		}
 		for _, statement := range statements {
-			if err := db.conn.Exec(ctx, statement); err != nil {
+			if err := db.define(ctx, statement); err != nil {
 				first, _, _ := strings.Cut(statement, "\n")
 				return fmt.Errorf("making a view (%s): %w", first, err)
 			}
@@ -61,8 +61,9 @@ func (v variant) views(ctx context.Context, db *DB) error {
 	return nil
 }
 
-// migrations are the numbered files of the schema, as they are for v.
-func (v variant) migrations() ([]*goose.Migration, error) {
+// migrations are the numbered files of the schema, as they are for v, each
+// statement of which define runs.
+func (v variant) migrations(define definer) ([]*goose.Migration, error) {
 	files, err := fs.Glob(schemas.ClickHouse, "[0-9]*_*.sql")
 	if err != nil {
 		return nil, err
@@ -77,9 +78,9 @@ func (v variant) migrations() ([]*goose.Migration, error) {
 		if err != nil {
 			return nil, err
 		}
-		all = append(all, goose.NewGoMigration(number, &goose.GoFunc{RunDB: func(ctx context.Context, pool *sql.DB) error {
+		all = append(all, goose.NewGoMigration(number, &goose.GoFunc{RunDB: func(ctx context.Context, _ *sql.DB) error {
 			for _, statement := range statements {
-				if _, err := pool.ExecContext(ctx, statement); err != nil {
+				if err := define(ctx, statement); err != nil {
 					first, _, _ := strings.Cut(statement, "\n")
 					return fmt.Errorf("%s: %s: %w", name, first, err)
 				}

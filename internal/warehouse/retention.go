@@ -43,7 +43,7 @@ func (db *DB) SetRetention(ctx context.Context, project string, days uint16, at 
 		if err != nil {
 			break
 		}
-		err = db.conn.Exec(ctx, "ALTER TABLE "+v.Local(table)+v.OnCluster()+
+		err = db.define(ctx, "ALTER TABLE "+v.Local(table)+v.OnCluster()+
 			" UPDATE retention_days = {days:UInt16} WHERE project = {project:String} AND retention_days != {days:UInt16}",
 			clickhouse.Named("days", fmt.Sprint(days)), clickhouse.Named("project", project))
 	}

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"time"
 
-	"github.com/ClickHouse/clickhouse-go/v2"
 	"github.com/ClickHouse/clickhouse-go/v2/lib/driver"
 )
 
@@ -104,7 +103,6 @@ const RollupsLast = time.Hour
 // times 2^20 as it is milliseconds since 1970, and something. The row is of no
 // experiment, so that nobody reads it as one of a unit.
 func (db *DB) AnnounceRollup(ctx context.Context, project string, revision uint64) error {
-	ctx = clickhouse.Context(ctx, clickhouse.WithSettings(clickhouse.Settings{"distributed_foreground_insert": 1}))
 	if err := db.conn.Exec(ctx, "INSERT INTO unit_values (revision, project, experiment, unit_key) VALUES (?, ?, '', 0)", revision, project); err != nil {
 		return fmt.Errorf("announcing rollup %d: %w", revision, err)
 	}
@@ -121,7 +119,7 @@ func (db *DB) announced(ctx context.Context, project string) (revisions []uint64
 // DropRollup removes the rows of a rollup that counts no more, or never did.
 func (db *DB) DropRollup(ctx context.Context, revision uint64) error {
 	v := variant{db.config.Cluster}
-	err := db.conn.Exec(ctx, fmt.Sprintf("ALTER TABLE %s%s DROP PARTITION %d", v.Local("unit_values"), v.OnCluster(), revision))
+	err := db.define(ctx, fmt.Sprintf("ALTER TABLE %s%s DROP PARTITION %d", v.Local("unit_values"), v.OnCluster(), revision))
 	if err != nil {
 		return fmt.Errorf("dropping rollup %d: %w", revision, err)
 	}

@@ -12,6 +12,7 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
+	"maps"
 	"strings"
 	"time"
 
@@ -43,7 +44,12 @@ type DB struct {
 	conn   driver.Conn
 	native *native
 	config Config
+	define definer // the pool's Exec; a test whose servers cannot pass a statement on goes to each of them
 }
+
+// A definer runs a statement that is one of the whole cluster, where there is one:
+// what makes, changes or drops tables, or rewrites their rows.
+type definer func(ctx context.Context, statement string, args ...any) error
 
 // Codes of the server's answers that callers decide on.
 const codeUnknownDatabase = 81
@@ -68,7 +74,7 @@ func Open(ctx context.Context, c Config) (*DB, error) {
 	if err != nil {
 		return nil, fmt.Errorf("opening the warehouse at %s: %w", c.Addr, err)
 	}
-	db := &DB{conn: conn, native: &native{config: c}, config: c}
+	db := &DB{conn: conn, native: &native{config: c}, config: c, define: conn.Exec}
 	if err := db.native.open(ctx); err != nil {
 		_ = db.Close() // the first failure says more
 		return nil, fmt.Errorf("opening the warehouse at %s: %w", c.Addr, err)
@@ -113,13 +119,23 @@ func (c Config) options(database string) *clickhouse.Options {
 		// The driver's default gathers inserts on the server; ours are whole batches already.
 		Settings: clickhouse.Settings{"async_insert": 0},
 	}
-	if c.Cluster != "" {
-		o.Settings["distributed_product_mode"] = "global" // the other side of a join is spread, too
-	}
+	maps.Copy(o.Settings, c.clusterSettings())
 	if c.TLS {
 		o.TLS = &tls.Config{MinVersion: tls.VersionTLS12}
 	}
 	return o
+}
+
+// clusterSettings make tables that are spread look like those of one server.
+func (c Config) clusterSettings() clickhouse.Settings {
+	if c.Cluster == "" {
+		return nil
+	}
+	return clickhouse.Settings{
+		"distributed_product_mode":      "global",   // the other side of a join is spread, too
+		"distributed_foreground_insert": 1,          // stored, not queued, when it is answered
+		"load_balancing":                "in_order", // what was written is read from the replica that has it
+	}
 }
 
 // Conn is the pool itself, for queries that this package has no method for.
