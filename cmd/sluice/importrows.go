@@ -112,6 +112,9 @@ func (c *columns) locate(names []string) (p places, err error) {
 	}
 	p = places{unit: maybe(c.unit), group: find(c.group), at: maybe(c.time)}
 	for _, m := range c.metrics {
+		if i := strings.LastIndex(m.column, ":"); i > 0 && err == nil && !has(names, m.column) && has(names, m.column[:i]) {
+			err = usageError(fmt.Sprintf("metric %s: %q is no type that a column can be: want one of %s", m.metric, m.column[i+1:], strings.Join(importedTypes, ", ")))
+		}
 		p.values = append(p.values, find(m.column))
 	}
 	for _, all := range c.drop {
@@ -122,6 +125,11 @@ func (c *columns) locate(names []string) (p places, err error) {
 		p.drop = append(p.drop, all)
 	}
 	return p, err
+}
+
+// has reports whether one of the names is column.
+func has(names []string, column string) bool {
+	return slices.ContainsFunc(names, func(name string) bool { return strings.TrimSpace(name) == column })
 }
 
 // A line is one of the file that is wanted. Its fields are good until the next.

@@ -25,7 +25,7 @@ type commands struct {
 	Edge    edge.Settings    `cmd:"" help:"An edge alone, against NATS that others run."`
 	Ingest  ingest.Settings  `cmd:"" help:"The ingest service alone, against NATS and ClickHouse that others run."`
 
-	Results     resultsCommand `cmd:"" help:"Print what an experiment did to its metrics."`
+	Results     resultsCommand `cmd:"" help:"Print what an experiment, or the rollout of a gate, did to metrics."`
 	ImportFacts importCommand  `cmd:"" help:"Load exposures and events from a CSV file, through the way that all facts take."`
 }
 

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -17,7 +18,7 @@ import (
 type resultsCommand struct {
 	remote
 
-	Experiment string `arg:"" help:"Name or id of the experiment."`
+	Experiment string `arg:"" help:"Name or id of an experiment, or of a gate: then of each step of its rules that let a part of the units pass."`
 
 	Method     string  `help:"How to decide: fixed, sequential or bayesian." enum:"fixed,sequential,bayesian" default:"fixed"`
 	Alpha      float64 `help:"Level of the tests." default:"0.05"`
@@ -41,7 +42,7 @@ type checkError string
 // Error implements error.
 func (e checkError) Error() string { return string(e) }
 
-// run prints an experiment's results.
+// run prints the results of an experiment, or of a gate.
 func (c *resultsCommand) run(ctx context.Context, out io.Writer) error {
 	if err := c.complete(); err != nil {
 		return err
@@ -66,6 +67,11 @@ func (c *resultsCommand) run(ctx context.Context, out io.Writer) error {
 		query.Set("format", "csv")
 	}
 	body, err := c.ask(ctx, c.path("experiments", c.Experiment, "results")+"?"+query.Encode())
+	if isNotFound(err) {
+		if gate, other := c.ask(ctx, c.path("gates", c.Experiment, "results")+"?"+query.Encode()); !isNotFound(other) {
+			body, err = gate, other
+		}
+	}
 	if err != nil {
 		return err
 	}
@@ -73,26 +79,65 @@ func (c *resultsCommand) run(ctx context.Context, out io.Writer) error {
 		_, err := out.Write(body)
 		return err
 	}
-	var r scorecard
-	if err := json.Unmarshal(body, &r); err != nil {
-		return fmt.Errorf("reading the results: %w", err)
-	}
-	if c.SQL {
-		for _, statement := range r.SQL {
-			if _, err := fmt.Fprintf(out, "%s;\n\n", statement); err != nil {
-				return err
-			}
-		}
-		return nil
-	}
-	r.impact = c.Impact
-	if err := r.print(out, terminalOf(out)); err != nil {
+	cards, err := scorecards(body)
+	if err != nil {
 		return err
 	}
-	if c.Check && len(r.Warnings) > 0 {
-		return checkError(fmt.Sprintf("the numbers are not to be trusted: %v", r.Warnings))
+	var warnings []string
+	for i, r := range cards {
+		if c.SQL {
+			for _, statement := range r.SQL {
+				if _, err := fmt.Fprintf(out, "%s;\n\n", statement); err != nil {
+					return err
+				}
+			}
+			continue
+		}
+		if i > 0 {
+			fmt.Fprintln(out)
+		}
+		r.impact = c.Impact
+		if err := r.print(out, terminalOf(out)); err != nil {
+			return err
+		}
+		warnings = append(warnings, r.Warnings...)
+	}
+	if len(cards) == 0 && !c.SQL {
+		fmt.Fprintf(out, "No rule of the gate %s has let a part of its units pass, so there is nothing to compare.\n", c.Experiment)
+	}
+	if c.Check && len(warnings) > 0 {
+		return checkError(fmt.Sprintf("the numbers are not to be trusted: %v", warnings))
 	}
 	return nil
+}
+
+// scorecards reads an answer: one scorecard of an experiment, or one of each step
+// of a gate.
+func scorecards(body []byte) ([]*scorecard, error) {
+	var r struct {
+		scorecard
+		Gate  string `json:"gate"`
+		Steps []struct {
+			scorecard
+			Rule       string  `json:"rule"`
+			RuleName   string  `json:"ruleName"`
+			Percentage float64 `json:"percentage"`
+			Step       int     `json:"step"`
+		} `json:"steps"`
+	}
+	if err := json.Unmarshal(body, &r); err != nil {
+		return nil, fmt.Errorf("reading the results: %w", err)
+	}
+	if r.Gate == "" {
+		return []*scorecard{&r.scorecard}, nil
+	}
+	var cards []*scorecard
+	for i := range r.Steps {
+		s := &r.Steps[i]
+		s.Experiment = fmt.Sprintf("%s, rule %q at %g %%, step %d:", r.Gate, cmp.Or(s.RuleName, s.Rule), s.Percentage, s.Step)
+		cards = append(cards, &s.scorecard)
+	}
+	return cards, nil
 }
 
 // ask reads an answer that may take longer than one request: then it goes on as

@@ -77,32 +77,39 @@ type metricGroup struct {
 		} `json:"lift"`
 		Delta value `json:"delta"`
 	} `json:"comparison"`
-	Adjusted bool  `json:"adjusted"`
-	BurnedIn bool  `json:"burnedIn"`
-	PValue   value `json:"correctedPValue"`
-	Lift     struct {
-		Lower value `json:"lower"`
-		Upper value `json:"upper"`
-	} `json:"correctedLift"`
+	Unadjusted struct {
+		Lift struct {
+			Code  string `json:"code"`
+			Value value  `json:"value"`
+		} `json:"lift"`
+		Delta value `json:"delta"`
+	} `json:"unadjusted"`
+	Adjusted      bool     `json:"adjusted"`
+	BurnedIn      bool     `json:"burnedIn"`
+	PValue        value    `json:"correctedPValue"`
+	Interval      interval `json:"correctedInterval"`
+	Lift          interval `json:"correctedLift"`
 	Heterogeneity struct {
 		Verdict string `json:"verdict"`
 		PValue  value  `json:"pValue"`
 	} `json:"heterogeneity"`
 	Impact *struct {
-		Code     string `json:"code"`
-		PerDay   value  `json:"perDay"`
-		Interval struct {
-			Lower value `json:"lower"`
-			Upper value `json:"upper"`
-		} `json:"interval"`
-		Relative          value `json:"relative"`
-		ProjectedPerDay   value `json:"projectedPerDay"`
-		ProjectedRelative value `json:"projectedRelative"`
+		Code              string   `json:"code"`
+		PerDay            value    `json:"perDay"`
+		Interval          interval `json:"interval"`
+		Relative          value    `json:"relative"`
+		ProjectedPerDay   value    `json:"projectedPerDay"`
+		ProjectedRelative value    `json:"projectedRelative"`
 	} `json:"impact"`
 	Significant bool `json:"significant"`
 	Posterior   struct {
 		Chance value `json:"chanceToBeat"`
 	} `json:"posterior"`
+}
+
+type interval struct {
+	Lower value `json:"lower"`
+	Upper value `json:"upper"`
 }
 
 // A value is a number of an answer: NaN where there is none.
@@ -155,6 +162,7 @@ func (r *scorecard) printMetrics(b *bytes.Buffer, t terminal) {
 		fmt.Fprintf(b, "\n%s  (%s, %s)\n", m.Name, m.Type, better)
 		for _, g := range m.Groups {
 			r.printLine(b, t, g, m.Direction)
+			r.printAdjusted(b, g)
 			r.printImpact(b, g)
 		}
 	}
@@ -233,44 +241,61 @@ func (r *scorecard) nameWidth() int {
 	return width
 }
 
-// The columns before the bar, beside the name.
-const textWidth = 62
-
-func (r *scorecard) printLine(b *bytes.Buffer, t terminal, g metricGroup, direction string) {
-	name := r.nameWidth()
-	head := fmt.Sprintf("  %s %11s", pad(g.Group, name), short(g.Mean))
-	c := g.Comparison
-	switch {
-	case c == nil:
-		fmt.Fprintf(b, "%s  control, n %d\n", head, g.N)
-		return
-	case c.Code != "OK":
-		fmt.Fprintf(b, "%s  %s\n", head, c.Code)
-		return
-	case !g.Lift.Lower.known() && c.Lift.Code != "OK":
-		fmt.Fprintf(b, "%s  difference %s, %s  %s\n", head, short(c.Delta), c.Lift.Code, r.evidence(g))
-		return
-	case r.Method == "sequential" && !g.BurnedIn:
-		fmt.Fprintf(b, "%s  %8s  too few units for a look\n", head, percent(c.Lift.Value))
-		return
-	}
-	interval := fmt.Sprintf("[%s, %s]", percent(g.Lift.Lower), percent(g.Lift.Upper))
+// text is what a line says of a group before its bar, and whether there is an
+// interval to draw.
+func (r *scorecard) text(g metricGroup) (text string, drawn bool) {
+	head := fmt.Sprintf("  %s %11s ", pad(g.Group, r.nameWidth()), short(g.Mean))
 	mark := " "
 	if g.Significant {
 		mark = "*"
 	}
-	text := fmt.Sprintf("%s  %8s %-22s %s%s", head, percent(c.Lift.Value), interval, r.evidence(g), mark)
-	line := pad(text, name+textWidth)
-	if room := min(t.width-name-textWidth-1, 60); room >= 15 {
-		line += " " + bar(float64(c.Lift.Value), float64(g.Lift.Lower), float64(g.Lift.Upper), r.scale(), room)
+	c := g.Comparison
+	switch {
+	case c == nil:
+		return fmt.Sprintf("%s control, n %d", head, g.N), false
+	case c.Code != "OK":
+		return head + " " + c.Code, false
+	case !g.Lift.Lower.known() && c.Lift.Code != "OK":
+		difference := short(c.Delta)
+		if g.Interval.Lower.known() {
+			difference += fmt.Sprintf(" [%s, %s]", short(g.Interval.Lower), short(g.Interval.Upper))
+		}
+		return fmt.Sprintf("%s difference %s, %s  %s%s", head, difference, c.Lift.Code, r.evidence(g), mark), false
+	case r.early(g):
+		return fmt.Sprintf("%s %8s  %s", head, percent(c.Lift.Value), r.evidence(g)), false
+	}
+	ends := fmt.Sprintf("[%s, %s]", percent(g.Lift.Lower), percent(g.Lift.Upper))
+	return fmt.Sprintf("%s %8s %-22s %s%s", head, percent(c.Lift.Value), ends, r.evidence(g), mark), true
+}
+
+// textWidth is how wide the widest text before a bar is: none is cut, and all
+// bars begin below one another.
+func (r *scorecard) textWidth() (width int) {
+	for _, m := range r.Metrics {
+		for _, g := range m.Groups {
+			if text, drawn := r.text(g); drawn {
+				width = max(width, utf8.RuneCountInString(text))
+			}
+		}
+	}
+	return width
+}
+
+func (r *scorecard) printLine(b *bytes.Buffer, t terminal, g metricGroup, direction string) {
+	line, drawn := r.text(g)
+	if drawn {
+		width := r.textWidth()
+		if room := min(t.width-width-1, 60); room >= 15 {
+			line = pad(line, width) + " " + bar(float64(g.Comparison.Lift.Value), float64(g.Lift.Lower), float64(g.Lift.Upper), r.scale(), room)
+		}
 	}
 	line = strings.TrimRight(line, " ")
 	if h := g.Heterogeneity; h.Verdict == "some" || h.Verdict == "high" {
 		line += fmt.Sprintf("  differs from the rest (p %s)", short(h.PValue))
 	}
-	if g.Significant {
+	if g.Significant && g.Comparison != nil {
 		colour := red
-		if (c.Lift.Value > 0) == (direction != "decrease") {
+		if (g.Comparison.Delta > 0) == (direction != "decrease") {
 			colour = green
 		}
 		line = t.paint(colour, line)
@@ -278,13 +303,29 @@ func (r *scorecard) printLine(b *bytes.Buffer, t terminal, g metricGroup, direct
 	fmt.Fprintln(b, line)
 }
 
+// printAdjusted says of a comparison that is adjusted why it is not the one of
+// the means beside it.
+func (r *scorecard) printAdjusted(b *bytes.Buffer, g metricGroup) {
+	if !g.Adjusted || g.Comparison == nil || g.Comparison.Code != "OK" {
+		return
+	}
+	raw := percent(g.Unadjusted.Lift.Value)
+	if g.Unadjusted.Lift.Code != "OK" {
+		raw = short(g.Unadjusted.Delta)
+	}
+	fmt.Fprintf(b, "%s adjusted by what units did before; the means are raw, and differ by %s\n", r.indent(), raw)
+}
+
+// indent is what stands before more about a group.
+func (r *scorecard) indent() string { return strings.Repeat(" ", r.nameWidth()+2) }
+
 // printImpact prints what a difference comes to in a day.
 func (r *scorecard) printImpact(b *bytes.Buffer, g metricGroup) {
 	i := g.Impact
 	if !r.impact || i == nil {
 		return
 	}
-	indent := strings.Repeat(" ", r.nameWidth()+2)
+	indent := r.indent()
 	if !i.PerDay.known() {
 		fmt.Fprintf(b, "%s impact: %s\n", indent, i.Code)
 		return
@@ -293,9 +334,15 @@ func (r *scorecard) printImpact(b *bytes.Buffer, g metricGroup) {
 		short(i.PerDay), short(i.Interval.Lower), short(i.Interval.Upper), percent(i.Relative), short(i.ProjectedPerDay), percent(i.ProjectedRelative))
 }
 
+// early reports whether a group has too few units to be looked at while more come.
+func (r *scorecard) early(g metricGroup) bool { return r.Method == "sequential" && !g.BurnedIn }
+
 // evidence is what a decision is made by.
 func (r *scorecard) evidence(g metricGroup) string {
-	if r.Method == "bayesian" {
+	switch {
+	case r.early(g):
+		return "too few units for a look"
+	case r.Method == "bayesian":
 		return fmt.Sprintf("chance %s", short(g.Posterior.Chance))
 	}
 	return fmt.Sprintf("p %s", short(g.PValue))
@@ -337,81 +384,4 @@ func (r *scorecard) scale() float64 {
 	slices.Sort(ends)
 	middle := ends[len(ends)/2]
 	return cmp.Or(min(ends[len(ends)-1], 8*middle), 0.1)
-}
-
-// bar draws an interval over [-scale, scale] in so many columns: its ends, or
-// arrows where it goes on, the estimate, and zero.
-func bar(estimate, low, high, scale float64, columns int) string {
-	columns -= 1 - columns%2 // odd, so that zero has a column of its own
-	zero := (columns - 1) / 2
-	place := func(v float64) int { return zero + int(math.Round(max(-1, min(1, v/scale))*float64(zero))) }
-	cells := []rune(strings.Repeat(" ", columns))
-	from, to := place(low), place(high)
-	for i := from; i <= to; i++ {
-		cells[i] = '─'
-	}
-	cells[from], cells[to] = '├', '┤'
-	if low < -scale {
-		cells[from] = '◄'
-	}
-	if high > scale {
-		cells[to] = '►'
-	}
-	switch cells[zero] {
-	case ' ':
-		cells[zero] = '│'
-	case '─':
-		cells[zero] = '┼'
-	}
-	cells[place(estimate)] = '●'
-	return string(cells)
-}
-
-const (
-	red   = "31"
-	green = "32"
-)
-
-// paint colours a line, on terminals that want it.
-func (t terminal) paint(colour, text string) string {
-	if !t.colour {
-		return text
-	}
-	return "\x1b[" + colour + "m" + text + "\x1b[0m"
-}
-
-// pad fills a text up to a width, and cuts one that is longer.
-func pad(text string, width int) string {
-	n := utf8.RuneCountInString(text)
-	if n > width {
-		return string([]rune(text)[:width-1]) + "…"
-	}
-	return text + strings.Repeat(" ", width-n)
-}
-
-// short writes a number in few columns; a dash where there is none.
-func short(v value) string {
-	f := float64(v)
-	switch {
-	case !v.known():
-		return "–"
-	case f != 0 && math.Abs(f) < 0.0001:
-		return fmt.Sprintf("%.1e", f)
-	case math.Abs(f) >= 1e7:
-		return fmt.Sprintf("%.3e", f)
-	case math.Abs(f) >= 100:
-		return fmt.Sprintf("%.1f", f)
-	}
-	return fmt.Sprintf("%.4f", f)
-}
-
-// percent writes a lift.
-func percent(v value) string {
-	switch {
-	case !v.known():
-		return "–"
-	case math.IsInf(float64(v), 0):
-		return fmt.Sprintf("%+g", float64(v))
-	}
-	return fmt.Sprintf("%+.2f %%", 100*float64(v))
 }

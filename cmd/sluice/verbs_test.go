@@ -61,6 +61,101 @@ func TestAScorecardFitsItsTerminalAndHasColourOnlyThere(t *testing.T) {
 	}
 }
 
+// printedCard is what is printed of one metric with one line for control and one
+// for the group new, in a terminal without colour.
+func printedCard(t *testing.T, method, group string) string {
+	t.Helper()
+	var r scorecard
+	text := fmt.Sprintf(`{"experiment":"x","status":"running","start":null,"end":null,"method":%q,"alpha":0.05,"correction":"none","groups":[],"srm":{"code":"OK","pValue":1},"warnings":[],
+"metrics":[{"name":"m","type":"sum","direction":"increase","groups":[{"group":"control","n":9,"mean":3.6534},{"group":"new","n":9,"mean":5.0479,%s}]}]}`, method, group)
+	if err := json.Unmarshal([]byte(text), &r); err != nil {
+		t.Fatal(err)
+	}
+	var b bytes.Buffer
+	if err := r.print(&b, terminal{width: 80}); err != nil {
+		t.Fatal(err)
+	}
+	return b.String()
+}
+
+func TestAnAdjustedComparisonIsSaidToBe(t *testing.T) {
+	const of = `"comparison":{"code":"OK","delta":1.1,"lift":{"code":"OK","value":0.3112}},"unadjusted":{"code":"OK","delta":1.3945,"lift":{"code":%q,"value":%s}},
+"correctedPValue":0.001,"correctedLift":{"lower":0.2,"upper":0.4},"significant":true,"adjusted":%t`
+	const said = "adjusted by what units did before; the means are raw, and differ by "
+	for _, tc := range []struct{ group, want string }{
+		{fmt.Sprintf(of, "OK", "0.3817", true), said + "+38.17 %\n"},
+		{fmt.Sprintf(of, "ZERO_CONTROL_MEAN", "null", true), said + "1.3945\n"},
+	} {
+		if got := printedCard(t, "fixed", tc.group); !strings.Contains(got, tc.want) || !strings.Contains(got, "+31.12 %") {
+			t.Errorf("%q is not in\n%s", tc.want, got)
+		}
+	}
+	if got := printedCard(t, "fixed", fmt.Sprintf(of, "OK", "0.3112", false)); strings.Contains(got, "adjusted") {
+		t.Errorf("what is not adjusted is said to be in\n%s", got)
+	}
+}
+
+func TestADifferenceWithoutALiftHasItsIntervalAndItsStar(t *testing.T) {
+	const of = `"comparison":{"code":"OK","delta":0.5,"lift":{"code":"ZERO_CONTROL_MEAN","value":null}},
+"correctedPValue":8.9e-32,"correctedInterval":{"lower":0.43,"upper":0.57},"correctedLift":{"lower":null,"upper":null},"significant":true,"burnedIn":true`
+	want := "difference 0.5000 [0.4300, 0.5700], ZERO_CONTROL_MEAN  p 8.9e-32*\n"
+	for _, method := range []string{"fixed", "sequential"} {
+		if got := printedCard(t, method, of); !strings.Contains(got, want) {
+			t.Errorf("%s: %q is not in\n%s", method, want, got)
+		}
+	}
+	early := strings.NewReplacer(`"burnedIn":true`, `"burnedIn":false`, "true", "false", "8.9e-32", "null", "0.43", "null", "0.57", "null").Replace(of)
+	want = "difference 0.5000, ZERO_CONTROL_MEAN  too few units for a look\n"
+	if got := printedCard(t, "sequential", early); !strings.Contains(got, want) {
+		t.Errorf("%q is not in\n%s", want, got)
+	}
+}
+
+func TestAWideLiftIsPrintedWhole(t *testing.T) {
+	const of = `"comparison":{"code":"OK","delta":4,"lift":{"code":"OK","value":40.7331}},"correctedPValue":0.001,"correctedLift":{"lower":18.383,"upper":63.08},
+"significant":true,"posterior":{"chanceToBeat":0.99987}`
+	want := "+4073.31 % [+1838.30 %, +6308.00 %] chance 0.9999*\n"
+	if got := printedCard(t, "bayesian", of); !strings.Contains(got, want) {
+		t.Errorf("%q is not in\n%s", want, got)
+	}
+}
+
+func TestResultsOfAGateAreThoseOfEachStep(t *testing.T) {
+	step := func(rule, warnings string, step int) string {
+		return fmt.Sprintf(`{"rule":"r1","ruleName":%q,"percentage":50,"step":%d,`, rule, step) + strings.TrimPrefix(strings.Replace(card, `"warnings":[]`, `"warnings":[`+warnings+`]`, 1), "{")
+	}
+	at := served(t, func(w http.ResponseWriter, r *http.Request) {
+		switch r.URL.Path {
+		case "/api/v1/projects/shop/gates/checkout/results":
+			fmt.Fprintf(w, `{"gate":"checkout","status":"inProgress","steps":[%s,%s]}`, step("Half", `"SRM"`, 2), step("", "", 1))
+		case "/api/v1/projects/shop/gates/new/results":
+			fmt.Fprint(w, `{"gate":"new","status":"inProgress","steps":[]}`)
+		default:
+			w.WriteHeader(http.StatusNotFound)
+			fmt.Fprint(w, `{"detail":"there is no experiment of this name"}`)
+		}
+	})
+	var b bytes.Buffer
+	c := resultsCommand{remote: at, Experiment: "checkout", Method: "fixed", Alpha: 0.05, Check: true}
+	if err := c.run(t.Context(), &b); exitCode(err) != exitCheck {
+		t.Errorf("results --check = %v; want the warning of the first step", err)
+	}
+	for _, want := range []string{`checkout, rule "Half" at 50 %, step 2:  running`, `checkout, rule "r1" at 50 %, step 1:  running`} {
+		if !strings.Contains(b.String(), want) {
+			t.Errorf("%q is not in\n%s", want, b.String())
+		}
+	}
+	b.Reset()
+	c.Experiment = "new"
+	if err := c.run(t.Context(), &b); err != nil || !strings.Contains(b.String(), "nothing to compare") {
+		t.Errorf("results of a gate without a rollout = %v:\n%s", err, b.String())
+	}
+	c.Experiment = "missing"
+	if err := c.run(t.Context(), &b); exitCode(err) != exitNotFound || !strings.Contains(err.Error(), "no experiment") {
+		t.Errorf("results of nothing = %v; want that it is not there", err)
+	}
+}
+
 func TestABreakdownIsPrintedSliceBySlice(t *testing.T) {
 	var r scorecard
 	slice := func(value, kind, verdict string) string {
@@ -185,7 +280,11 @@ func TestAFileIsReadToItsEndBeforeAnythingIsSent(t *testing.T) {
 	if err := c.run(t.Context(), &out, &complaints); exitCode(err) != exitUsage || !strings.Contains(err.Error(), "column=value") {
 		t.Errorf("import that drops by no value = %v; want a mistake of usage", err)
 	}
-	c.Drop = nil
+	c.Drop, c.Metric = nil, []string{"spent=spent:funnel"}
+	if err := c.run(t.Context(), &out, &complaints); exitCode(err) != exitUsage || !strings.Contains(err.Error(), `"funnel" is no type`) || !strings.Contains(err.Error(), "event_count") {
+		t.Errorf("import with an unknown type = %v; want a mistake of usage, and the types", err)
+	}
+	c.Metric = []string{"spent=spent"}
 	c.UnitColumn = "users"
 	if err := c.run(t.Context(), &out, &complaints); exitCode(err) != exitUsage || !strings.Contains(err.Error(), `no column "users"`) {
 		t.Errorf("import with a wrong column = %v; want a mistake of usage", err)
