@@ -100,9 +100,15 @@ func (s *statement) unitOf(unitType string) (key, named string) {
 // valueOf is the number that an event carries for a measure, NULL without one.
 func (s *statement) valueOf(m *flags.Measure) string {
 	if key := m.ValueKey(); key != "" {
-		return "toFloat64OrNull(e.metadata[" + s.bind(key) + "])"
+		return numberIn("e.metadata[" + s.bind(key) + "]")
 	}
 	return "e.value"
+}
+
+// numberIn is the number that a text says, NULL if it says none: "nan" and "inf" are
+// none either, since one of them would spoil what others did.
+func numberIn(text string) string {
+	return "if(isFinite(toFloat64OrNull(" + text + ")), toFloat64OrNull(" + text + "), NULL)"
 }
 
 // textOf is what an event carries as text under a metadata key, or with an empty
@@ -122,7 +128,7 @@ func (s *statement) filters(filters []flags.MetricFilter) string {
 		text, number := s.textOf(f.Metadata), "e.value"
 		absent := "(e.value IS NULL AND e.value_text = '')"
 		if f.Metadata != "" {
-			number, absent = "toFloat64OrNull("+text+")", "("+text+" = '')"
+			number, absent = numberIn(text), "("+text+" = '')"
 		}
 		compare := func(sign string) string {
 			bound, _ := strconv.ParseFloat(first(f.Values), 64) // validated with the definition

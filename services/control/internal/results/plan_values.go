@@ -110,20 +110,28 @@ func (g *gathering) stepList(f *flags.Funnel, step flags.FunnelStep, t period, m
 	return g.aggregate(&flags.Measure{Event: step.Event, Filters: step.Filters}, t, "groupArrayIf(("+session+", toUnixTimestamp64Milli(e.ts)"+more+"), %s)", and...)
 }
 
-// reachedSQL is, for every session that took the first step, how many steps it
-// took. Of each step there is a list of its events, as (session, time, …).
+// reachedSQL is, for every session, how many steps it took. Of each step there is a
+// list of its events, as (session, time, …): they are put together and parted by
+// session, so that each session is looked through once, however many there are.
 func reachedSQL(f *flags.Funnel, lists []string) string {
-	next := "h.1 = one AND h.2 > seen.1"
-	limit := "seen.4"
+	var all, numbers []string
+	for i, list := range lists {
+		number := fmt.Sprintf("toUInt8(%d)", i+1)
+		all = append(all, "arrayMap(h -> (h.1, "+number+", h.2), "+list+")")
+		numbers = append(numbers, number)
+	}
+	next, late := "h.2 = step AND h.3 > seen.1", "seen.4"
 	if f.CompletionSeconds > 0 {
-		next += " AND h.2 < seen.4"
-		limit = fmt.Sprintf("if(seen.2 = 0, toInt64(t + %d), seen.4)", 1000*int64(f.CompletionSeconds))
+		next += " AND h.3 < seen.4"
+		late = fmt.Sprintf("if(seen.2 = 0, toInt64(at + %d), seen.4)", 1000*int64(f.CompletionSeconds))
 	}
 	// Seen are the time of the last step, how many were taken, whether the next may
 	// be, and when it is too late for it.
-	return "arrayMap(one -> arrayFold((seen, step) -> if(seen.3 AND arrayExists(h -> " + next + ", step), " +
-		"arrayMap(t -> (t, seen.2 + 1, true, " + limit + "), [arrayMin(h -> h.2, arrayFilter(h -> " + next + ", step))])[1], (seen.1, seen.2, false, seen.4)), " +
-		"[" + strings.Join(lists, ", ") + "], (toInt64(-1), toInt64(0), true, toInt64(9223372036854775807))).2, arrayDistinct(arrayMap(h -> h.1, " + lists[0] + ")))"
+	took := "arrayFold((seen, step) -> if(seen.3 AND arrayExists(h -> " + next + ", one), " +
+		"arrayMap(at -> (at, seen.2 + 1, true, " + late + "), [arrayMin(h -> h.3, arrayFilter(h -> " + next + ", one))])[1], (seen.1, seen.2, false, seen.4)), " +
+		"[" + strings.Join(numbers, ", ") + "], (toInt64(-1), toInt64(0), true, toInt64(9223372036854775807))).2"
+	return "arrayMap(one -> " + took + ", arrayMap(sorted -> arraySplit((h, before) -> h.1 != before, sorted, arrayPopBack(arrayPushFront(sorted.1, ''))), " +
+		"[arraySort(h -> h.1, arrayConcat(" + strings.Join(all, ", ") + "))])[1])"
 }
 
 // numbers are the slots of one metric, in their order.

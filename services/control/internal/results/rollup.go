@@ -36,7 +36,7 @@ type rollup struct {
 }
 
 // layout names the way in which values stand in a rollup; another is not read.
-const layout = "2"
+const layout = "3"
 
 // When a rollup of an experiment that runs is good for another look though time
 // has passed (windows close, days go by) or facts have come.
@@ -111,11 +111,7 @@ func measurePast(ctx context.Context, db *warehouse.DB, p *plan) (f facts, err e
 	if err != nil {
 		return facts{}, fmt.Errorf("rolling up experiment %q: %w", p.experiment, err)
 	}
-	defer func() {
-		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), endTimeout)
-		defer cancel()
-		err = errors.Join(err, db.DropRollup(ctx, r.revision))
-	}()
+	defer func() { err = errors.Join(err, drop(ctx, db, r.revision)) }()
 	return p.read(ctx, db, &r)
 }
 
@@ -263,11 +259,9 @@ func rollIn(ctx context.Context, db *warehouse.DB, p *plan, mark string, n int) 
 		if err == nil && mark != ofPast {
 			return
 		}
-		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), endTimeout)
-		defer cancel()
-		err = errors.Join(err, db.DropRollup(ctx, enrolled))
+		err = errors.Join(err, drop(ctx, db, enrolled))
 		if err != nil {
-			err = errors.Join(err, db.DropRollup(ctx, revision))
+			err = errors.Join(err, drop(ctx, db, revision))
 		}
 	}()
 	if err := db.AnnounceRollup(ctx, p.project, enrolled); err != nil {

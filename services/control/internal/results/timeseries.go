@@ -109,7 +109,8 @@ func (s *Service) Timeseries(ctx context.Context, state *flags.State, experiment
 	if err != nil {
 		return Timeseries{}, classify(ctx, err)
 	}
-	t.Units = unitDays(rows[whoEntered], len(all), lastDay(of.doc, now, zoneOf(state)))
+	last := lastDay(of.doc, now, zoneOf(state))
+	t.Units = unitDays(rows[whoEntered], len(all), last)
 	for _, e := range metricsOf(state, of.doc) {
 		doc, ok := e.Doc.(*flags.Metric)
 		if !ok {
@@ -118,7 +119,11 @@ func (s *Service) Timeseries(ctx context.Context, state *flags.State, experiment
 		series := Series{Metric: e.Name, Type: string(doc.Type), Code: stats.OK, Points: []SeriesPoint{}, Running: []RunningLook{}}
 		q := newSeriesQuery(of, e, doc, now, unitsSQL)
 		t.SQL = append(t.SQL, q.bound.spell(q.text))
-		series.fill(doc, rows[e.Ref.ID], t.Units, all, o)
+		units := t.Units
+		if matured, ok := rows[whoMatured+e.Ref.ID]; ok {
+			units = unitDays(matured, len(all), last)
+		}
+		series.fill(doc, rows[e.Ref.ID], units, all, o)
 		t.Metrics = append(t.Metrics, series)
 	}
 	return t, nil

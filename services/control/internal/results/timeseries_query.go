@@ -25,20 +25,19 @@ type seriesRow struct {
 	quantiles [2]stats.Quantile // of the day alone, and of all days so far: of percentiles, in place of sums
 }
 
-// whoEntered is what the rows of who entered when stand under, beside those of
-// metrics under their ids.
-const whoEntered = ""
+// What the rows of who entered when stand under, beside those of metrics under
+// their ids: everybody, and with a metric's id those whose window had passed.
+const (
+	whoEntered = ""
+	whoMatured = "matured "
+)
 
 // querySeries asks for the series of all metrics. The units are found once, and
 // stand under a revision of their own until that is done, as for a rollup.
 func querySeries(ctx context.Context, of study, now time.Time) (all map[string][]seriesRow, err error) {
 	p := newPlan(of.state, of.entity, of.doc, now)
 	revision := revisionAt(time.Now()) | rand.Uint64N(1<<20) | 1
-	defer func() {
-		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), endTimeout)
-		defer cancel()
-		err = errors.Join(err, of.db.DropRollup(ctx, revision))
-	}()
+	defer func() { err = errors.Join(err, drop(ctx, of.db, revision)) }()
 	if err := of.db.AnnounceRollup(ctx, p.project, revision); err != nil {
 		return nil, err
 	}
@@ -52,13 +51,28 @@ func querySeries(ctx context.Context, of study, now time.Time) (all map[string][
 	}
 	for i := range p.metrics {
 		reportPart(ctx, i, len(p.metrics))
-		e := p.metrics[i].entity
-		q := newSeriesQuery(of, e, p.metrics[i].doc, now, units)
+		e, doc := p.metrics[i].entity, p.metrics[i].doc
+		if mature := matureOf(of, doc, now, units); mature != units {
+			if all[whoMatured+e.Ref.ID], err = queryEntered(ctx, of, mature); err != nil {
+				return nil, err
+			}
+		}
+		q := newSeriesQuery(of, e, doc, now, units)
 		if all[e.Ref.ID], err = q.ask(ctx, of); err != nil {
 			return nil, fmt.Errorf("measuring %q of experiment %q by day: %w", e.Name, p.experiment, err)
 		}
 	}
 	return all, nil
+}
+
+// matureOf is the statement for those of units that a metric's report has: once an
+// experiment has ended, not those whose window had not passed.
+func matureOf(of study, doc *flags.Metric, now time.Time, units string) string {
+	ended := of.doc.EndedAt != nil && !of.doc.EndedAt.After(now)
+	if !ended || doc.WindowHours == 0 {
+		return units
+	}
+	return fmt.Sprintf("SELECT unit_key, group_index, first, excluded FROM (%s) WHERE first <= %d", units, of.doc.EndedAt.Add(-window(doc)).UnixMilli())
 }
 
 func queryEntered(ctx context.Context, of study, units string) ([]seriesRow, error) {
@@ -91,6 +105,7 @@ type seriesQuery struct {
 
 // newSeriesQuery makes the question, about units as [unitsSQL] tells them.
 func newSeriesQuery(of study, e flags.Entity, doc *flags.Metric, now time.Time, units string) (q seriesQuery) {
+	units = matureOf(of, doc, now, units)
 	switch {
 	case byUnit(doc):
 		q.plan = alone(of, e, now)
