@@ -72,6 +72,12 @@ func TestFactsOfAClusterAreCountedOnceWhereverTheyAreSentAndAsked(t *testing.T) 
 		if got := c.each(t, both, project, project); !slices.Equal(got, []uint64{size, size, size}) {
 			t.Errorf("%v units did something after they were exposed; want %d, asked at each engine", got, size)
 		}
+		analyst, err := warehouse.Open(t.Context(), c.analyst[0])
+		must(t, err)
+		defer analyst.Close()
+		if joined, a := number(t, analyst, both, project, project), number(t, analyst, units, 0); joined != size || a != size/2 {
+			t.Errorf("an analyst is told of %d units that did something, and of %d in a group; want %d and %d", joined, a, size, size/2)
+		}
 	})
 
 	t.Run("a rollup is there when its statement has ended, and gone when it is dropped", func(t *testing.T) {
@@ -98,7 +104,7 @@ func TestFactsOfAClusterAreCountedOnceWhereverTheyAreSentAndAsked(t *testing.T) 
 			t.Helper()
 			must(t, c.nodes[0].Erase(t.Context(), warehouse.Erasure{
 				Project: project, UnitType: unitType, UnitKey: warehouse.UnitKey(unitType, unitID), Before: time.Now(),
-			}, func(int, int) {}))
+			}, func(int, int, string) {}))
 		}
 		erase("companyID", "acme")
 		for n := range 4 { // some on either shard

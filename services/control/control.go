@@ -103,7 +103,8 @@ const mirrorEvery = time.Second
 
 // Run keeps the organisation's state at hand, for its keys open every door, and
 // keeps the warehouse's copy of experiments and metrics current, for those who
-// ask it in SQL. It ends with ctx.
+// ask it in SQL. What could not be dropped there while it was away it drops when it
+// is back. It ends with ctx.
 func (s *Service) Run(ctx context.Context) error {
 	var work sync.WaitGroup
 	defer work.Wait()
@@ -115,6 +116,9 @@ func (s *Service) Run(ctx context.Context) error {
 	for {
 		if err := s.mirror(ctx); err != nil && ctx.Err() == nil {
 			s.deps.Logger.DebugContext(ctx, "definitions not mirrored", slog.Any("error", err))
+		}
+		if err := s.results.DropLeftovers(ctx); err != nil && ctx.Err() == nil {
+			s.deps.Logger.DebugContext(ctx, "leftovers of rollups not dropped", slog.Any("error", err))
 		}
 		select {
 		case <-ctx.Done():

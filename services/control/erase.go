@@ -16,6 +16,7 @@ const eraseEvery = time.Second
 // erase brings what the warehouse keeps to what projects want kept, until ctx is
 // done.
 func (s *Service) erase(ctx context.Context) {
+	defer s.erasures.Wait()
 	for ctx.Err() == nil {
 		if org, err := s.state(ctx, bus.OrgProject); err == nil {
 			for e := range org.All(flags.KindProject) {

@@ -133,7 +133,7 @@ type erasureOperation struct {
 	Progress float64 `json:"progress"`
 	Steps    int     `json:"steps"`
 	Done     int     `json:"stepsDone"`
-	Problem  string  `json:"problem,omitempty"` // why the last attempt ended; it is tried again
+	Problem  string  `json:"problem,omitempty"` // why the last attempt ended, which is tried again, or what this one waits for
 }
 
 func (a *API) erasureOf(project string, e flags.Entity) erasureOperation {

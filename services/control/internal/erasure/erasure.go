@@ -46,7 +46,11 @@ type Service struct {
 	db   func() *warehouse.DB
 	o    Options
 
+	work sync.WaitGroup
+	turn chan struct{} // taken by who deletes: one at a time, and nobody while he waits
+
 	mu      sync.Mutex
+	busy    map[string]bool // projects of which something is being erased
 	running map[flags.Ref]Progress
 	seen    *warehouse.DB        // whose answers these are
 	done    map[string]time.Time // by project and unit: up to when it is done
@@ -58,7 +62,7 @@ type Service struct {
 type Progress struct {
 	Done, Total int // steps: reaching the facts that are on their way, and each table
 	Finished    bool
-	Problem     string // why the last attempt ended; it is tried again
+	Problem     string // why the last attempt ended, which is tried again, or what this one waits for
 }
 
 // New returns a service that does nothing before [Service.Reconcile]. db returns
@@ -68,7 +72,7 @@ func New(conn *bus.Conn, db func() *warehouse.DB, o Options) *Service {
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)
 	}
-	return &Service{conn: conn, keys: pseudonym.NewKeys(conn), db: db, o: o, running: make(map[flags.Ref]Progress)}
+	return &Service{conn: conn, keys: pseudonym.NewKeys(conn), db: db, o: o, turn: make(chan struct{}, 1), busy: make(map[string]bool), running: make(map[flags.Ref]Progress)}
 }
 
 // Key is the name of a unit in the facts of the state's project.
@@ -104,8 +108,11 @@ func name(project string, e *flags.Erasure) string { return project + "/" + e.Na
 // recheck is how often the warehouse is asked what it has on record.
 const recheck = time.Minute
 
-// Reconcile does what is left to do for a project, one erasure after another.
-// Without a warehouse it does nothing: what waits is done when there is one.
+// Reconcile tells the warehouse for how long the facts of a project are kept, and
+// begins to do what is left to erase of it, one erasure after another, unless that
+// is under way: what one project waits for holds up no other. It goes on until ctx
+// is done; [Service.Wait] waits for its end. Without a warehouse it does nothing:
+// what waits is done when there is one.
 func (s *Service) Reconcile(ctx context.Context, state *flags.State) error {
 	db := s.db()
 	if db == nil {
@@ -117,19 +124,53 @@ func (s *Service) Reconcile(ctx context.Context, state *flags.State) error {
 	if err := s.keep(ctx, db, state); err != nil {
 		return err
 	}
-	var errs []error
-	for _, doc := range s.waiting(state) {
-		err := s.erase(ctx, db, state.Project(), doc.Ref(), doc)
-		s.note(doc.Ref(), func(p *Progress) {
-			p.Problem = ""
-			if err != nil {
-				p.Problem = "the warehouse or the bus did not answer; it is tried again"
-			}
-		})
-		errs = append(errs, err)
+	project, left := state.Project(), s.waiting(state)
+	if len(left) == 0 || !s.begin(project) {
+		return nil
 	}
-	return errors.Join(errs...)
+	s.work.Go(func() { // ends with ctx
+		defer s.end(project)
+		for _, doc := range left {
+			err := s.erase(ctx, db, project, doc.Ref(), doc)
+			if err == nil || ctx.Err() != nil {
+				continue
+			}
+			s.note(doc.Ref(), func(p *Progress) { p.Problem = "the warehouse or the bus did not answer; it is tried again" })
+			s.o.Logger.WarnContext(ctx, "a unit is not erased yet", slog.String("project", project), slog.String("operation", doc.ID), slog.Any("error", err))
+		}
+	})
+	return nil
 }
+
+// Wait returns when nothing is being erased, once the contexts of all calls of
+// [Service.Reconcile] are done.
+func (s *Service) Wait() { s.work.Wait() }
+
+func (s *Service) begin(project string) (ok bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	ok = !s.busy[project]
+	s.busy[project] = true
+	return ok
+}
+
+func (s *Service) end(project string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	delete(s.busy, project)
+}
+
+// take takes the turn of who deletes, if it comes before ctx is done.
+func (s *Service) take(ctx context.Context) bool {
+	select {
+	case s.turn <- struct{}{}:
+		return true
+	case <-ctx.Done():
+		return false
+	}
+}
+
+func (s *Service) give() { <-s.turn }
 
 // waiting are the erasures of a project that are not done, the oldest wish first.
 func (s *Service) waiting(state *flags.State) (out []*flags.Erasure) {
@@ -201,12 +242,22 @@ func (s *Service) erase(ctx context.Context, db *warehouse.DB, project string, r
 	if !lifecycle.Sleep(ctx, time.Until(doc.Before.Add(s.o.Settle))) {
 		return ctx.Err()
 	}
-	if err := s.loaded(ctx, db); err != nil {
+	if err := s.loaded(ctx, db, ref); err != nil {
 		return err
 	}
-	err = db.Erase(ctx, e, func(done, total int) {
-		s.note(ref, func(p *Progress) { p.Done, p.Total = 1+done, 1+total })
+	mine := s.take(ctx)
+	err = db.Erase(ctx, e, func(done, total int, waits string) {
+		s.note(ref, func(p *Progress) { *p = Progress{Done: 1 + done, Total: 1 + total, Problem: waitsFor(waits)} })
+		if idle := waits != ""; idle && mine {
+			s.give()
+			mine = false
+		} else if !idle && !mine {
+			mine = s.take(ctx)
+		}
 	})
+	if mine {
+		s.give()
+	}
 	if err != nil {
 		return err
 	}
@@ -220,6 +271,14 @@ func (s *Service) erase(ctx context.Context, db *warehouse.DB, project string, r
 	s.done[name(project, doc)] = *doc.Before
 	s.o.Logger.InfoContext(ctx, "a unit was erased", slog.String("project", project), slog.String("operation", ref.ID))
 	return nil
+}
+
+// waitsFor says what an attempt waits for; nothing if that is nothing.
+func waitsFor(what string) string {
+	if what == "" {
+		return ""
+	}
+	return "it waits for " + what
 }
 
 func (s *Service) note(ref flags.Ref, change func(*Progress)) {
@@ -236,7 +295,7 @@ const loadedEvery = 250 * time.Millisecond
 
 // loaded returns when everything that the stream of facts has now is in the
 // tables: what is deleted then has nothing behind it that could come after.
-func (s *Service) loaded(ctx context.Context, db *warehouse.DB) error {
+func (s *Service) loaded(ctx context.Context, db *warehouse.DB, ref flags.Ref) error {
 	stream, err := s.conn.JetStream().Stream(ctx, bus.FactsStream)
 	if errors.Is(err, jetstream.ErrStreamNotFound) {
 		return nil // no facts at all
@@ -262,6 +321,7 @@ func (s *Service) loaded(ctx context.Context, db *warehouse.DB) error {
 			if next.Seq == 0 || next.Seq > upTo {
 				break
 			}
+			s.note(ref, func(p *Progress) { p.Problem = waitsFor("facts that are still to be loaded") })
 			if !lifecycle.Sleep(ctx, loadedEvery) {
 				return ctx.Err()
 			}

@@ -100,10 +100,3 @@ func (p *plan) note(ctx context.Context, db *warehouse.DB, r *rollup, dimension 
 	}
 	return noted, nil
 }
-
-// drop removes what stood beside a rollup, even if ctx has ended.
-func drop(ctx context.Context, db *warehouse.DB, revision uint64) error {
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), endTimeout)
-	defer cancel()
-	return db.DropRollup(ctx, revision)
-}

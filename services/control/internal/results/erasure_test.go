@@ -2,6 +2,7 @@ package results_test
 
 import (
 	"errors"
+	"strings"
 	"testing"
 	"time"
 
@@ -31,16 +32,18 @@ func TestAnErasedUnitIsInNoReportMore(t *testing.T) {
 	if err := errors.Join(w.db.AnnounceRollup(t.Context(), w.project, begun), w.db.AnnounceRollup(t.Context(), w.project, left)); err != nil {
 		t.Fatal(err)
 	}
-	atRollups, erased := make(chan bool), make(chan error, 1)
+	atRollups, erased := make(chan string, 1), make(chan error, 1)
 	go func() {
 		e := warehouse.Erasure{Project: w.project, UnitType: "userID", UnitKey: warehouse.UnitKey("userID", "u1"), Before: time.Now()}
-		erased <- w.db.Erase(t.Context(), e, func(done, total int) {
-			if done == total-1 { // only what is made of the facts is left
-				atRollups <- true
+		erased <- w.db.Erase(t.Context(), e, func(done, total int, waits string) {
+			if waits != "" && done == total-1 { // only what is made of the facts is left
+				atRollups <- waits
 			}
 		})
 	}()
-	<-atRollups
+	if waits := <-atRollups; !strings.Contains(waits, time.UnixMilli(int64(begun>>20)).UTC().Format(time.RFC3339)) {
+		t.Errorf("Erase() waits for %q; want it to say since when that is being made", waits)
+	}
 	select {
 	case err := <-erased:
 		t.Errorf("Erase() = %v while a rollup with the unit was being made; want it to wait", err)

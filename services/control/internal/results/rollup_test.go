@@ -249,6 +249,39 @@ func TestARollupIsAnnouncedUntilItCounts(t *testing.T) {
 	}
 }
 
+// The process lives when the engine has ended and begun again: nobody waits for
+// what it worked with then.
+func TestWhatIsAnnouncedIsDroppedWhenTheWarehouseIsBack(t *testing.T) {
+	db, p := few(t)
+	ending, err := warehouse.Open(t.Context(), db.Config())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := rollIn(onPart(t.Context(), func(done, _ int) {
+		if done == 1 {
+			_ = ending.Close()
+		}
+	}), ending, p, "now", 2); err == nil {
+		t.Fatal("rollIn() = nil though the warehouse went away; want an error")
+	}
+	if got := revisions(t, db, p); len(got) == 0 {
+		t.Fatal("nothing is left of a rollup though the warehouse was away; the test shows nothing")
+	}
+	nowhere := New(func() *warehouse.DB { return nil })
+	if err := nowhere.DropLeftovers(t.Context()); !errors.Is(err, ErrUnavailable) {
+		t.Errorf("DropLeftovers() without a warehouse = %v; want %v", err, ErrUnavailable)
+	}
+	back := New(func() *warehouse.DB { return db })
+	for range 2 {
+		if err := back.DropLeftovers(t.Context()); err != nil {
+			t.Errorf("DropLeftovers() = %v", err)
+		}
+	}
+	if got := revisions(t, db, p); len(got) > 0 {
+		t.Errorf("what is left when the warehouse is back = %v; want nothing", got)
+	}
+}
+
 func TestACancelledRollupLeavesNothing(t *testing.T) {
 	db, p := few(t)
 	ctx, cancel := context.WithCancel(t.Context())
