@@ -90,8 +90,9 @@ type Funnel struct {
 	// SessionKey is the metadata key that tells sessions apart. With it,
 	// sessions are counted instead of units.
 	SessionKey string `json:"sessionKey,omitempty"`
-	// CompletionSeconds limits how long after its first step the others count, in
-	// seconds. 0 means as long as events count.
+	// CompletionSeconds limits how long after its first step, the earliest that there
+	// is, the others count: for less than so many seconds. 0 means as long as events
+	// count.
 	CompletionSeconds int `json:"completionSeconds,omitempty"`
 }
 
