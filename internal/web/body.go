@@ -53,32 +53,22 @@ func ReadBody(r *http.Request, limits Limits) ([]byte, error) {
 	return Inflate(r.Header.Get("Content-Encoding"), raw, limits)
 }
 
-// lingering is how much of a body that is too large is read and forgotten: a caller
-// who still sends when the connection ends may never see the answer. The server
-// reads as much again after it.
-const lingering = 256 << 10
-
 // ReadRaw returns the body of r as it came over the wire.
 func ReadRaw(r *http.Request, limits Limits) ([]byte, error) {
 	limits = limits.withDefaults()
 	if r.Body == nil {
 		return nil, nil
 	}
-	tooLarge := func() error {
-		if r.Header.Get("Expect") == "" { // who asked first sends nothing
-			_, _ = io.CopyN(io.Discard, r.Body, lingering)
-		}
-		return Errorf(CodeTooLarge, "the body is larger than %d bytes", limits.Raw)
-	}
+	tooLarge := Errorf(CodeTooLarge, "the body is larger than %d bytes", limits.Raw)
 	if r.ContentLength > limits.Raw {
-		return nil, tooLarge()
+		return nil, tooLarge
 	}
 	raw, err := readAll(r.Body, r.ContentLength, limits.Raw+1)
 	if err != nil {
 		return nil, &Error{Code: CodeValidation, Message: "the body could not be read to its end", Err: err}
 	}
 	if int64(len(raw)) > limits.Raw {
-		return nil, tooLarge()
+		return nil, tooLarge
 	}
 	return raw, nil
 }

@@ -5,11 +5,13 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"io"
 	"math"
 	"net/http"
 	"strconv"
 	"strings"
 	"sync"
+	"time"
 )
 
 // A HandlerFunc serves a request or says why it could not.
@@ -41,6 +43,9 @@ func Fail(w http.ResponseWriter, r *http.Request, err error) {
 	default:
 		e = Errorf(CodeInternal, "the cause is in the server's log under this request id")
 	}
+	if e.Code == CodeTooLarge {
+		linger(w, r)
+	}
 	h := w.Header()
 	if e.RetryAfter > 0 {
 		h.Set("Retry-After", strconv.Itoa(int(math.Ceil(e.RetryAfter.Seconds()))))
@@ -58,6 +63,24 @@ func Fail(w http.ResponseWriter, r *http.Request, err error) {
 	}
 	w.WriteHeader(e.Code.Status())
 	_, _ = w.Write(append(body, '\n')) // the caller has gone: nobody is left to tell
+}
+
+// How much of a body that is too large is read and forgotten, and for how long: a
+// caller who still sends when the connection ends may never see the answer. The
+// server reads as much again before it answers, within the same time.
+const (
+	lingerBytes = 256 << 10
+	lingerFor   = time.Second
+)
+
+// linger reads on for a moment. Who asked first whether to send sends nothing.
+func linger(w http.ResponseWriter, r *http.Request) {
+	if r.Body == nil || r.Header.Get("Expect") != "" {
+		return
+	}
+	if http.NewResponseController(w).SetReadDeadline(time.Now().Add(lingerFor)) == nil {
+		_, _ = io.CopyN(io.Discard, r.Body, lingerBytes)
+	}
 }
 
 // document is the problem document of RFC 9457 with our members beside it.

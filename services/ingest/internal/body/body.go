@@ -51,9 +51,11 @@ func (b *Reader) Read(r *http.Request, unwrap func(raw []byte) ([]byte, error), 
 		return nil
 	}
 
-	arriving := &metered{ReadCloser: r.Body, hold: hold}
+	sent := r.Body
+	arriving := &metered{ReadCloser: sent, hold: hold}
 	r.Body = arriving
 	raw, err := web.ReadRaw(r, Limits)
+	r.Body = sent // by which the server tells whether the caller waits to be asked for it
 	if err = cmp.Or(arriving.refused, err); err != nil {
 		return release, err
 	}

@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"github.com/sluice-flags/sluice/internal/web"
+	"github.com/sluice-flags/sluice/internal/web/webtest"
 )
 
 func plain(raw []byte) ([]byte, error) { return raw, nil }
@@ -71,5 +72,24 @@ func TestABodyThatIsOnlyAnnouncedHoldsNoMemory(t *testing.T) {
 	release()
 	if !a.memory.TryAcquire(100) {
 		t.Error("memory that was released is still held")
+	}
+}
+
+func TestABodyThatWillBeTooLargeIsRefusedBeforeItIsSent(t *testing.T) {
+	bodies := NewReader()
+	server := httptest.NewServer(web.Middleware(nil, web.Handle(func(_ http.ResponseWriter, r *http.Request) error {
+		release, err := bodies.Read(r, plain, func([]byte) error { return nil })
+		release()
+		return err
+	})))
+	defer server.Close()
+	for _, header := range []string{
+		"Content-Length: 1100000\r\nExpect: 100-continue",
+		"Content-Length: 2097152\r\nExpect: 100-continue",
+		"Content-Length: 1100000",
+	} {
+		if status := webtest.Announce(t, server.Listener.Addr(), "/", header); status != http.StatusRequestEntityTooLarge {
+			t.Errorf("a request with %q and no body yet = %d; want 413", header, status)
+		}
 	}
 }
