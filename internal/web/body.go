@@ -143,9 +143,10 @@ func decoder(encoding string, raw io.Reader) (io.ReadCloser, error) {
 	case "deflate": // the zlib format by the book, bare deflate by many senders
 		b := bufio.NewReader(raw)
 		if head, _ := b.Peek(2); len(head) == 2 && head[0]&0x0f == 8 && (int(head[0])<<8|int(head[1]))%31 == 0 {
-			return zlib.NewReader(b)
+			inflated, err := zlib.NewReader(b)
+			return &whole{inflated, b}, err
 		}
-		return flate.NewReader(b), nil
+		return &whole{flate.NewReader(b), b}, nil
 	case "br":
 		return io.NopCloser(brotli.NewReader(raw)), nil
 	case "zstd":
@@ -157,3 +158,23 @@ func decoder(encoding string, raw io.Reader) (io.ReadCloser, error) {
 	}
 	return nil, Errorf(CodeUnsupportedMedia, "the Content-Encoding is not one of gzip, br, zstd, deflate, identity")
 }
+
+// whole is a body after whose end nothing comes. The other encodings see to it
+// themselves.
+type whole struct {
+	io.ReadCloser
+	rest *bufio.Reader
+}
+
+// Read implements [io.Reader].
+func (w *whole) Read(p []byte) (int, error) {
+	n, err := w.ReadCloser.Read(p)
+	if err == io.EOF {
+		if _, more := w.rest.ReadByte(); more != io.EOF {
+			err = cmp.Or(more, errTrailing)
+		}
+	}
+	return n, err
+}
+
+var errTrailing = errors.New("something follows the end of the compressed body")
