@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/ClickHouse/clickhouse-go/v2"
 	"github.com/ClickHouse/clickhouse-go/v2/lib/driver"
 )
 
@@ -116,9 +117,13 @@ func (db *DB) announced(ctx context.Context, project string) (revisions []uint64
 	return revisions, err
 }
 
-// DropRollup removes the rows of a rollup that counts no more, or never did.
+// DropRollup removes the rows of a rollup that counts no more, or never did. In a
+// cluster it does not wait for servers that are away: they do it when they are back.
 func (db *DB) DropRollup(ctx context.Context, revision uint64) error {
 	v := variant{db.config.Cluster}
+	if v.cluster != "" {
+		ctx = clickhouse.Context(ctx, clickhouse.WithSettings(clickhouse.Settings{"distributed_ddl_task_timeout": 0}))
+	}
 	err := db.define(ctx, fmt.Sprintf("ALTER TABLE %s%s DROP PARTITION %d", v.Local("unit_values"), v.OnCluster(), revision))
 	if err != nil {
 		return fmt.Errorf("dropping rollup %d: %w", revision, err)

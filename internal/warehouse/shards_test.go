@@ -25,19 +25,20 @@ const clusterName = "main"
 // A cluster is engines whose tables are spread over two shards: the first engine is
 // the one shard, and the second with a third, that takes its place, is the other.
 //
-// The embedded engine has no replicated tables and passes no statement on (see
+// The embedded engine cannot be a replica and passes no statement on (see
 // docs/operations.md). So the tables are those of one server, and what is said ON
 // CLUSTER is said to each engine. What spreads, sends and gathers the rows is the
 // engine's own.
 type cluster struct {
-	nodes []*warehouse.DB // at each engine
-	doors []*door         // by which engines reach each other
+	nodes   []*warehouse.DB    // at each engine
+	analyst []warehouse.Config // there, too
+	doors   []*door            // by which engines reach each other
 }
 
 func startCluster(t *testing.T) *cluster {
 	t.Helper()
 	warehousetest.Need(t)
-	const password = "of the engines among themselves"
+	const password = "what the engines ask each other with"
 	c := &cluster{}
 	var replicas []any
 	for range 3 {
@@ -65,7 +66,7 @@ func startCluster(t *testing.T) *cluster {
 		must(t, err)
 		t.Cleanup(func() { db.Close() })
 		db.DefineBy(c.define)
-		c.nodes = append(c.nodes, db)
+		c.nodes, c.analyst = append(c.nodes, db), append(c.analyst, engine.Analyst())
 	}
 	t.Cleanup(func() { // before engines stop, which wait for connections
 		for _, d := range c.doors {

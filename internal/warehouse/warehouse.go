@@ -134,7 +134,8 @@ func (c Config) clusterSettings() clickhouse.Settings {
 	return clickhouse.Settings{
 		"distributed_product_mode":      "global",   // the other side of a join is spread, too
 		"distributed_foreground_insert": 1,          // stored, not queued, when it is answered
-		"load_balancing":                "in_order", // what was written is read from the replica that has it
+		"load_balancing":                "in_order", // what was written is read from the replica that has it,
+		"use_hedged_requests":           0,          // and not from another because that one is slow
 	}
 }
 

@@ -170,6 +170,7 @@ const usersXML = `<clickhouse>
 			<readonly>2</readonly>
 			<allow_ddl>0</allow_ddl>
 			<final>1</final>
+			<distributed_product_mode>global</distributed_product_mode>
 			<max_memory_usage>1073741824</max_memory_usage>
 			<max_execution_time>60</max_execution_time>
 			<max_result_rows>1000000</max_result_rows>
