@@ -68,7 +68,8 @@ func (a *API) getOperation(c *call) error {
 	return web.Respond(c.w, http.StatusOK, op)
 }
 
-// cancelOperation ends an operation.
+// cancelOperation ends an operation: one's own, or with a scope to stop things that
+// of anybody who sees the project.
 func (a *API) cancelOperation(c *call) error {
 	if flags.KindErasure.ValidID(c.r.PathValue("id")) {
 		return web.Errorf(web.CodeWrongState, "an erasure cannot be taken back")
@@ -76,6 +77,9 @@ func (a *API) cancelOperation(c *call) error {
 	job, err := a.job(c)
 	if err != nil {
 		return err
+	}
+	if job.By != c.who.Key.ID && !c.may(stop) {
+		return &web.Error{Code: web.CodeForbidden, Message: "another key began the operation: to end it this one lacks the scope " + string(stop), Extra: map[string]any{"missing": stop}}
 	}
 	job.Cancel()
 	waiting, cancel := context.WithTimeout(c.ctx, usualWait)

@@ -10,6 +10,7 @@ import (
 
 	"github.com/sluice-flags/sluice/internal/web"
 	"github.com/sluice-flags/sluice/pkg/flags"
+	"github.com/sluice-flags/sluice/pkg/stats"
 	"github.com/sluice-flags/sluice/services/control/internal/results"
 )
 
@@ -58,7 +59,7 @@ func (a *API) answerWith(c *call, work func(context.Context) (results.Table, err
 	if err != nil {
 		return err
 	}
-	job := a.jobs.Start(c.ctx, c.project.ID(), func(ctx context.Context) (any, error) { return work(ctx) })
+	job := a.jobs.Start(c.ctx, c.project.ID(), c.who.Key.ID, func(ctx context.Context) (any, error) { return work(ctx) })
 	waiting, cancel := context.WithTimeout(c.ctx, time.Duration(seconds)*time.Second)
 	defer cancel()
 	if seconds == 0 || !job.Wait(waiting) {
@@ -93,6 +94,8 @@ func explainResults(err error) error {
 		return web.Errorf(web.CodeNotFound, "there is no experiment of this name")
 	case errors.Is(err, results.ErrUnknownGate):
 		return web.Errorf(web.CodeNotFound, "there is no gate of this name")
+	case errors.Is(err, results.ErrUnknownStep):
+		return web.Errorf(web.CodeNotFound, "%v", err)
 	case errors.Is(err, results.ErrUnknownMetric):
 		return web.Invalid("metric", "missing", "the experiment has no metric of this name")
 	case errors.Is(err, results.ErrUnavailable):
@@ -187,6 +190,7 @@ func (a *API) experimentPower(c *call) error {
 		return web.Invalid("method", "invalid", "a plan is for the fixed or the sequential method")
 	}
 	o := results.PowerOptions{Options: options, Metric: c.query.Get("metric")}
+	var mean float64
 	for _, p := range []struct {
 		name         string
 		above, below float64
@@ -195,7 +199,7 @@ func (a *API) experimentPower(c *call) error {
 	}{
 		{"effect", 0, huge, "the lift worth finding, such as 0.05", &o.Effect},
 		{"power", 0, 1, "the chance to find it, between 0 and 1, such as 0.8", &o.Power},
-		{"mean", -huge, huge, "control's mean", &o.Mean},
+		{"mean", -huge, huge, "control's mean", &mean},
 		{"sd", 0, huge, "the standard deviation of one unit, above 0", &o.SD},
 		{"unitsPerDay", 0, huge, "a number of units above 0", &o.UnitsPerDay},
 		{"reduction", 0, 1, "the share of the variance that covariates take away, between 0 and 1", &o.Reduction},
@@ -203,6 +207,9 @@ func (a *API) experimentPower(c *call) error {
 		if *p.into, err = c.decimal(p.name, p.above, p.below, p.want); err != nil {
 			return err
 		}
+	}
+	if c.query.Get("mean") != "" {
+		o.Mean = stats.Defined(mean) // 0 is one, too
 	}
 	name, s, err := c.studied()
 	if err != nil {

@@ -29,14 +29,15 @@ func (c *call) wantsCSV() (bool, error) {
 	return false, web.Invalid("format", "invalid", "format is json or csv")
 }
 
-// decimal reads a parameter that is a number between bounds, both excluded.
+// decimal reads a parameter that is a number between bounds, both excluded. It is
+// written as in JSON, roughly: neither 1_000 nor 0x10, which Go would read.
 func (c *call) decimal(name string, above, below float64, want string) (float64, error) {
 	text := c.query.Get(name)
 	if text == "" {
 		return 0, nil
 	}
 	v, err := strconv.ParseFloat(text, 64)
-	if err != nil || !(v > above && v < below) {
+	if err != nil || strings.Trim(text, "0123456789.eE+-") != "" || !(v > above && v < below) {
 		return 0, web.Invalid(name, "out_of_range", "%s is %s", name, want)
 	}
 	return v, nil

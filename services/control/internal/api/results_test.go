@@ -15,6 +15,9 @@ func TestAWrongParameterOfResultsIsNamed(t *testing.T) {
 		{"experiments/pricing/results?method=guess", "method"},
 		{"experiments/pricing/results?alpha=1", "alpha"},
 		{"experiments/pricing/results?alpha=NaN", "alpha"},
+		{"experiments/pricing/results?alpha=0.0_5", "alpha"},
+		{"experiments/pricing/power?mean=1_0&sd=1", "mean"},
+		{"experiments/pricing/power?sd=0x10", "sd"},
 		{"experiments/pricing/results?tail=left", "tail"},
 		{"experiments/pricing/results?correction=some", "correction"},
 		{"experiments/pricing/results?method=bayesian&correction=holm", "correction"},
@@ -84,6 +87,12 @@ func TestWhoDoesNotWaitGetsAnOperation(t *testing.T) {
 	if got := w.do("GET", at, w.key("other", flagsConsole, "other"), ""); got.status != http.StatusNotFound {
 		t.Errorf("another project's key reads the operation: %v; want 404", got)
 	}
+	reader := w.key("shop", flagsConsole, "reader", "read")
+	if got := w.do("DELETE", at, reader, ""); got.status != http.StatusForbidden || got.body["missing"] != "kill" {
+		t.Errorf("a key that only reads ends another's operation: %v; want 403 that names the scope kill", got)
+	}
+	own := w.must(w.do("GET", all+"/experiments/pricing/results?wait=0", reader, ""), http.StatusAccepted).header.Get("Location")
+	w.must(w.do("DELETE", own, reader, ""), http.StatusOK)
 	if got := w.do("DELETE", at, w.shop, ""); got.status != http.StatusOK || got.body["status"] != "failed" {
 		t.Errorf("cancelling what has ended = %v; want it to stay as it is", got)
 	}

@@ -379,9 +379,13 @@ func TestPowerPlansFromTheFactsOrFromWhatIsKnown(t *testing.T) {
 		}
 	}
 	table(t, p)
-	known, err := w.service.Power(t.Context(), w.state, experiment, results.PowerOptions{Metric: "met_2", Mean: 10, SD: 20, Power: 0.9, Options: results.Options{Method: results.Sequential}})
+	known, err := w.service.Power(t.Context(), w.state, experiment, results.PowerOptions{Metric: "met_2", Mean: stats.Defined(10), SD: 20, Power: 0.9, Options: results.Options{Method: results.Sequential}})
 	if err != nil || len(known.Metrics) != 1 || known.Metrics[0].Mean.Or(0) != 10 || known.Metrics[0].Needed.Code != stats.OK {
 		t.Errorf("Power of known numbers = %+v, %v; want one plan", known, err)
+	}
+	none, err := w.service.Power(t.Context(), w.state, experiment, results.PowerOptions{Metric: "met_2", Mean: stats.Defined(0), SD: 1})
+	if err != nil || len(none.Metrics) != 1 || none.Metrics[0].Mean.Or(-1) != 0 || none.Metrics[0].Code != stats.ZeroControlMean {
+		t.Errorf("Power of a mean that is known to be 0 = %+v, %v; want that of 0, of which no lift is a share", none, err)
 	}
 }
 

@@ -75,7 +75,7 @@ func TestAnErrorIsToldAndForgotten(t *testing.T) {
 
 func TestACancelledJobSaysSo(t *testing.T) {
 	var jobs Jobs
-	job := jobs.Start(t.Context(), "shop", func(ctx context.Context) (any, error) {
+	job := jobs.Start(t.Context(), "shop", "key_1", func(ctx context.Context) (any, error) {
 		<-ctx.Done()
 		return nil, ctx.Err()
 	})
@@ -97,7 +97,7 @@ func TestACancelledJobSaysSo(t *testing.T) {
 func TestAJobSaysHowMuchOfItsWorkIsDone(t *testing.T) {
 	var jobs Jobs
 	step := make(chan struct{})
-	job := jobs.Start(t.Context(), "shop", func(ctx context.Context) (any, error) {
+	job := jobs.Start(t.Context(), "shop", "key_1", func(ctx context.Context) (any, error) {
 		for i := range 5 {
 			reportPart(ctx, i, 4)
 			step <- struct{}{}

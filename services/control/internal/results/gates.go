@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"iter"
+	"slices"
 	"strings"
 	"sync"
 
@@ -16,6 +17,10 @@ import (
 
 // ErrUnknownGate is returned for a name that the project does not have.
 var ErrUnknownGate = errors.New("no such gate")
+
+// ErrUnknownStep is returned for a rule or a number that no step of the gate has;
+// the error names those that there are.
+var ErrUnknownStep = errors.New("no such step of the gate")
 
 // A History yields an entity as each change left it, oldest first.
 type History func(ctx context.Context, project string, ref flags.Ref) iter.Seq2[flags.Entity, error]
@@ -70,8 +75,29 @@ type GateOptions struct {
 	Step int    // number of a step
 }
 
+func (o GateOptions) chooses(s gateStep) bool {
+	return (o.Rule == "" || o.Rule == s.rule) && (o.Step == 0 || o.Step == s.step)
+}
+
+// listed says in words which steps there are.
+func listed(steps []gateStep) string {
+	const most = 20
+	var all []string
+	for i, s := range steps {
+		if i == most {
+			all = append(all, fmt.Sprintf("%d more", len(steps)-most))
+			break
+		}
+		all = append(all, fmt.Sprintf("rule=%s&step=%d", s.rule, s.step))
+	}
+	if len(all) == 0 {
+		return "none: no rule of it ever let a part of its units pass"
+	}
+	return strings.Join(all, ", ")
+}
+
 // Gate reports on one gate, by its name or id, as [Service.Experiment] does on an
-// experiment. Besides that one's errors it returns [ErrUnknownGate].
+// experiment. Besides that one's errors it returns [ErrUnknownGate] and [ErrUnknownStep].
 func (g *Gates) Gate(ctx context.Context, state *flags.State, gate string, o GateOptions) (GateReport, error) {
 	entity, ok := state.Find(flags.KindGate, gate)
 	if !ok {
@@ -88,10 +114,13 @@ func (g *Gates) Gate(ctx context.Context, state *flags.State, gate string, o Gat
 	if err != nil {
 		return GateReport{}, err
 	}
+	if !slices.ContainsFunc(steps, o.chooses) && (o.Rule != "" || o.Step != 0) {
+		return GateReport{}, fmt.Errorf("%w: it has %s", ErrUnknownStep, listed(steps))
+	}
 	r := GateReport{Project: state.Project(), Gate: entity.Name, GateID: entity.Ref.ID, Status: string(doc.Status), Steps: []GateStep{}}
 	for i := range steps {
 		s := &steps[i]
-		if o.Rule != "" && o.Rule != s.rule || o.Step != 0 && o.Step != s.step {
+		if !o.chooses(*s) {
 			continue
 		}
 		as, experiment := s.experiment(state, entity)

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"iter"
+	"strings"
 	"testing"
 	"time"
 
@@ -133,6 +134,11 @@ func TestEachStepOfAGateHasResultsOfItsOwn(t *testing.T) {
 	one := g.report(results.GateOptions{Rule: "some", Step: 1})
 	if len(one.Steps) != 1 || one.Steps[0].Step != 1 || !one.Steps[0].End.Equal(at(100)) || !one.Steps[0].Start.Equal(at(0)) {
 		t.Fatalf("the first step alone = %+v", one.Steps)
+	}
+	for _, o := range []results.GateOptions{{Rule: "nope"}, {Step: 99}, {Rule: "some", Step: 3}} {
+		if r, err := g.gates.Gate(t.Context(), g.state, gate, o); !errors.Is(err, results.ErrUnknownStep) || !strings.Contains(err.Error(), "rule=some&step=2, rule=some&step=1") {
+			t.Errorf("Gate(%+v) = %d steps, %v; want an error that names those there are", o, len(r.Steps), err)
+		}
 	}
 	if s := one.Steps[0].Sequence; s.First != 4 || s.Last != 4 {
 		t.Errorf("sequences of the first step = %+v; want those of its exposures, 4", s)

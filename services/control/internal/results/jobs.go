@@ -37,6 +37,7 @@ type Jobs struct {
 type Job struct {
 	ID      string
 	Project string
+	By      string // id of the key of who asked
 	Started time.Time
 
 	done   chan struct{}
@@ -55,11 +56,11 @@ const (
 	keepEnded = 10 * time.Minute
 )
 
-// Start begins work for a project in the background. It goes on when the
+// Start begins work for a project in the background, for who asks with key by. It goes on when the
 // caller's context ends, until it is cancelled.
-func (j *Jobs) Start(ctx context.Context, project string, work func(context.Context) (any, error)) *Job {
+func (j *Jobs) Start(ctx context.Context, project, by string, work func(context.Context) (any, error)) *Job {
 	ctx, cancel := context.WithCancelCause(context.WithoutCancel(ctx))
-	job := &Job{ID: flags.NewID("op_"), Project: project, Started: time.Now(), done: make(chan struct{}), cancel: cancel}
+	job := &Job{ID: flags.NewID("op_"), Project: project, By: by, Started: time.Now(), done: make(chan struct{}), cancel: cancel}
 	ctx = onPart(clickhouse.Context(ctx, clickhouse.WithProgress(job.rows)), job.part)
 	go func() { // ends with work, which ends when it is cancelled
 		defer cancel(nil)

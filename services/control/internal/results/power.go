@@ -11,16 +11,16 @@ import (
 )
 
 // PowerOptions are the questions to a plan, and what is known better than by
-// looking. Zero numbers are read from the experiment's own facts so far.
+// looking. What is zero is read from the experiment's own facts so far.
 type PowerOptions struct {
 	Options
-	Metric      string  // of the experiment, by name or id; all if empty
-	Effect      float64 // the lift worth finding: 0.05 if zero
-	Power       float64 // 0.8 if zero
-	Mean        float64 // of control
-	SD          float64 // of one unit of control
-	UnitsPerDay float64 // new units of the experiment per day, over all groups
-	Reduction   float64 // of the variance, by covariates
+	Metric      string         // of the experiment, by name or id; all if empty
+	Effect      float64        // the lift worth finding: 0.05 if zero
+	Power       float64        // 0.8 if zero
+	Mean        stats.Optional // of control
+	SD          float64        // of one unit of control
+	UnitsPerDay float64        // new units of the experiment per day, over all groups
+	Reduction   float64        // of the variance, by covariates
 }
 
 // A PowerReport says how many units, and days, it takes to find an effect.
@@ -161,7 +161,7 @@ func (s *Service) Power(ctx context.Context, state *flags.State, experiment stri
 	switch {
 	case wanted != "" && len(p.Metrics) == 0:
 		return PowerReport{}, fmt.Errorf("%w: %q", ErrUnknownMetric, o.Metric)
-	case len(p.Metrics) == 0 && o.Mean != 0:
+	case len(p.Metrics) == 0 && !o.Mean.IsZero():
 		p.Metrics = append(p.Metrics, planMetric(Metric{}, r.Groups, nil, p, o)) // from the caller's numbers alone
 	}
 	return p, nil
@@ -192,8 +192,8 @@ func planMetric(m Metric, groups []Group, past []pastWeek, p PowerReport, o Powe
 			out.SD = stats.Defined(math.Sqrt(v))
 		}
 	}
-	if o.Mean != 0 {
-		out.Mean = stats.Defined(o.Mean)
+	if !o.Mean.IsZero() {
+		out.Mean = o.Mean
 	}
 	if o.SD > 0 {
 		out.SD = stats.Defined(o.SD)
@@ -251,7 +251,7 @@ func planMetric(m Metric, groups []Group, past []pastWeek, p PowerReport, o Powe
 		}
 	}
 	for week := 1; week <= planWeeks; week++ {
-		if week <= len(past) && o.Mean == 0 && o.SD == 0 && o.UnitsPerDay == 0 {
+		if week <= len(past) && o.Mean.IsZero() && o.SD == 0 && o.UnitsPerDay == 0 {
 			if of, ok := past[week-1].control[m.Name]; ok {
 				out.ByWeek = append(out.ByWeek, MDEWeek{Week: week, Units: past[week-1].units, MDE: plan.MDEByWeek([]stats.Week{of}, o.Power)[0]})
 				continue
