@@ -169,7 +169,7 @@ type whole struct {
 // Read implements [io.Reader].
 func (w *whole) Read(p []byte) (int, error) {
 	n, err := w.ReadCloser.Read(p)
-	if err == io.EOF {
+	if errors.Is(err, io.EOF) {
 		if _, more := w.rest.ReadByte(); more != io.EOF {
 			err = cmp.Or(more, errTrailing)
 		}

@@ -13,7 +13,7 @@ import (
 // status of the answer; 0 if none has come after ten seconds.
 func Announce(t *testing.T, server net.Addr, path, header string) (status int) {
 	t.Helper()
-	conn, err := net.Dial(server.Network(), server.String())
+	conn, err := new(net.Dialer).DialContext(t.Context(), server.Network(), server.String())
 	if err != nil {
 		t.Fatal(err)
 	}
