@@ -188,7 +188,7 @@ func (c *importCommand) newExperiment(found surveyed) (doc map[string]any, start
 	for _, text := range c.Share {
 		name, number, _ := strings.Cut(text, "=")
 		share, err := strconv.ParseFloat(number, 64)
-		if err != nil || found.groups[name] == 0 {
+		if err != nil || !(share >= 0 && share <= 100) || found.groups[name] == 0 {
 			return nil, started, usageError(fmt.Sprintf("--share %q: want a group of the file and a percentage, such as %s=50", text, names[0]))
 		}
 		shares[name] = share
