@@ -126,6 +126,7 @@ func (s *site) startControl() {
 
 func (s *site) startIngest() {
 	s.t.Helper()
+	var ready func() error
 	s.stopIngest = s.run(func(conn *bus.Conn, set *follow.Set, lg *slog.Logger) func(context.Context) error {
 		service, err := ingest.New(ingest.Deps{Bus: conn, Followers: set, Warehouse: func() *warehouse.DB { return s.db }, Logger: lg},
 			ingest.Options{LoadLinger: 20 * time.Millisecond})
@@ -134,8 +135,10 @@ func (s *site) startIngest() {
 		}
 		s.facts = http.NewServeMux()
 		service.Register(s.facts)
+		ready = service.Ready
 		return service.Run
 	})
+	harness.Within(s.t, 30*time.Second, func() error { return ready() }) // it makes the stream of keys, which erasures ask
 }
 
 func (s *site) must(status int, key, method, path, body string) map[string]any {
