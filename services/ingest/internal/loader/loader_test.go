@@ -430,7 +430,7 @@ func TestLoadersThatShareAndDieCountOnce(t *testing.T) {
 	shared := func() {
 		t.Helper()
 		var held map[string]int
-		for deadline := time.Now().Add(20 * time.Second); time.Now().Before(deadline); time.Sleep(20 * time.Millisecond) {
+		for deadline := time.Now().Add(time.Minute); time.Now().Before(deadline); time.Sleep(20 * time.Millisecond) {
 			held = s.shares(partitions)
 			if len(held) == 2 && slices.Min(slices.Collect(maps.Values(held))) == partitions/2 {
 				return
@@ -449,7 +449,7 @@ func TestLoadersThatShareAndDieCountOnce(t *testing.T) {
 		shared()
 		for partition := range uint32(partitions) {
 			var from warehouse.Progress
-			for deadline := time.Now().Add(20 * time.Second); ; time.Sleep(10 * time.Millisecond) {
+			for deadline := time.Now().Add(time.Minute); ; time.Sleep(10 * time.Millisecond) {
 				p, err := db.ReadProgress(t.Context(), r.StreamID(), partition)
 				if err != nil || time.Now().After(deadline) {
 					t.Fatalf("partition %d stands at %d, %v", partition, p.Plan, err)
