@@ -17,16 +17,24 @@ import (
 	"github.com/sluice-flags/sluice/sdk/go/openfeature"
 )
 
-func TestTrackedEventsKeepTheirValueFieldsAndUser(t *testing.T) {
-	type event struct {
-		EventName string            `json:"eventName"`
-		Value     float64           `json:"value"`
-		Metadata  map[string]string `json:"metadata"`
-		User      sluice.User       `json:"user"`
-	}
-	logged := make(chan []event, 1)
+// An event is what of a logged one the tests look at.
+type event struct {
+	EventName string            `json:"eventName"`
+	Value     float64           `json:"value"`
+	Metadata  map[string]string `json:"metadata"`
+	User      sluice.User       `json:"user"`
+}
+
+// serve answers as a platform with the rules of project, and tells what is logged.
+func serve(t *testing.T) (url string, logged <-chan []event) {
+	t.Helper()
+	batches := make(chan []event, 16)
 	platform := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if r.URL.Path != "/v1/log_event" {
+		switch {
+		case strings.HasPrefix(r.URL.Path, "/v1/download_config_specs"):
+			_, _ = io.WriteString(w, project)
+			return
+		case r.URL.Path != "/v1/log_event":
 			http.NotFound(w, r)
 			return
 		}
@@ -36,11 +44,16 @@ func TestTrackedEventsKeepTheirValueFieldsAndUser(t *testing.T) {
 		if err := json.NewDecoder(plain(t, r)).Decode(&body); err != nil {
 			t.Errorf("reading a batch: %v", err)
 		}
-		logged <- body.Events
+		batches <- body.Events
 		w.WriteHeader(http.StatusAccepted)
 	}))
-	defer platform.Close()
-	client, err := sluice.New("secret-shop-x", sluice.WithURL(platform.URL), sluice.WithFlushInterval(10*time.Millisecond))
+	t.Cleanup(platform.Close)
+	return platform.URL, batches
+}
+
+func TestTrackedEventsKeepTheirValueFieldsAndUser(t *testing.T) {
+	url, logged := serve(t)
+	client, err := sluice.New("secret-shop-x", sluice.WithURL(url), sluice.WithFlushInterval(10*time.Millisecond))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -78,31 +91,8 @@ func plain(t *testing.T, r *http.Request) io.Reader {
 }
 
 func TestWhoGetsADefaultForAnotherTypeIsNotExposed(t *testing.T) {
-	type event struct {
-		EventName string      `json:"eventName"`
-		User      sluice.User `json:"user"`
-	}
-	logged := make(chan []event, 16)
-	platform := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		switch {
-		case strings.HasPrefix(r.URL.Path, "/v1/download_config_specs"):
-			_, _ = io.WriteString(w, project)
-			return
-		case r.URL.Path != "/v1/log_event":
-			http.NotFound(w, r)
-			return
-		}
-		var body struct {
-			Events []event `json:"events"`
-		}
-		if err := json.NewDecoder(plain(t, r)).Decode(&body); err != nil {
-			t.Errorf("reading a batch: %v", err)
-		}
-		logged <- body.Events
-		w.WriteHeader(http.StatusAccepted)
-	}))
-	defer platform.Close()
-	client, err := sluice.New("secret-shop-x", sluice.WithURL(platform.URL), sluice.WithFlushInterval(time.Hour))
+	url, logged := serve(t)
+	client, err := sluice.New("secret-shop-x", sluice.WithURL(url), sluice.WithFlushInterval(time.Hour))
 	if err != nil {
 		t.Fatal(err)
 	}
