@@ -56,8 +56,8 @@ const (
 	keepEnded = 10 * time.Minute
 )
 
-// Start begins work for a project in the background, for who asks with key by. It goes on when the
-// caller's context ends, until it is cancelled.
+// Start begins work for a project in the background, for who asks with key by. It
+// goes on when the caller's context ends, until it is cancelled.
 func (j *Jobs) Start(ctx context.Context, project, by string, work func(context.Context) (any, error)) *Job {
 	ctx, cancel := context.WithCancelCause(context.WithoutCancel(ctx))
 	job := &Job{ID: flags.NewID("op_"), Project: project, By: by, Started: time.Now(), done: make(chan struct{}), cancel: cancel}

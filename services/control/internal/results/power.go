@@ -11,7 +11,7 @@ import (
 )
 
 // PowerOptions are the questions to a plan, and what is known better than by
-// looking. What is zero is read from the experiment's own facts so far.
+// looking. What is zero, or undefined, is read from the experiment's own facts so far.
 type PowerOptions struct {
 	Options
 	Metric      string         // of the experiment, by name or id; all if empty
