@@ -14,6 +14,7 @@ import (
 
 	"github.com/sluice-flags/sluice/internal/bus"
 	"github.com/sluice-flags/sluice/internal/bus/embed"
+	"github.com/sluice-flags/sluice/internal/freeport"
 	"github.com/sluice-flags/sluice/pkg/events"
 	"github.com/sluice-flags/sluice/pkg/flags"
 )
@@ -177,7 +178,7 @@ func TestUnknownAndImpossibleProjects(t *testing.T) {
 
 func TestAConnectionIsThereBeforeItsServer(t *testing.T) {
 	dir := t.TempDir()
-	first, err := embed.Start(embed.Options{Dir: dir, Listen: "127.0.0.1:0"})
+	first, err := embed.Start(embed.Options{Dir: dir, Listen: freeport.For(t)})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -13,6 +13,7 @@ import (
 
 	"github.com/sluice-flags/sluice/internal/bus"
 	"github.com/sluice-flags/sluice/internal/bus/embed"
+	"github.com/sluice-flags/sluice/internal/freeport"
 )
 
 // await repeats a question until its answer is as wanted.
@@ -30,7 +31,7 @@ func await(t *testing.T, what string, ask func() error, wantErr bool) error {
 
 func TestHealthFollowsWhatTheStreamStores(t *testing.T) {
 	dir := t.TempDir()
-	s, err := embed.Start(embed.Options{Dir: dir, Listen: "127.0.0.1:0"})
+	s, err := embed.Start(embed.Options{Dir: dir, Listen: freeport.For(t)})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -12,6 +12,7 @@ import (
 	"github.com/sluice-flags/sluice/internal/bus/embed"
 	"github.com/sluice-flags/sluice/internal/bus/natslog"
 	"github.com/sluice-flags/sluice/internal/follow"
+	"github.com/sluice-flags/sluice/internal/freeport"
 	"github.com/sluice-flags/sluice/pkg/events"
 	"github.com/sluice-flags/sluice/pkg/events/logtest"
 )
@@ -20,7 +21,7 @@ import (
 // away, caught up when it is back, and served from disk when it is gone.
 func TestAProjectOnARealServer(t *testing.T) {
 	dir, store := t.TempDir(), snapshots(t)
-	server, err := embed.Start(embed.Options{Dir: dir, Listen: "127.0.0.1:0"})
+	server, err := embed.Start(embed.Options{Dir: dir, Listen: freeport.For(t)})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -18,6 +18,7 @@ import (
 	"github.com/sluice-flags/sluice/internal/bus/embed"
 	"github.com/sluice-flags/sluice/internal/bus/natslog"
 	"github.com/sluice-flags/sluice/internal/follow"
+	"github.com/sluice-flags/sluice/internal/freeport"
 	"github.com/sluice-flags/sluice/internal/web"
 	"github.com/sluice-flags/sluice/pkg/events"
 	"github.com/sluice-flags/sluice/services/edge"
@@ -38,7 +39,7 @@ type nats struct {
 
 func startNATS(t *testing.T) *nats {
 	t.Helper()
-	n := &nats{dir: t.TempDir(), listen: "127.0.0.1:0"}
+	n := &nats{dir: t.TempDir(), listen: freeport.For(t)}
 	n.start(t)
 	t.Cleanup(func() { n.stop(t) })
 	return n

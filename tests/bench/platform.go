@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
 	"os"
 	"os/exec"
@@ -15,6 +14,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/sluice-flags/sluice/internal/freeport"
 	"github.com/sluice-flags/sluice/internal/warehouse"
 )
 
@@ -37,7 +37,7 @@ func startPlatform(ctx context.Context, dir, ops string) (*platform, error) {
 	if out, err := build.CombinedOutput(); err != nil {
 		return nil, fmt.Errorf("building sluice: %w\n%s", err, out)
 	}
-	address, err := freeAddress()
+	address, err := freeport.Loopback()
 	if err != nil {
 		return nil, err
 	}
@@ -188,14 +188,4 @@ func (g *gate) flip(ctx context.Context) error {
 
 func everyone(percentage int) []object {
 	return []object{{"id": "everyone", "name": "Everyone", "passPercentage": percentage, "conditions": []object{{"type": "public"}}}}
-}
-
-// freeAddress returns a loopback address that nobody listens on.
-func freeAddress() (string, error) {
-	l, err := net.Listen("tcp4", "127.0.0.1:0")
-	if err != nil {
-		return "", err
-	}
-	defer l.Close()
-	return l.Addr().String(), nil
 }

@@ -8,7 +8,7 @@ import (
 	"testing"
 
 	natsembed "github.com/sluice-flags/sluice/internal/bus/embed"
-	"github.com/sluice-flags/sluice/tests/harness"
+	"github.com/sluice-flags/sluice/internal/freeport"
 )
 
 // brokerVariable makes this binary a NATS server in a process of its own. It
@@ -49,7 +49,7 @@ func startBroker(t *testing.T) *broker {
 // the disk has.
 func startBrokerOn(t *testing.T, dir string, reserves int64) *broker {
 	t.Helper()
-	b := &broker{t: t, address: harness.FreeAddress(t), dir: dir, reserves: reserves}
+	b := &broker{t: t, address: freeport.For(t), dir: dir, reserves: reserves}
 	t.Cleanup(b.kill)
 	b.start()
 	return b

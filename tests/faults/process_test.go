@@ -7,6 +7,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/sluice-flags/sluice/internal/freeport"
 	"github.com/sluice-flags/sluice/tests/harness"
 )
 
@@ -69,7 +70,7 @@ func TestAStartThatCannotSucceedSaysWhyInOneLine(t *testing.T) {
 		{"a flag with a wrong value", []string{"--demo-seed", "many"}, []string{"--demo-seed", "many"}},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			args := []string{"run", "--data", t.TempDir(), "--listen", harness.FreeAddress(t), "--ops", harness.FreeAddress(t)}
+			args := []string{"run", "--data", t.TempDir(), "--listen", freeport.For(t), "--ops", freeport.For(t)}
 			_, stderr, code := harness.Program(t, append(args, test.args...)...)
 			if code == 0 {
 				t.Errorf("sluice run %v ended with exit code 0; want another", test.args)

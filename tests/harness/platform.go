@@ -11,7 +11,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
 	"os"
 	"os/exec"
@@ -23,6 +22,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/sluice-flags/sluice/internal/freeport"
 )
 
 // startLimit bounds the wait for a platform to answer. It is generous because
@@ -75,7 +76,7 @@ func Start(t testing.TB, opts Options) *Platform {
 	if opts.Data == "" {
 		opts.Data = t.TempDir()
 	}
-	p := &Platform{T: t, Data: opts.Data, opts: opts, listen: FreeAddress(t), ops: FreeAddress(t)}
+	p := &Platform{T: t, Data: opts.Data, opts: opts, listen: freeport.For(t), ops: freeport.For(t)}
 	p.HTTP = "http://" + p.listen
 	t.Cleanup(p.Kill)
 	p.Restart()
@@ -324,17 +325,6 @@ func Main(m *testing.M) {
 		_ = os.RemoveAll(*dir) // a temporary folder; the system clears it too
 	}
 	os.Exit(code)
-}
-
-// FreeAddress returns a loopback address nobody listens on.
-func FreeAddress(t testing.TB) string {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	return l.Addr().String()
 }
 
 // lockedBuffer collects what a process prints while others read it.

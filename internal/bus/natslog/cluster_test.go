@@ -3,8 +3,8 @@ package natslog_test
 import (
 	"errors"
 	"fmt"
-	"net"
 	"net/url"
+	"strconv"
 	"testing"
 	"time"
 
@@ -12,6 +12,7 @@ import (
 
 	"github.com/sluice-flags/sluice/internal/bus"
 	"github.com/sluice-flags/sluice/internal/bus/natslog"
+	"github.com/sluice-flags/sluice/internal/freeport"
 	"github.com/sluice-flags/sluice/pkg/events"
 	"github.com/sluice-flags/sluice/pkg/events/logtest"
 )
@@ -73,22 +74,19 @@ func TestALostAnswerOfAClusterIsResolved(t *testing.T) {
 func cluster(t *testing.T, n int) []*server.Server {
 	t.Helper()
 	var routes []*url.URL
-	ports := make([]int, n)
-	for i := range n {
-		l, err := net.Listen("tcp", "127.0.0.1:0")
-		if err != nil {
-			t.Fatal(err)
-		}
-		ports[i] = l.Addr().(*net.TCPAddr).Port
-		routes = append(routes, &url.URL{Scheme: "nats", Host: l.Addr().String()})
-		_ = l.Close()
+	for range n {
+		routes = append(routes, &url.URL{Scheme: "nats", Host: freeport.For(t)})
 	}
 	servers := make([]*server.Server, n)
 	for i := range n {
+		port, err := strconv.Atoi(routes[i].Port())
+		if err != nil {
+			t.Fatal(err)
+		}
 		s, err := server.NewServer(&server.Options{
 			ServerName: fmt.Sprintf("n%d", i),
 			Host:       "127.0.0.1", Port: server.RANDOM_PORT,
-			Cluster:   server.ClusterOpts{Name: "c", Host: "127.0.0.1", Port: ports[i]},
+			Cluster:   server.ClusterOpts{Name: "c", Host: "127.0.0.1", Port: port},
 			Routes:    routes,
 			JetStream: true, StoreDir: t.TempDir(), JetStreamMaxStore: 1 << 30,
 			SyncAlways: true, SyncInterval: time.Minute,

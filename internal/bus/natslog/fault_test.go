@@ -22,6 +22,7 @@ import (
 	"github.com/sluice-flags/sluice/internal/bus"
 	"github.com/sluice-flags/sluice/internal/bus/embed"
 	"github.com/sluice-flags/sluice/internal/bus/natslog"
+	"github.com/sluice-flags/sluice/internal/freeport"
 	"github.com/sluice-flags/sluice/pkg/events"
 	"github.com/sluice-flags/sluice/pkg/events/logtest"
 )
@@ -185,7 +186,7 @@ func TestNothingSentIsUnavailableAndNotUnknown(t *testing.T) {
 
 func TestServersThatRestartUnderAppendsLoseAndDoubleNothing(t *testing.T) {
 	dir := t.TempDir()
-	server, err := embed.Start(embed.Options{Dir: dir, Listen: "127.0.0.1:0"})
+	server, err := embed.Start(embed.Options{Dir: dir, Listen: freeport.For(t)})
 	if err != nil {
 		t.Fatal(err)
 	}

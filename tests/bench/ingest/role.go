@@ -14,6 +14,7 @@ import (
 	"github.com/sluice-flags/sluice/internal/bus"
 	"github.com/sluice-flags/sluice/internal/bus/embed"
 	"github.com/sluice-flags/sluice/internal/config"
+	"github.com/sluice-flags/sluice/internal/freeport"
 	"github.com/sluice-flags/sluice/internal/warehouse"
 	"github.com/sluice-flags/sluice/services/ingest"
 )
@@ -66,12 +67,8 @@ func runBroker(ctx context.Context, dir string) error {
 
 // runService is the service as it is shipped.
 func runService(ctx context.Context, nats, engine, password string) error {
-	l, err := net.Listen("tcp4", "127.0.0.1:0")
+	address, err := freeport.Loopback()
 	if err != nil {
-		return err
-	}
-	address := l.Addr().String()
-	if err := l.Close(); err != nil {
 		return err
 	}
 	var secret config.Secret

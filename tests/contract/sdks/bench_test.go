@@ -12,6 +12,7 @@ import (
 	"github.com/ClickHouse/clickhouse-go/v2/lib/driver"
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/sluice-flags/sluice/internal/freeport"
 	"github.com/sluice-flags/sluice/tests/contract/sdks"
 	"github.com/sluice-flags/sluice/tests/harness"
 )
@@ -59,7 +60,7 @@ func (b *bench) mailbox() string {
 }
 
 // nowhere is an address at which nobody answers.
-func (b *bench) nowhere() string { return "http://" + harness.FreeAddress(b.shop.T) }
+func (b *bench) nowhere() string { return "http://" + freeport.For(b.shop.T) }
 
 // edge asks the edge what it would answer, without leaving an exposure.
 func (b *bench) edge(u sdks.User) sdks.Answers {

@@ -7,7 +7,7 @@ import (
 	"net/url"
 	"testing"
 
-	"github.com/sluice-flags/sluice/tests/harness"
+	"github.com/sluice-flags/sluice/internal/freeport"
 )
 
 // A door stands between an SDK and the platform. While it is shut nobody
@@ -32,7 +32,7 @@ func newDoor(t testing.TB, base string, g guard) *door {
 	if err != nil {
 		t.Fatal(err)
 	}
-	d := &door{t: t, address: harness.FreeAddress(t)}
+	d := &door{t: t, address: freeport.For(t)}
 	d.handler = &httputil.ReverseProxy{Rewrite: func(r *httputil.ProxyRequest) { r.SetURL(target) }}
 	if g != nil {
 		platform := d.handler

@@ -15,6 +15,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/sluice-flags/sluice/internal/freeport"
 	"github.com/sluice-flags/sluice/tests/contract/sdks"
 	"github.com/sluice-flags/sluice/tests/harness"
 )
@@ -29,7 +30,7 @@ type shopfront struct {
 func startShopfront(t *testing.T, url, key string) *shopfront {
 	t.Helper()
 	root, python := harness.NeedPython(t)
-	address := harness.FreeAddress(t)
+	address := freeport.For(t)
 	host, port, _ := strings.Cut(address, ":")
 	cmd := exec.Command(python, "-m", "uvicorn", "app:app", "--host", host, "--port", port, "--log-level", "warning")
 	cmd.Dir = filepath.Join(root, "examples", "fastapi")
@@ -148,7 +149,7 @@ func TestTheFastAPIExampleFollowsItsFlags(t *testing.T) {
 
 func TestTheFastAPIExampleWithoutAServerDoesWhatItsCodeSays(t *testing.T) {
 	t.Parallel()
-	front := startShopfront(t, "http://"+harness.FreeAddress(t), "secret-fastapi-0000")
+	front := startShopfront(t, "http://"+freeport.For(t), "secret-fastapi-0000")
 	if status, said := front.ask("GET", "/pricing", "ada", "ada@company.com", ""); status != 200 || said["list"] != "old" {
 		t.Errorf("prices: %d %v; want the old list", status, said)
 	}

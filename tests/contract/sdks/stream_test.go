@@ -12,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/sluice-flags/sluice/internal/freeport"
 	"github.com/sluice-flags/sluice/tests/contract/sdks"
 	"github.com/sluice-flags/sluice/tests/harness"
 )
@@ -28,7 +29,7 @@ type relay struct {
 }
 
 func newRelay(t testing.TB, target string) *relay {
-	r := &relay{t: t, address: harness.FreeAddress(t), target: target}
+	r := &relay{t: t, address: freeport.For(t), target: target}
 	r.mend()
 	t.Cleanup(r.cut)
 	return r
@@ -98,7 +99,7 @@ var streaming = map[string]func(setup *sdks.Setup, stream, polls string){
 
 func TestRulesAreStreamedToTheSDKsThatCan(t *testing.T) {
 	t.Parallel()
-	grpc := harness.FreeAddress(t)
+	grpc := freeport.For(t)
 	p := harness.Start(t, harness.Options{Args: []string{"--grpc-listen", grpc}})
 	lab := sdks.NewLab(t)
 	shop := furnish(p.NewProject("streams"))
