@@ -6,7 +6,6 @@ import (
 	"errors"
 	"math/rand/v2"
 	"net"
-	"strconv"
 	"sync"
 	"testing"
 )
@@ -19,7 +18,7 @@ const lowest, highest = 10000, 32767
 // claims are this process's: one socket for each address that it chose.
 var claims struct {
 	sync.Mutex
-	held []net.PacketConn
+	held []*net.UDPConn
 }
 
 // Loopback returns a TCP address of the loopback interface that nobody listens on,
@@ -27,9 +26,9 @@ var claims struct {
 func Loopback() (string, error) {
 	var last error
 	for range 1000 {
-		address := net.JoinHostPort("127.0.0.1", strconv.Itoa(lowest+rand.IntN(highest-lowest+1)))
-		if last = claim(address); last == nil {
-			return address, nil
+		at := net.TCPAddr{IP: net.IPv4(127, 0, 0, 1), Port: lowest + rand.IntN(highest-lowest+1)}
+		if last = claim(at); last == nil {
+			return at.String(), nil
 		}
 	}
 	return "", errors.Join(errors.New("no free port was found"), last)
@@ -48,12 +47,12 @@ func For(t testing.TB) string {
 // claim takes the UDP port of the same number, which the system gives to one
 // process at a time and takes back whatever becomes of it, and finds out whether
 // somebody listens.
-func claim(address string) error {
-	held, err := net.ListenPacket("udp4", address)
+func claim(at net.TCPAddr) error {
+	held, err := net.ListenUDP("udp4", &net.UDPAddr{IP: at.IP, Port: at.Port})
 	if err != nil {
 		return err
 	}
-	l, err := net.Listen("tcp4", address)
+	l, err := net.ListenTCP("tcp4", &at)
 	if err != nil {
 		_ = held.Close() // nothing was sent
 		return err
