@@ -62,7 +62,7 @@ WHERE project = '`+p.project+`' SETTINGS max_threads = 2 FORMAT Null`)
 				again := rollup{revision: last.revision, asOf: last.asOf, caps: last.caps}
 				return p.sumUp(ctx, db, &again)
 			})
-			if err := errors.Join(db.PutRollup(b.Context(), p.row(&last)), drop(b.Context(), db, last.enrolled)); err != nil {
+			if err := errors.Join(db.PutRollup(b.Context(), p.row(&last)), p.drop(b.Context(), db, last.enrolled)); err != nil {
 				b.Fatal(err)
 			}
 			rolled.measure(b, db, func(ctx context.Context) error {

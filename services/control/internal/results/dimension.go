@@ -79,7 +79,7 @@ func (p *plan) note(ctx context.Context, db *warehouse.DB, r *rollup, dimension 
 	noted = revisionAt(time.Now()) | rand.Uint64N(1<<20) | 1
 	defer func() {
 		if err != nil {
-			err = errors.Join(err, drop(ctx, db, noted))
+			err = errors.Join(err, p.drop(ctx, db, noted))
 		}
 	}()
 	if err := db.AnnounceRollup(ctx, p.project, noted); err != nil {

@@ -68,7 +68,7 @@ func TestNumbersOfABreakdownAreOfOneMoment(t *testing.T) {
 		t.Errorf("slices of after (-want +got):\n%s", diff)
 	}
 	for _, revision := range []uint64{before, after, r.revision} {
-		if err := drop(t.Context(), db, revision); err != nil {
+		if err := p.drop(t.Context(), db, revision); err != nil {
 			t.Fatal(err)
 		}
 	}

@@ -256,7 +256,7 @@ func (g *Gates) Refresh(ctx context.Context, state *flags.State) error {
 		}
 		for i := range of {
 			study, doc := of[i].experiment(state, gate)
-			p := newPlan(state, study, doc, g.now())
+			p := g.plan(state, study, doc, g.now())
 			last, err := latestRollup(ctx, db, p)
 			if err != nil {
 				errs = append(errs, classify(ctx, fmt.Errorf("refreshing a step of gate %q: %w", gate.Name, err)))

@@ -9,24 +9,25 @@ import (
 	"github.com/sluice-flags/sluice/internal/warehouse"
 )
 
-// leftovers are the revisions that this process could not drop while the warehouse
-// was away, for which erasures of their project wait. They are the process's and
-// not a service's, as the warehouse that comes back is another connection.
-var leftovers struct {
+// leftovers are the revisions that could not be dropped while the warehouse was
+// away, for which erasures of their project wait. They outlive the connection
+// that they were made by: the warehouse that comes back is another one. The zero
+// value has none.
+type leftovers struct {
 	mu        sync.Mutex
 	revisions []uint64
 }
 
 // drop removes a rollup that counts no more, or what stood beside one, even if ctx
 // has ended. What cannot be removed now [Service.DropLeftovers] will.
-func drop(ctx context.Context, db *warehouse.DB, revision uint64) error {
+func (p *plan) drop(ctx context.Context, db *warehouse.DB, revision uint64) error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), endTimeout)
 	defer cancel()
 	err := db.DropRollup(ctx, revision)
 	if err != nil {
-		leftovers.mu.Lock()
-		defer leftovers.mu.Unlock()
-		leftovers.revisions = append(leftovers.revisions, revision)
+		p.left.mu.Lock()
+		defer p.left.mu.Unlock()
+		p.left.revisions = append(p.left.revisions, revision)
 	}
 	return err
 }
@@ -34,9 +35,9 @@ func drop(ctx context.Context, db *warehouse.DB, revision uint64) error {
 // DropLeftovers removes what could not be removed when it was done with, once the
 // warehouse is back. Nearly always there is nothing.
 func (s *Service) DropLeftovers(ctx context.Context) error {
-	leftovers.mu.Lock()
-	left := slices.Clone(leftovers.revisions)
-	leftovers.mu.Unlock()
+	s.left.mu.Lock()
+	left := slices.Clone(s.left.revisions)
+	s.left.mu.Unlock()
 	if len(left) == 0 {
 		return nil
 	}
@@ -50,9 +51,9 @@ func (s *Service) DropLeftovers(ctx context.Context) error {
 			errs = append(errs, err)
 			continue
 		}
-		leftovers.mu.Lock()
-		leftovers.revisions = slices.DeleteFunc(leftovers.revisions, func(of uint64) bool { return of == revision })
-		leftovers.mu.Unlock()
+		s.left.mu.Lock()
+		s.left.revisions = slices.DeleteFunc(s.left.revisions, func(of uint64) bool { return of == revision })
+		s.left.mu.Unlock()
 	}
 	return errors.Join(errs...)
 }

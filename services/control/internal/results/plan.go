@@ -30,6 +30,8 @@ type plan struct {
 	definitions string
 
 	by, periods *slicing // what is asked beside the whole; nil for nothing
+
+	left *leftovers // of those that its maker will drop
 }
 
 // measured is a metric with the slots of its numbers, counted from 1; 0 is none.
@@ -52,7 +54,7 @@ const day = 24 * time.Hour
 func newPlan(state *flags.State, entity flags.Entity, doc *flags.Experiment, now time.Time) *plan {
 	p := &plan{
 		project: state.Project(), experiment: entity.Name,
-		environment: warehouse.DefaultEnvironment, unitType: doc.UnitType, end: now, zone: zoneOf(state),
+		environment: warehouse.DefaultEnvironment, unitType: doc.UnitType, end: now, zone: zoneOf(state), left: &leftovers{},
 	}
 	if doc.StartedAt != nil {
 		p.start = *doc.StartedAt

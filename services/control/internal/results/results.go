@@ -42,6 +42,8 @@ type Service struct {
 	series   flights[map[string][]seriesRow]
 	toplines flights[topline]
 
+	left leftovers
+
 	mu       sync.Mutex
 	mirrored map[string]mirror // by project
 }
@@ -78,7 +80,7 @@ func (s *Service) report(ctx context.Context, study study, o Options) (Report, e
 		}
 	}
 	found, err := s.measured.do(ctx, key, func(ctx context.Context) (facts, error) {
-		p := newPlan(state, study.entity, study.doc, s.now())
+		p := s.plan(state, study.entity, study.doc, s.now())
 		p.by, p.periods = by, periods
 		f, err := measure(ctx, study.db, s.claim, p)
 		if err == nil && study.doc.Crossovers == flags.CrossoversKeepFirst {
@@ -145,6 +147,13 @@ func (s *Service) study(ctx context.Context, state *flags.State, entity flags.En
 		key += fmt.Sprint(" ", s.now().Unix()/60) // windows close while time goes by
 	}
 	return study{db, state, entity, doc, key}, nil
+}
+
+// plan is [newPlan], of which the service drops what is left.
+func (s *Service) plan(state *flags.State, entity flags.Entity, doc *flags.Experiment, now time.Time) *plan {
+	p := newPlan(state, entity, doc, now)
+	p.left = &s.left
+	return p
 }
 
 func (s *Service) warehouse() (*warehouse.DB, error) {

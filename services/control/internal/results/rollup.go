@@ -111,7 +111,7 @@ func measurePast(ctx context.Context, db *warehouse.DB, p *plan) (f facts, err e
 	if err != nil {
 		return facts{}, fmt.Errorf("rolling up experiment %q: %w", p.experiment, err)
 	}
-	defer func() { err = errors.Join(err, drop(ctx, db, r.revision)) }()
+	defer func() { err = errors.Join(err, p.drop(ctx, db, r.revision)) }()
 	return p.read(ctx, db, &r)
 }
 
@@ -151,7 +151,7 @@ func fresh(ctx context.Context, db *warehouse.DB, claim Claim, p *plan) (rollup,
 			if err != nil {
 				return rollup{}, err
 			}
-			if err := errors.Join(db.PutRollup(ctx, p.row(&r)), drop(ctx, db, r.enrolled)); err != nil {
+			if err := errors.Join(db.PutRollup(ctx, p.row(&r)), p.drop(ctx, db, r.enrolled)); err != nil {
 				return rollup{}, err
 			}
 			return r, sweep(ctx, db, p, last.revision)
@@ -186,7 +186,7 @@ func (s *Service) Refresh(ctx context.Context, state *flags.State) error {
 		if !ok || doc.StartedAt == nil || doc.Status == flags.ExperimentDraft || doc.Status == flags.ExperimentArchived {
 			continue
 		}
-		errs = append(errs, s.refresh(ctx, db, mark, newPlan(state, e, doc, s.now())))
+		errs = append(errs, s.refresh(ctx, db, mark, s.plan(state, e, doc, s.now())))
 	}
 	return errors.Join(errs...)
 }
@@ -259,9 +259,9 @@ func rollIn(ctx context.Context, db *warehouse.DB, p *plan, mark string, n int) 
 		if err == nil && mark != ofPast {
 			return
 		}
-		err = errors.Join(err, drop(ctx, db, enrolled))
+		err = errors.Join(err, p.drop(ctx, db, enrolled))
 		if err != nil {
-			err = errors.Join(err, drop(ctx, db, revision))
+			err = errors.Join(err, p.drop(ctx, db, revision))
 		}
 	}()
 	if err := db.AnnounceRollup(ctx, p.project, enrolled); err != nil {

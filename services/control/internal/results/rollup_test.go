@@ -238,7 +238,7 @@ func TestARollupIsAnnouncedUntilItCounts(t *testing.T) {
 	if diff := cmp.Diff([]uint64{r.enrolled}, announced()); diff != "" {
 		t.Errorf("announced before the rollup counts (-want +got):\n%s", diff)
 	}
-	if err := drop(t.Context(), db, r.enrolled); err != nil {
+	if err := p.drop(t.Context(), db, r.enrolled); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := measure(t.Context(), db, nil, p); err != nil {
@@ -257,6 +257,9 @@ func TestWhatIsAnnouncedIsDroppedWhenTheWarehouseIsBack(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	var now *warehouse.DB
+	s := New(func() *warehouse.DB { return now })
+	p.left = &s.left
 	if _, err := rollIn(onPart(t.Context(), func(done, _ int) {
 		if done == 1 {
 			_ = ending.Close()
@@ -267,13 +270,12 @@ func TestWhatIsAnnouncedIsDroppedWhenTheWarehouseIsBack(t *testing.T) {
 	if got := revisions(t, db, p); len(got) == 0 {
 		t.Fatal("nothing is left of a rollup though the warehouse was away; the test shows nothing")
 	}
-	nowhere := New(func() *warehouse.DB { return nil })
-	if err := nowhere.DropLeftovers(t.Context()); !errors.Is(err, ErrUnavailable) {
+	if err := s.DropLeftovers(t.Context()); !errors.Is(err, ErrUnavailable) {
 		t.Errorf("DropLeftovers() without a warehouse = %v; want %v", err, ErrUnavailable)
 	}
-	back := New(func() *warehouse.DB { return db })
+	now = db
 	for range 2 {
-		if err := back.DropLeftovers(t.Context()); err != nil {
+		if err := s.DropLeftovers(t.Context()); err != nil {
 			t.Errorf("DropLeftovers() = %v", err)
 		}
 	}

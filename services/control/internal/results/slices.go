@@ -70,7 +70,7 @@ func (p *plan) readSlices(ctx context.Context, db *warehouse.DB, r *rollup, by s
 		if noted, err = p.note(ctx, db, r, by.dimension); err != nil {
 			return sliced{}, err
 		}
-		defer func() { err = errors.Join(err, drop(ctx, db, noted)) }()
+		defer func() { err = errors.Join(err, p.drop(ctx, db, noted)) }()
 		if from, all, err = p.sliceByValue(ctx, db, s, noted, by.top); err != nil {
 			return sliced{}, err
 		}

@@ -105,7 +105,7 @@ func (s *Service) Timeseries(ctx context.Context, state *flags.State, experiment
 		t.Groups = append(t.Groups, g.Name)
 	}
 	now := s.now()
-	rows, err := s.series.do(ctx, of.key, func(ctx context.Context) (map[string][]seriesRow, error) { return querySeries(ctx, of, now) })
+	rows, err := s.series.do(ctx, of.key, func(ctx context.Context) (map[string][]seriesRow, error) { return s.querySeries(ctx, of, now) })
 	if err != nil {
 		return Timeseries{}, classify(ctx, err)
 	}

@@ -34,10 +34,10 @@ const (
 
 // querySeries asks for the series of all metrics. The units are found once, and
 // stand under a revision of their own until that is done, as for a rollup.
-func querySeries(ctx context.Context, of study, now time.Time) (all map[string][]seriesRow, err error) {
-	p := newPlan(of.state, of.entity, of.doc, now)
+func (s *Service) querySeries(ctx context.Context, of study, now time.Time) (all map[string][]seriesRow, err error) {
+	p := s.plan(of.state, of.entity, of.doc, now)
 	revision := revisionAt(time.Now()) | rand.Uint64N(1<<20) | 1
-	defer func() { err = errors.Join(err, drop(ctx, of.db, revision)) }()
+	defer func() { err = errors.Join(err, p.drop(ctx, of.db, revision)) }()
 	if err := of.db.AnnounceRollup(ctx, p.project, revision); err != nil {
 		return nil, err
 	}
