@@ -191,15 +191,21 @@ func (s *Service) Refresh(ctx context.Context, state *flags.State) error {
 	return errors.Join(errs...)
 }
 
-// refresh makes one rollup anew, if it says something else than facts at m do.
+// refresh makes one rollup anew, if it says something else than facts at m do, and
+// does not rest because it has failed.
 func (s *Service) refresh(ctx context.Context, db *warehouse.DB, m mark, p *plan) error {
+	if s.rests.hold(p, s.now()) {
+		return nil
+	}
 	last, err := latestRollup(ctx, db, p)
 	if err == nil && !last.settled(p, m) && !last.answers(p, m) {
 		_, err = fresh(ctx, db, s.claim, p)
 	}
 	if err != nil {
+		s.rests.begin(p, s.now())
 		return classify(ctx, fmt.Errorf("refreshing experiment %q: %w", p.experiment, err))
 	}
+	s.rests.end(p)
 	return nil
 }
 
