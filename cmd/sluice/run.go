@@ -111,6 +111,9 @@ func (p *platform) connect(ctx context.Context) (err error) {
 	p.nats, err = natsembed.Start(natsembed.Options{
 		Dir: filepath.Join(p.settings.Data, "nats"), Listen: p.settings.NATSListen, Logger: p.logger,
 	})
+	if _, address := errors.AsType[*natsembed.AddressError](err); address {
+		return fmt.Errorf("--nats-listen (SLUICE_NATS_LISTEN): %w", err)
+	}
 	if err != nil {
 		return err
 	}

@@ -30,8 +30,11 @@ func (g GRPC) Open() (net.Listener, error) {
 		return nil, err
 	}
 	l, err := web.Open(g.Listen)
-	if err != nil || secure == nil {
-		return l, err
+	if err != nil {
+		return nil, fmt.Errorf("--grpc-listen (SLUICE_GRPC_LISTEN): %w", err)
+	}
+	if secure == nil {
+		return l, nil
 	}
 	return tls.NewListener(l, secure), nil
 }

@@ -19,6 +19,8 @@ import (
 	"time"
 
 	"github.com/nats-io/nats-server/v2/server"
+
+	"github.com/sluice-flags/sluice/internal/web"
 )
 
 // Options say how a server runs. Dir is required.
@@ -38,6 +40,14 @@ type Options struct {
 	Logger *slog.Logger
 }
 
+// An AddressError says why nobody can be let in at [Options.Listen].
+type AddressError struct{ Err error }
+
+func (e *AddressError) Error() string { return e.Err.Error() }
+
+// Unwrap returns the cause.
+func (e *AddressError) Unwrap() error { return e.Err }
+
 // A Server is a running NATS server. It implements the provider of in-process
 // connections that the NATS client asks for.
 type Server struct {
@@ -48,7 +58,7 @@ type Server struct {
 const readyWithin = 30 * time.Second // a store that was not closed cleanly is checked first
 
 // Start runs a server and returns when it takes connections. Its errors are one
-// line that says what to do.
+// line that says what to do; one about the address is an [AddressError].
 func Start(o Options) (*Server, error) {
 	dir, err := filepath.Abs(o.Dir)
 	if o.Dir == "" || err != nil {
@@ -116,12 +126,9 @@ func start(dir string, o Options) (*server.Server, error) {
 // explain turns what the server says into what a person can act on.
 func explain(err error, dir, listen string) error {
 	if listen != "" {
-		l, listenErr := net.Listen("tcp", listen)
-		switch {
-		case errors.Is(listenErr, syscall.EADDRINUSE):
-			return fmt.Errorf("the NATS address %s is in use: stop what listens there or choose another", listen)
-		case listenErr != nil:
-			return fmt.Errorf("cannot listen for NATS on %s: %w", listen, listenErr)
+		l, listenErr := web.Open(listen)
+		if listenErr != nil {
+			return &AddressError{listenErr}
 		}
 		_ = l.Close()
 	}
@@ -134,7 +141,7 @@ func listenAddress(listen string) (host string, port int, err error) {
 		port, err = strconv.Atoi(portText)
 	}
 	if err != nil || port < 0 || port > 65535 {
-		return "", 0, fmt.Errorf("the NATS address %q is not host:port", listen)
+		return "", 0, &AddressError{fmt.Errorf("the address %q is not host:port", listen)}
 	}
 	if port == 0 {
 		port = server.RANDOM_PORT

@@ -2,6 +2,7 @@ package embed_test
 
 import (
 	"bytes"
+	"errors"
 	"log/slog"
 	"net"
 	"os"
@@ -73,6 +74,7 @@ func TestStartSaysInOneLineWhatIsWrong(t *testing.T) {
 		{"a folder that cannot be made", embed.Options{Dir: "/proc/sluice"}, []string{"/proc/sluice", "cannot make the data folder"}},
 		{"port in use", embed.Options{Dir: t.TempDir(), Listen: taken.Addr().String()}, []string{taken.Addr().String(), "in use"}},
 		{"not an address", embed.Options{Dir: t.TempDir(), Listen: "nowhere"}, []string{"nowhere", "host:port"}},
+		{"address of another machine", embed.Options{Dir: t.TempDir(), Listen: "192.0.2.1:4222"}, []string{"192.0.2.1:4222"}},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			var log bytes.Buffer
@@ -87,6 +89,9 @@ func TestStartSaysInOneLineWhatIsWrong(t *testing.T) {
 			}
 			if strings.Contains(err.Error(), "\n") {
 				t.Errorf("Start(%+v) = %q; want one line", test.opts, err)
+			}
+			if _, got := errors.AsType[*embed.AddressError](err); got != (test.opts.Listen != "") {
+				t.Errorf("Start(%+v) = %q, an AddressError: %t; want one of the address alone", test.opts, err, got)
 			}
 			for _, part := range test.want {
 				if !strings.Contains(err.Error(), part) {
