@@ -3,30 +3,57 @@ package sdks_test
 import (
 	"fmt"
 	"net/http"
-	"net/http/httptest"
 	"net/url"
+	"os"
 	"os/exec"
-	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
 	"github.com/chromedp/chromedp"
 
+	"github.com/sluice-flags/sluice/internal/freeport"
 	"github.com/sluice-flags/sluice/tests/harness"
 )
 
-// The page in examples/react, built as its README says, opened by a user in a
-// browser: a flip changes what it shows, and a click is an event.
+// servePage builds and serves examples/react as its README says, at a free address.
+func servePage(t *testing.T, root string) (url string) {
+	t.Helper()
+	address := freeport.For(t)
+	cmd := exec.Command("npm", "run", "serve", "--workspace", "examples/react")
+	cmd.Dir, cmd.Env = root, append(os.Environ(), "LISTEN="+address)
+	var printed strings.Builder
+	cmd.Stdout, cmd.Stderr = &printed, &printed
+	terminal, err := cmd.StdinPipe() // what serves ends with it
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		_ = terminal.Close() // it may have ended by itself
+		err := cmd.Wait()
+		if t.Failed() {
+			t.Logf("npm run serve ended: %v\n%s", err, printed.String())
+		}
+	})
+	harness.Within(t, time.Minute, func() error {
+		res, err := http.Get("http://" + address)
+		if err == nil {
+			res.Body.Close()
+		}
+		return err
+	})
+	return "http://" + address
+}
+
+// The page in examples/react, opened by a user in a browser: a flip changes what
+// it shows, and a click is an event.
 func TestTheReactExampleShowsWhatItsGateSays(t *testing.T) {
 	t.Parallel()
 	root, chromium := harness.NeedNode(t), harness.NeedBrowser(t)
-	build := exec.CommandContext(t.Context(), "npm", "run", "build", "--workspace", "examples/react")
-	build.Dir = root
-	if out, err := build.CombinedOutput(); err != nil {
-		t.Fatalf("npm run build: %v\n%s", err, out)
-	}
-	site := httptest.NewServer(http.FileServer(http.Dir(filepath.Join(root, "examples", "react", "dist"))))
-	t.Cleanup(site.Close)
+	site := servePage(t, root)
 
 	shop := harness.Shared(t).NewProject("react_example")
 	shop.Create("gates", harness.Doc{"name": "new_pricing_ui", "rules": []harness.Doc{}})
@@ -39,7 +66,7 @@ func TestTheReactExampleShowsWhatItsGateSays(t *testing.T) {
 	shop.Start("button_color_test")
 
 	page := harness.Browser(t, chromium)
-	visit := site.URL + "/?" + url.Values{"api": {shop.HTTP}, "key": {shop.Client}, "user": {"ann"}}.Encode()
+	visit := site + "/?" + url.Values{"api": {shop.HTTP}, "key": {shop.Client}, "user": {"ann"}}.Encode()
 	shows := func(expression, want string) {
 		t.Helper()
 		harness.Within(t, 30*time.Second, func() error {
