@@ -14,6 +14,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strconv"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -46,6 +47,11 @@ const loadProject = "bench"
 // floor is what one connection brings in by inserts of a million rows. Inserts of as
 // many rows as the loader's, as many at once, are what the engine makes of those if
 // nobody else wants the processors; they are shown beside it.
+//
+// What the loader's own process takes is shown in two parts as well. It reads the
+// stream and decodes what it reads, which a floor need not; this is measured by
+// itself, on the same stream and in the same process, just before. The rest is what
+// becomes of a decoded fact until it is sent, the counterpart of the engine's work.
 func loading(ctx context.Context, b *bench) (table, error) {
 	engine, err := embed.Start(ctx, embed.Options{Dir: filepath.Join(b.dir, "engine"), Logger: slog.New(slog.DiscardHandler)})
 	if err != nil {
@@ -97,23 +103,44 @@ func loading(ctx context.Context, b *bench) (table, error) {
 			b.rounds, b.rows, min(blockRows, b.rows), min(floorRows, b.rows)),
 		columns: []string{"", "rows/s", "of the floor", "of like inserts", "client CPU", "server CPU", "client of server"},
 	}
-	floor, alike := typical(kinds[0].got).rate, typical(kinds[1].got).rate
+	floor, alike, ours := typical(kinds[0].got), typical(kinds[1].got), typical(kinds[2].got)
 	for _, k := range kinds {
 		c := typical(k.got)
-		t.add(k.name, rate(c.rate), ratio(c.rate/floor), ratio(c.rate/alike), ratio(c.client), ratio(c.server), ratio(c.client/c.server))
+		t.add(k.name, rate(c.rate), ratio(c.rate/floor.rate), ratio(c.rate/alike.rate), ratio(c.client), ratio(c.server), ratio(c.client/c.server))
+	}
+	for _, part := range []struct {
+		name   string
+		client float64
+	}{
+		{"of it, to decoded facts", ours.reading},
+		{"from decoded facts to sent blocks", ours.client - ours.reading},
+	} {
+		t.add(part.name, "", "", "", ratio(part.client), "", ratio(part.client/ours.server))
 	}
 	return t, nil
 }
 
 // A cost is what rows took.
-type cost struct{ rate, client, server float64 } // rows/s, µs of CPU a row
+type cost struct {
+	rate           float64 // rows/s
+	client, server float64 // µs of CPU a row
+	reading        float64 // the part of client until facts are decoded
+}
 
 func typical(all []cost) cost {
-	var r, c, s []float64
-	for _, one := range all {
-		r, c, s = append(r, one.rate), append(c, one.client), append(s, one.server)
+	of := func(what func(cost) float64) float64 {
+		var values []float64
+		for _, one := range all {
+			values = append(values, what(one))
+		}
+		return median(values)
 	}
-	return cost{median(r), median(c), median(s)}
+	return cost{
+		rate:    of(func(c cost) float64 { return c.rate }),
+		client:  of(func(c cost) float64 { return c.client }),
+		server:  of(func(c cost) float64 { return c.server }),
+		reading: of(func(c cost) float64 { return c.reading }),
+	}
 }
 
 type load struct {
@@ -147,7 +174,7 @@ func (l *load) measure(do func() error) (cost, error) {
 	}, err
 }
 
-// ours loads the rows from a broker of its own.
+// ours reads the rows from a broker of its own, and then loads them.
 func (l *load) ours(round int) (c cost, err error) {
 	broker, err := startRole(roleBroker, filepath.Join(l.dir, fmt.Sprint("broker", round)))
 	if err != nil {
@@ -179,20 +206,24 @@ func (l *load) ours(round int) (c cost, err error) {
 	ctx, cancel := context.WithCancel(l.ctx)
 	done := make(chan error, 1)
 	go func() { done <- service.Run(ctx) }()
-	defer func() { cancel(); err = errors.Join(err, <-done) }()
+	open := sync.OnceFunc(func() { close(gate) })
+	defer func() { open(); cancel(); err = errors.Join(err, <-done) }()
 	for service.Ready() != nil { // it has nothing to remember
 		time.Sleep(time.Millisecond)
 	}
 	for _, m := range l.messages {
 		if _, err := conn.JetStream().Publish(ctx, bus.FactsSubject(loadProject, "batch", 0), m); err != nil {
-			close(gate)
 			return c, err
 		}
 	}
-	return l.measure(func() error {
-		close(gate)
+	reading, err := l.measure(func() error { return read(ctx, conn, l.rows) })
+	if err != nil {
+		return c, err
+	}
+	c, err = l.measure(func() error {
+		open()
 		for {
-			loaded, err := counter(registry, "ingest_inserted_total")
+			loaded, err := total(registry, "ingest_inserted_total")
 			switch {
 			case err != nil:
 				return err
@@ -208,10 +239,12 @@ func (l *load) ours(round int) (c cost, err error) {
 			}
 		}
 	})
+	c.reading = reading.client
+	return c, err
 }
 
-// counter reads a metric.
-func counter(r *prometheus.Registry, name string) (float64, error) {
+// total reads a counter.
+func total(r *prometheus.Registry, name string) (float64, error) {
 	families, err := r.Gather()
 	if err != nil {
 		return 0, err
