@@ -15,7 +15,6 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
-	"github.com/sluice-flags/sluice/cmd/sluice/demo"
 	"github.com/sluice-flags/sluice/internal/bus"
 	natsembed "github.com/sluice-flags/sluice/internal/bus/embed"
 	"github.com/sluice-flags/sluice/internal/bus/natslog"
@@ -272,31 +271,4 @@ func (p *platform) untilReady(ctx context.Context) bool {
 		}
 	}
 	return true
-}
-
-// runHello waits until the platform answers, says where things are, and runs the
-// demo if that is wanted.
-func (p *platform) runHello(ctx context.Context) error {
-	if !p.untilReady(ctx) {
-		return nil
-	}
-	at := p.addresses()
-	if !p.settings.Demo {
-		at.print(os.Stdout, p.settings.Data)
-		<-ctx.Done()
-		return nil
-	}
-	admin, err := p.adminKey()
-	if err != nil {
-		return err
-	}
-	facts, err := demo.Prepare(ctx, p.settings.Data, admin, demo.Addresses{HTTP: at.HTTP, Live: at.Live, ClickHouse: at.ClickHouse.Addr}, p.settings.DemoSeed)
-	if err != nil {
-		return err
-	}
-	p.mux.Handle("/demo", demo.Page(facts))
-	p.mux.Handle("/demo/", demo.Page(facts))
-	at.print(os.Stdout, p.settings.Data)
-	facts.Print(os.Stdout)
-	return demo.Run(ctx, facts, p.settings.Data, os.Stdout, p.logger)
 }

@@ -2,6 +2,7 @@ package e2e
 
 import (
 	"fmt"
+	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -13,8 +14,9 @@ import (
 	"github.com/sluice-flags/sluice/tests/harness"
 )
 
-// A newcomer who copies the commands of docs/first-steps.md, one after the other,
-// flips a gate and comes to the result of an experiment.
+// A newcomer who copies the commands that `sluice run` prints has a flag; one who
+// copies those of docs/first-steps.md, one after the other, flips a gate and comes
+// to the result of an experiment.
 func TestTheFirstStepsWorkAsTheyAreWritten(t *testing.T) {
 	t.Parallel()
 	for _, tool := range []string{"bash", "curl"} {
@@ -32,9 +34,9 @@ func TestTheFirstStepsWorkAsTheyAreWritten(t *testing.T) {
 		blocks = append(blocks, commands)
 	}
 
-	clone := t.TempDir() // looks like one in which the platform was started
+	clone := filepath.Join(t.TempDir(), "it's here") // looks like one in which the platform was started
 	p := harness.Start(t, harness.Options{Data: filepath.Join(clone, "data")})
-	if err := os.Mkdir(filepath.Join(clone, "bin"), 0o700); err != nil {
+	if err := os.MkdirAll(filepath.Join(clone, "bin"), 0o700); err != nil {
 		t.Fatal(err)
 	}
 	if err := os.Symlink(harness.Binary(t), filepath.Join(clone, "bin", "sluice")); err != nil {
@@ -50,6 +52,19 @@ func TestTheFirstStepsWorkAsTheyAreWritten(t *testing.T) {
 		}
 		return string(out)
 	}
+
+	const before, after = "a first flag, in another terminal:\n", "docs/first-steps.md"
+	var printed string
+	harness.Within(t, 10*time.Second, func() error {
+		_, steps, _ := strings.Cut(p.Output(), before)
+		var whole bool
+		if printed, _, whole = strings.Cut(steps, after); !whole {
+			return fmt.Errorf("the platform printed %q; want commands between %q and %q", p.Output(), before, after)
+		}
+		return nil
+	})
+	shell(printed)
+	p.Must(http.StatusOK, nil, p.AdminKey(), "GET", "/api/v1/projects/hello/gates/new_checkout", nil)
 
 	settings, result := blocks[0], blocks[len(blocks)-1]
 	said := shell(blocks[:len(blocks)-1]...)
@@ -69,4 +84,17 @@ func TestTheFirstStepsWorkAsTheyAreWritten(t *testing.T) {
 		}
 		return nil
 	})
+
+	p.Stop()
+	p.Restart()
+	harness.Within(t, 10*time.Second, func() error {
+		if !strings.Contains(p.Output(), "Sluice is running.") {
+			return fmt.Errorf("the platform printed %q; want where it runs", p.Output())
+		}
+		return nil
+	})
+	p.Stop() // so that it has printed all
+	if strings.Contains(p.Output(), before) {
+		t.Errorf("with projects the platform printed %q; want no first steps", p.Output())
+	}
 }
