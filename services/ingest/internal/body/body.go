@@ -19,7 +19,7 @@ import (
 var Limits = web.Limits{Raw: 1 << 20, Inflated: 4 << 20, Ratio: 100}
 
 // held bounds the bodies that are held at a time, whatever the number of
-// requests: while they arrive, and until what they say is stored, because claims
+// requests: while they arrive, and until what they say is stored, because entries
 // are slices of them. Beyond it requests are refused. Decoding waits for nobody,
 // so it is bounded by processors and queues.
 const held = 128 << 20

@@ -23,19 +23,19 @@ import (
 // first is the event's id as it is, if it is a UUID. The second takes the place of
 // key and session, and tells events without a time apart from those of another batch.
 
-// An identifier gives ids to the claims of one delivery.
+// An identifier gives ids to the entries of one delivery.
 type identifier struct {
 	project string
 	sender  [sha256.Size]byte
 	seen    map[events.FactID]uint64
-	salt    []byte // of this very delivery, for claims without a time
+	salt    []byte // of this very delivery, for entries without a time
 	buf     []byte // what is being hashed
 }
 
 // newIdentifier returns an identifier for a delivery by the holder of a key.
 // salt must differ between deliveries.
 func newIdentifier(project, keyHash string, d *Delivery, salt []byte) *identifier {
-	id := &identifier{project: project, seen: make(map[events.FactID]uint64, len(d.Claims)), salt: salt}
+	id := &identifier{project: project, seen: make(map[events.FactID]uint64, len(d.Entries)), salt: salt}
 	if d.BatchID != "" {
 		// A retry may show another key: keys are exchanged.
 		keyHash, id.salt = "batch", []byte(d.BatchID)
@@ -76,7 +76,7 @@ func (id *identifier) named(name string) (fact events.FactID, first bool) {
 	return fact, n == 0
 }
 
-// rejected returns the id of the dead letter of a claim that its client named: not
+// rejected returns the id of the dead letter of an entry that its client named: not
 // the name's, since the client may mend the event and send it again.
 func (id *identifier) rejected(name, code string) events.FactID {
 	return id.distinct(id.hash("rejected", name, code))
@@ -105,29 +105,29 @@ func (id *identifier) distinct(fact events.FactID) events.FactID {
 	return events.FactID(sum[:16])
 }
 
-// of returns the id of the next claim by what it says.
-func (id *identifier) of(c *Claim) events.FactID {
+// of returns the id of the next entry by what it says.
+func (id *identifier) of(entry *Entry) events.FactID {
 	id.buf = append(id.buf[:0], id.sender[:]...)
-	id.number(uint64(c.Kind))
-	id.text(c.Name)
-	id.number(uint64(c.Time))
-	if c.Time == 0 {
+	id.number(uint64(entry.Kind))
+	id.text(entry.Name)
+	id.number(uint64(entry.Time))
+	if entry.Time == 0 {
 		id.buf = append(id.buf, id.salt...)
 	}
-	id.text(c.User.ID)
-	id.pairs(c.User.Others)
-	id.text(c.User.Tier)
-	id.text(c.Value)
-	id.pairs(c.Metadata)
-	id.text(c.RuleID)
-	id.text(c.Experiment)
-	id.text(c.Parameter)
-	id.text(c.Group)
-	if c.Sequence != 0 {
-		id.number(c.Sequence)
+	id.text(entry.User.ID)
+	id.pairs(entry.User.Others)
+	id.text(entry.User.Tier)
+	id.text(entry.Value)
+	id.pairs(entry.Metadata)
+	id.text(entry.RuleID)
+	id.text(entry.Experiment)
+	id.text(entry.Parameter)
+	id.text(entry.Group)
+	if entry.Sequence != 0 {
+		id.number(entry.Sequence)
 	}
-	if c.Fault != nil {
-		id.text(c.Fault.Code)
+	if entry.Fault != nil {
+		id.text(entry.Fault.Code)
 	}
 
 	sum := sha256.Sum256(id.buf)

@@ -29,7 +29,7 @@ type Keys interface {
 	Of(ctx context.Context, project string) (pseudonym.Key, error)
 }
 
-// An Intake accepts claims. It is safe for concurrent use.
+// An Intake accepts entries. It is safe for concurrent use.
 type Intake struct {
 	store  Store
 	states auth.States
@@ -73,13 +73,13 @@ type Receipt struct {
 	Rejected   []Rejection // of the dead letters, by index
 }
 
-// A Rejection is a claim that became a dead letter.
+// A Rejection is an entry that became a dead letter.
 type Rejection struct {
-	Index int // of the claim in its delivery
+	Index int // of the entry in its delivery
 	Fault
 }
 
-// Accept returns once every claim of d is stored, as a fact or as a dead
+// Accept returns once every entry of d is stored, as a fact or as a dead
 // letter. Errors are of type [web.Error]; after one, the client should send the
 // same delivery again. What has come whole is stored in its time, though the client
 // may have gone or, which looks the same from here, has only closed its own side.
@@ -106,7 +106,7 @@ func (in *Intake) Accept(ctx context.Context, who auth.Principal, d Delivery) (R
 	}
 }
 
-// resolve turns the delivery into facts. Where a claim names a rule that this
+// resolve turns the delivery into facts. Where an entry names a rule that this
 // process does not know, and says that it decided on newer definitions, they
 // are on their way here: it waits a moment for them.
 func (in *Intake) resolve(ctx context.Context, who auth.Principal, d *Delivery) (*resolver, error) {

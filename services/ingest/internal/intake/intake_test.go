@@ -60,8 +60,8 @@ func TestAnExposureWaitsForTheDefinitionsItWasDecidedOn(t *testing.T) {
 
 	store := new(shelf)
 	in := New(store, changing(old, old, unrelated, unrelated, now), nil, prometheus.NewRegistry())
-	claim := Claim{Kind: Config, Name: "newer", RuleID: "grp_x", User: ada, ConfigTime: now.Time()}
-	if _, err := in.Accept(t.Context(), who(old), Delivery{Received: received, Claims: []Claim{claim}}); err != nil {
+	entry := Entry{Kind: Config, Name: "newer", RuleID: "grp_x", User: ada, ConfigTime: now.Time()}
+	if _, err := in.Accept(t.Context(), who(old), Delivery{Received: received, Entries: []Entry{entry}}); err != nil {
 		t.Fatalf("Accept() = %v", err)
 	}
 	if e := store.got[0].Exposures[0]; e.Kind != events.ExposureExperiment || e.Group != 0 || e.Sequence != now.Seq() {
@@ -71,7 +71,7 @@ func TestAnExposureWaitsForTheDefinitionsItWasDecidedOn(t *testing.T) {
 
 func TestNothingIsWaitedForThatCannotCome(t *testing.T) {
 	s := shop()
-	for name, claim := range map[string]Claim{
+	for name, entry := range map[string]Entry{
 		"a name that is not in the state it was decided on": {Kind: Gate, Name: "ghost", ConfigTime: s.Time()},
 		"a client that does not say":                        {Kind: Gate, Name: "ghost"},
 		"a client whose clock is in the future":             {Kind: Gate, Name: "ghost", ConfigTime: received.Add(time.Hour).UnixMilli()},
@@ -81,7 +81,7 @@ func TestNothingIsWaitedForThatCannotCome(t *testing.T) {
 			t.Errorf("%s: newer definitions were asked for", name)
 			return s, nil
 		}
-		if _, err := New(store, asked, nil, nil).Accept(t.Context(), who(s), Delivery{Received: received, Claims: []Claim{claim}}); err != nil || len(store.got) != 1 {
+		if _, err := New(store, asked, nil, nil).Accept(t.Context(), who(s), Delivery{Received: received, Entries: []Entry{entry}}); err != nil || len(store.got) != 1 {
 			t.Errorf("%s: Accept() = %v with %d batches stored", name, err, len(store.got))
 		}
 	}
@@ -89,7 +89,7 @@ func TestNothingIsWaitedForThatCannotCome(t *testing.T) {
 
 func TestEveryFailureOfTheStoreIsARetry(t *testing.T) {
 	for _, err := range []error{facts.ErrBusy, facts.ErrAway, context.DeadlineExceeded, errors.New("unforeseen")} {
-		_, got := New(&shelf{err: err}, changing(shop()), nil, nil).Accept(t.Context(), who(shop()), Delivery{Received: received, Claims: []Claim{{Name: "e"}}})
+		_, got := New(&shelf{err: err}, changing(shop()), nil, nil).Accept(t.Context(), who(shop()), Delivery{Received: received, Entries: []Entry{{Name: "e"}}})
 		problem, ok := errors.AsType[*web.Error](got)
 		if !ok || web.StatusOf(got) != http.StatusServiceUnavailable || problem.RetryAfter <= 0 {
 			t.Errorf("Accept() with a store that says %v = %v, want 503 with Retry-After", err, got)

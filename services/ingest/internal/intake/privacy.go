@@ -33,22 +33,22 @@ func (p *privacy) drops(name string) bool {
 	return strings.EqualFold(name, privateAttributes) || p.project.Drops(name)
 }
 
-// apply removes from a claim what must not be stored. Nothing behind it has seen
-// the claim as it came: neither ids of facts nor dead letters are made of that.
-// The claim's slices are shared with the one that came, so they are never changed
+// apply removes from an entry what must not be stored. Nothing behind it has seen
+// the entry as it came: neither ids of facts nor dead letters are made of that.
+// The entry's slices are shared with the one that came, so they are never changed
 // in place.
-func (p *privacy) apply(c *Claim) {
-	c.Metadata = p.strip(c.Metadata)
-	c.Value = p.inside(c.Value)
-	c.User.Others = p.strip(c.User.Others)
-	c.User.Attributes = p.strip(c.User.Attributes)
+func (p *privacy) apply(entry *Entry) {
+	entry.Metadata = p.strip(entry.Metadata)
+	entry.Value = p.inside(entry.Value)
+	entry.User.Others = p.strip(entry.User.Others)
+	entry.User.Attributes = p.strip(entry.User.Attributes)
 	if p.key == nil {
 		return
 	}
-	c.User.ID = p.key.Hash(c.User.ID)
-	c.User.Others = slices.Clone(c.User.Others)
-	for i := range c.User.Others {
-		c.User.Others[i].Value = p.key.Hash(c.User.Others[i].Value)
+	entry.User.ID = p.key.Hash(entry.User.ID)
+	entry.User.Others = slices.Clone(entry.User.Others)
+	for i := range entry.User.Others {
+		entry.User.Others[i].Value = p.key.Hash(entry.User.Others[i].Value)
 	}
 }
 

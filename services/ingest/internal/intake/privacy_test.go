@@ -30,16 +30,16 @@ func (k oneKey) Of(context.Context, string) (pseudonym.Key, error) { return pseu
 func TestHashesStandInForIDsInAllThatIsStored(t *testing.T) {
 	s, store := settledAs(flags.Project{HashUnitIDs: true}), new(shelf)
 	h := pseudonym.Key{7}.Hash
-	claims := []Claim{{Name: "e", Time: 5e11, User: ada}, {Kind: Gate, Name: "Company Gate", RuleID: "gate_2:override", User: ada}, {Name: "e", Time: received.UnixMilli(), User: ada}}
-	kept := fmt.Sprintf("%+v", claims)
+	entries := []Entry{{Name: "e", Time: 5e11, User: ada}, {Kind: Gate, Name: "Company Gate", RuleID: "gate_2:override", User: ada}, {Name: "e", Time: received.UnixMilli(), User: ada}}
+	kept := fmt.Sprintf("%+v", entries)
 	in := New(store, changing(s), oneKey{}, nil)
 	for range 2 { // a delivery is resolved again, and is what it was
-		if _, err := in.Accept(t.Context(), who(s), Delivery{Received: received, Claims: claims}); err != nil {
+		if _, err := in.Accept(t.Context(), who(s), Delivery{Received: received, Entries: entries}); err != nil {
 			t.Fatal(err)
 		}
 	}
-	if got := fmt.Sprintf("%+v", claims); got != kept {
-		t.Errorf("Accept changed the claims to %s", got)
+	if got := fmt.Sprintf("%+v", entries); got != kept {
+		t.Errorf("Accept changed the entries to %s", got)
 	}
 	x, e := store.got[1].Exposures[0], store.got[1].Events[0]
 	if x.UnitID != h("acme") || !x.Override || x.UnitType != "companyID" {
@@ -49,14 +49,14 @@ func TestHashesStandInForIDsInAllThatIsStored(t *testing.T) {
 	if diff := cmp.Diff(want, e.UnitIDs); diff != "" || e.UnitID != h("ada") {
 		t.Errorf("the event is of %q; its ids differ (-want +got):\n%s", e.UnitID, diff)
 	}
-	if plain := resolveAll(shop(), &flags.Key{}, Delivery{Claims: claims[2:]}).batch.Events[0].ID; plain == e.ID {
+	if plain := resolveAll(shop(), &flags.Key{}, Delivery{Entries: entries[2:]}).batch.Events[0].ID; plain == e.ID {
 		t.Error("the event's id is made of plain ids: who guesses them can prove it")
 	}
 }
 
 func TestWithoutTheKeyNothingIsStored(t *testing.T) {
 	s, store := settledAs(flags.Project{HashUnitIDs: true}), new(shelf)
-	_, err := New(store, changing(s), oneKey{errors.New("away")}, nil).Accept(t.Context(), who(s), Delivery{Received: received, Claims: []Claim{{Name: "e", User: ada}}})
+	_, err := New(store, changing(s), oneKey{errors.New("away")}, nil).Accept(t.Context(), who(s), Delivery{Received: received, Entries: []Entry{{Name: "e", User: ada}}})
 	if problem, ok := errors.AsType[*web.Error](err); !ok || web.StatusOf(err) != http.StatusServiceUnavailable || problem.RetryAfter <= 0 || len(store.got) != 0 {
 		t.Errorf("Accept() without the key = %v with %d batches stored, want 503 with Retry-After and none", err, len(store.got))
 	}
@@ -67,7 +67,7 @@ func TestAttributesAreKeptAndFieldsAreDropped(t *testing.T) {
 	user := ada
 	user.Attributes = []events.Pair{{Name: "country", Value: "NZ"}}
 	meta := []events.Pair{{Name: "EMAIL", Value: "a@b"}, {Name: "list", Value: `[{"Email":"a@b","n":1}]`}, {Name: "user.country", Value: "forged"}, {Name: "z", Value: "1"}}
-	r := resolveAll(s, &flags.Key{}, Delivery{Claims: []Claim{
+	r := resolveAll(s, &flags.Key{}, Delivery{Entries: []Entry{
 		{Name: "e", User: user, Value: `{"email":"a@b","total":2}`, Metadata: meta},
 		{Kind: Gate, Name: "new_checkout", User: user},
 		{Name: "e", User: user, Metadata: meta, Fault: &Fault{Code: "bad_time"}},
@@ -88,8 +88,8 @@ func TestAttributesAreKeptAndFieldsAreDropped(t *testing.T) {
 }
 
 func TestAnIDOfTheClientsIsTheFacts(t *testing.T) {
-	claim := func(id string, edit ...func(*Claim)) Claim {
-		c := Claim{ID: id, Name: "e", User: ada}
+	entry := func(id string, edit ...func(*Entry)) Entry {
+		c := Entry{ID: id, Name: "e", User: ada}
 		for _, f := range edit {
 			f(&c)
 		}
@@ -103,29 +103,29 @@ func TestAnIDOfTheClientsIsTheFacts(t *testing.T) {
 		return r.batch.IDs()
 	}
 	const uuid = "0198c1a4-6e2b-7c3d-8e4f-0123456789ab"
-	if got := ids("shop", Delivery{Claims: []Claim{claim(uuid)}})[0]; fmt.Sprintf("%x", got) != "0198c1a46e2b7c3d8e4f0123456789ab" {
+	if got := ids("shop", Delivery{Entries: []Entry{entry(uuid)}})[0]; fmt.Sprintf("%x", got) != "0198c1a46e2b7c3d8e4f0123456789ab" {
 		t.Errorf("a UUID becomes the id %x", got)
 	}
-	named := ids("shop", Delivery{Claims: []Claim{claim("order-17")}})[0]
+	named := ids("shop", Delivery{Entries: []Entry{entry("order-17")}})[0]
 	for name, same := range map[string]events.FactID{
-		"said otherwise":         ids("shop", Delivery{Claims: []Claim{claim("order-17", func(c *Claim) { c.Name = "f" })}})[0],
-		"in a batch with an id":  ids("shop", Delivery{BatchID: uuid, Claims: []Claim{claim("x"), claim("order-17")}})[1],
-		"in a session of an SDK": ids("shop", Delivery{SessionID: "s", Claims: []Claim{claim("order-17")}})[0],
+		"said otherwise":         ids("shop", Delivery{Entries: []Entry{entry("order-17", func(c *Entry) { c.Name = "f" })}})[0],
+		"in a batch with an id":  ids("shop", Delivery{BatchID: uuid, Entries: []Entry{entry("x"), entry("order-17")}})[1],
+		"in a session of an SDK": ids("shop", Delivery{SessionID: "s", Entries: []Entry{entry("order-17")}})[0],
 	} {
 		if same != named {
 			t.Errorf("an event with an id has another id %s", name)
 		}
 	}
 	for name, other := range map[string]events.FactID{
-		"another name":    ids("shop", Delivery{Claims: []Claim{claim("order-18")}})[0],
-		"another project": ids("news", Delivery{Claims: []Claim{claim("order-17")}})[0],
-		"its dead letter": ids("shop", Delivery{Claims: []Claim{claim("order-17", func(c *Claim) { c.Fault = &Fault{Code: "bad_time"} })}})[0],
+		"another name":    ids("shop", Delivery{Entries: []Entry{entry("order-18")}})[0],
+		"another project": ids("news", Delivery{Entries: []Entry{entry("order-17")}})[0],
+		"its dead letter": ids("shop", Delivery{Entries: []Entry{entry("order-17", func(c *Entry) { c.Fault = &Fault{Code: "bad_time"} })}})[0],
 	} {
 		if other == named {
 			t.Errorf("%s has the same id", name)
 		}
 	}
-	batch := Delivery{BatchID: uuid, Claims: []Claim{claim(""), claim("")}} // of no time
+	batch := Delivery{BatchID: uuid, Entries: []Entry{entry(""), entry("")}} // of no time
 	first, again := ids("shop", batch), ids("shop", batch)
 	if diff := cmp.Diff(first, again); diff != "" || first[0] == first[1] {
 		t.Errorf("a retry of a batch with an id has other ids, or its twins share one: %x\n%s", first, diff)

@@ -28,10 +28,10 @@ const (
 // that it claimed, in milliseconds.
 const sentTime = "sluice.sent_time"
 
-// maxPayload bounds what a dead letter keeps of its claim.
+// maxPayload bounds what a dead letter keeps of its entry.
 const maxPayload = 4 << 10
 
-// A resolver turns the claims of one delivery into facts, by what the project
+// A resolver turns the entries of one delivery into facts, by what the project
 // was when they came. It is pure but for the table of names, which only grows.
 type resolver struct {
 	state    *flags.State
@@ -43,61 +43,61 @@ type resolver struct {
 
 	environments []string    // of the key, by name; read once
 	scope        flags.Scope // of the key
-	foreign      bool        // the claim at hand names something that the key cannot see
+	foreign      bool        // the entry at hand names something that the key cannot see
 
 	batch    events.Batch
 	rejected []Rejection
 
-	// The newest definitions that a claim with an unknown name or rule decided on.
+	// The newest definitions that an entry with an unknown name or rule decided on.
 	latest   int64  // by their time
 	sequence uint64 // by their version
 }
 
-// all resolves every claim.
+// all resolves every entry.
 func (r *resolver) all() {
 	r.batch = events.Batch{Project: r.state.Project()}
 	r.environments = r.state.EnvironmentsOf(r.key)
 	r.scope = r.key.Scope()
 	exposures := 0
-	for i := range r.delivery.Claims {
-		if r.delivery.Claims[i].Kind != Event {
+	for i := range r.delivery.Entries {
+		if r.delivery.Entries[i].Kind != Event {
 			exposures++
 		}
 	}
 	r.batch.Exposures = make([]events.Exposure, 0, exposures)
-	r.batch.Events = make([]events.Event, 0, len(r.delivery.Claims)-exposures)
-	for i := range r.delivery.Claims {
-		c := r.delivery.Claims[i] // a copy: a delivery may be resolved again
-		r.privacy.apply(&c)
-		at, fault := r.time(&c)
-		if c.Fault != nil {
-			fault = c.Fault
+	r.batch.Events = make([]events.Event, 0, len(r.delivery.Entries)-exposures)
+	for i := range r.delivery.Entries {
+		entry := r.delivery.Entries[i] // a copy: a delivery may be resolved again
+		r.privacy.apply(&entry)
+		at, fault := r.time(&entry)
+		if entry.Fault != nil {
+			fault = entry.Fault
 		}
-		id := r.id(&c, &fault)
-		if fault == nil && c.Kind != Event {
-			fault = r.exposure(id, at, &c)
+		id := r.id(&entry, &fault)
+		if fault == nil && entry.Kind != Event {
+			fault = r.exposure(id, at, &entry)
 		} else if fault == nil {
-			r.event(id, at, &c)
+			r.event(id, at, &entry)
 		}
 		if fault != nil {
-			if c.ID != "" {
-				id = r.ids.rejected(c.ID, fault.Code)
+			if entry.ID != "" {
+				id = r.ids.rejected(entry.ID, fault.Code)
 			}
-			r.dead(id, &c, fault)
+			r.dead(id, &entry, fault)
 			r.rejected = append(r.rejected, Rejection{Index: i, Fault: *fault})
 		}
 	}
 }
 
-// id is the id of a claim, which names none that another of its delivery names.
-func (r *resolver) id(c *Claim, fault **Fault) events.FactID {
-	if c.ID == "" {
-		return r.ids.of(c)
+// id is the id of an entry, which names none that another of its delivery names.
+func (r *resolver) id(entry *Entry, fault **Fault) events.FactID {
+	if entry.ID == "" {
+		return r.ids.of(entry)
 	}
 	if *fault != nil {
 		return events.FactID{} // its dead letter has another
 	}
-	id, first := r.ids.named(c.ID)
+	id, first := r.ids.named(entry.ID)
 	if !first {
 		*fault = &Fault{Code: "duplicate_id", Detail: "another event of this batch has the same event_id: the first one counts"}
 	}
@@ -112,36 +112,36 @@ func (r *resolver) ahead() bool {
 
 func (r *resolver) received() int64 { return r.delivery.Received.UnixMilli() }
 
-// time decides when a claim happened.
-func (r *resolver) time(c *Claim) (int64, *Fault) {
+// time decides when an entry happened.
+func (r *resolver) time(entry *Entry) (int64, *Fault) {
 	now := r.received()
 	switch {
-	case c.Time == 0, c.Time > now+maxAhead.Milliseconds():
+	case entry.Time == 0, entry.Time > now+maxAhead.Milliseconds():
 		return now, nil
-	case c.Time < now-maxBehind.Milliseconds():
+	case entry.Time < now-maxBehind.Milliseconds():
 		return 0, &Fault{Code: "time_too_old", Detail: fmt.Sprintf("time is before %s; it counts milliseconds since 1970",
 			time.UnixMilli(now).Add(-maxBehind).UTC().Format(time.DateOnly))}
 	}
-	return c.Time, nil
+	return entry.Time, nil
 }
 
-func (r *resolver) event(id events.FactID, at int64, c *Claim) {
+func (r *resolver) event(id events.FactID, at int64, entry *Entry) {
 	e := events.Event{
-		ID: id, Time: at, Received: r.received(), Environment: r.environment(c.User.Tier), Name: c.Name,
-		UnitIDs: c.User.all(), Value: number(c.Value), ValueText: c.Value, Metadata: c.Metadata,
+		ID: id, Time: at, Received: r.received(), Environment: r.environment(entry.User.Tier), Name: entry.Name,
+		UnitIDs: entry.User.all(), Value: number(entry.Value), ValueText: entry.Value, Metadata: entry.Metadata,
 		SDKType: r.delivery.SDKType, SDKVersion: r.delivery.SDKVersion,
 	}
-	e.UnitType, e.UnitID = c.User.primary()
-	e.Metadata = with(c.Metadata, c.User.attributes(), marks(at, c))
+	e.UnitType, e.UnitID = entry.User.primary()
+	e.Metadata = with(entry.Metadata, entry.User.attributes(), marks(at, entry))
 	r.batch.Events = append(r.batch.Events, e)
 }
 
-// marks are what we have to say of a claim.
-func marks(at int64, c *Claim) []events.Pair {
-	if c.Time == 0 || c.Time == at {
+// marks are what we have to say of an entry.
+func marks(at int64, entry *Entry) []events.Pair {
+	if entry.Time == 0 || entry.Time == at {
 		return nil
 	}
-	return []events.Pair{{Name: sentTime, Value: strconv.FormatInt(c.Time, 10)}}
+	return []events.Pair{{Name: sentTime, Value: strconv.FormatInt(entry.Time, 10)}}
 }
 
 // with returns pairs and more, ascending by name. Of two of a name, ours counts:
@@ -174,41 +174,41 @@ func number(text string) *float64 {
 }
 
 // exposure adds an exposure, unless it is not the key's to tell.
-func (r *resolver) exposure(id events.FactID, at int64, c *Claim) *Fault {
+func (r *resolver) exposure(id events.FactID, at int64, entry *Entry) *Fault {
 	e := events.Exposure{
-		ID: id, Time: at, Received: r.received(), Environment: r.environment(c.User.Tier),
-		Name: c.Name, RuleID: c.RuleID, Group: events.NoGroup, Value: c.Value, Reason: c.Reason,
+		ID: id, Time: at, Received: r.received(), Environment: r.environment(entry.User.Tier),
+		Name: entry.Name, RuleID: entry.RuleID, Group: events.NoGroup, Value: entry.Value, Reason: entry.Reason,
 		SDKType: r.delivery.SDKType, SDKVersion: r.delivery.SDKVersion,
-		Metadata: with(c.Metadata, c.User.attributes(), marks(at, c)),
+		Metadata: with(entry.Metadata, entry.User.attributes(), marks(at, entry)),
 	}
-	if c.Sequence <= r.state.Seq() {
-		e.Sequence = c.Sequence
+	if entry.Sequence <= r.state.Seq() {
+		e.Sequence = entry.Sequence
 	}
-	if c.ConfigTime != 0 && c.ConfigTime == r.state.Time() {
+	if entry.ConfigTime != 0 && entry.ConfigTime == r.state.Time() {
 		e.Sequence = r.state.Seq()
 	}
 	var unitType string
 	var known bool
 	r.foreign = false
-	switch c.Kind {
+	switch entry.Kind {
 	case Gate:
 		unitType, known = r.gate(&e)
 	case Config:
-		unitType, known = r.config(&e, c.Group)
+		unitType, known = r.config(&e, entry.Group)
 	case Layer:
-		e.Parameter = c.Parameter
-		unitType, known = r.layer(&e, c.Experiment)
+		e.Parameter = entry.Parameter
+		unitType, known = r.layer(&e, entry.Experiment)
 	}
 	if r.foreign {
 		return &Fault{Code: "out_of_scope", Detail: "the key is not for apps that see what was decided: send it with a key that is"}
 	}
 	if !known {
-		r.latest, r.sequence = max(r.latest, c.ConfigTime), max(r.sequence, c.Sequence)
+		r.latest, r.sequence = max(r.latest, entry.ConfigTime), max(r.sequence, entry.Sequence)
 	}
 	if unitType == "" {
-		e.UnitType, e.UnitID = c.User.primary()
+		e.UnitType, e.UnitID = entry.User.primary()
 	} else {
-		e.UnitType, e.UnitID = unitType, c.User.id(unitType)
+		e.UnitType, e.UnitID = unitType, entry.User.id(unitType)
 	}
 	if e.UnitID == "" {
 		e.Group = events.NoGroup // nobody was exposed: no result may count it as somebody
@@ -316,11 +316,11 @@ func (r *resolver) group(e *events.Exposure, x *flags.Experiment, index int) {
 	}
 }
 
-// environment decides which environment a claim belongs to.
+// environment decides which environment an entry belongs to.
 func (r *resolver) environment(tier string) string { return flags.EnvironmentOf(r.environments, tier) }
 
-func (r *resolver) dead(id events.FactID, c *Claim, fault *Fault) {
-	kind := [...]string{Event: "event", Gate: "gate exposure", Config: "config exposure", Layer: "layer exposure"}[c.Kind]
+func (r *resolver) dead(id events.FactID, entry *Entry, fault *Fault) {
+	kind := [...]string{Event: "event", Gate: "gate exposure", Config: "config exposure", Layer: "layer exposure"}[entry.Kind]
 	payload, err := json.Marshal(struct {
 		Kind     string            `json:"kind"`
 		EventID  string            `json:"event_id,omitempty"`
@@ -329,9 +329,9 @@ func (r *resolver) dead(id events.FactID, c *Claim, fault *Fault) {
 		Value    string            `json:"value,omitempty"`
 		RuleID   string            `json:"ruleID,omitempty"`
 		Metadata map[string]string `json:"metadata,omitempty"`
-	}{kind, c.ID, c.Name, c.Time, c.Value, c.RuleID, asMap(c.Metadata)})
+	}{kind, entry.ID, entry.Name, entry.Time, entry.Value, entry.RuleID, asMap(entry.Metadata)})
 	if err != nil || len(payload) > maxPayload {
-		payload, _ = json.Marshal(map[string]string{"kind": kind, "event_id": c.ID, "name": c.Name}) // texts only: never fails
+		payload, _ = json.Marshal(map[string]string{"kind": kind, "event_id": entry.ID, "name": entry.Name}) // texts only: never fails
 	}
 	r.batch.Dead = append(r.batch.Dead, events.DeadLetter{
 		ID: id, Received: r.received(), Reason: fault.Code, Detail: fault.Detail, Payload: string(payload),

@@ -50,72 +50,72 @@ var ada = User{ID: "ada", Others: []events.Pair{{Name: "companyID", Value: "acme
 func TestExposuresSayWhatWasDecidedForWhom(t *testing.T) {
 	at := received.UnixMilli() - 5000
 	for name, test := range map[string]struct {
-		claim Claim
+		entry Entry
 		want  events.Exposure
 	}{
 		"a gate": {
-			Claim{Kind: Gate, Name: "new_checkout", Value: "true", RuleID: "rule_1:50.00:2", Reason: "Network"},
+			Entry{Kind: Gate, Name: "new_checkout", Value: "true", RuleID: "rule_1:50.00:2", Reason: "Network"},
 			events.Exposure{Kind: "gate", Name: "new_checkout", Value: "true", RuleID: "rule_1:50.00:2", Reason: "Network", UnitType: "userID", UnitID: "ada"},
 		},
 		"a gate by override": {
-			Claim{Kind: Gate, Name: "new_checkout", Value: "false", RuleID: "gate_1:override"},
+			Entry{Kind: Gate, Name: "new_checkout", Value: "false", RuleID: "gate_1:override"},
 			events.Exposure{Kind: "gate", Name: "new_checkout", Value: "false", RuleID: "gate_1:override", Override: true, UnitType: "userID", UnitID: "ada"},
 		},
 		"a gate on a custom unit": {
-			Claim{Kind: Gate, Name: "Company Gate", Value: "true"},
+			Entry{Kind: Gate, Name: "Company Gate", Value: "true"},
 			events.Exposure{Kind: "gate", Name: "Company Gate", Value: "true", UnitType: "companyID", UnitID: "acme"},
 		},
 		"a gate in another case is another name to SDKs": {
-			Claim{Kind: Gate, Name: "company gate", Value: "false"},
+			Entry{Kind: Gate, Name: "company gate", Value: "false"},
 			events.Exposure{Kind: "gate", Name: "company gate", Value: "false", UnitType: "userID", UnitID: "ada"},
 		},
 		"a holdout, which SDKs call a gate": {
-			Claim{Kind: Gate, Name: "h1", Value: "false"},
+			Entry{Kind: Gate, Name: "h1", Value: "false"},
 			events.Exposure{Kind: "gate", Name: "h1", Value: "false", UnitType: "userID", UnitID: "ada"},
 		},
 		"a dynamic config": {
-			Claim{Kind: Config, Name: "prices", RuleID: "default", Value: "false"},
+			Entry{Kind: Config, Name: "prices", RuleID: "default", Value: "false"},
 			events.Exposure{Kind: "config", Name: "prices", RuleID: "default", Value: "false", UnitType: "stableID", UnitID: "st"},
 		},
 		"an experiment's group": {
-			Claim{Kind: Config, Name: "free_shipping", RuleID: "grp_b"},
+			Entry{Kind: Config, Name: "free_shipping", RuleID: "grp_b"},
 			events.Exposure{Kind: "experiment", Name: "free_shipping", RuleID: "grp_b", Group: 1, Value: "Half", UnitType: "userID", UnitID: "ada"},
 		},
 		"an experiment's group by override": {
-			Claim{Kind: Config, Name: "free_shipping", RuleID: "grp_c:userID:id_override"},
+			Entry{Kind: Config, Name: "free_shipping", RuleID: "grp_c:userID:id_override"},
 			events.Exposure{Kind: "experiment", Name: "free_shipping", RuleID: "grp_c:userID:id_override", Group: 2, Override: true, Value: "Full", UnitType: "userID", UnitID: "ada"},
 		},
 		"an experiment that did not take the unit": {
-			Claim{Kind: Config, Name: "free_shipping", RuleID: "layerAssignment"},
+			Entry{Kind: Config, Name: "free_shipping", RuleID: "layerAssignment"},
 			events.Exposure{Kind: "experiment", Name: "free_shipping", RuleID: "layerAssignment", Group: events.NoGroup, UnitType: "userID", UnitID: "ada"},
 		},
 		"a group that the client names": {
-			Claim{Kind: Config, Name: "free_shipping", Group: "Full"},
+			Entry{Kind: Config, Name: "free_shipping", Group: "Full"},
 			events.Exposure{Kind: "experiment", Name: "free_shipping", RuleID: "grp_c", Group: 2, Value: "Full", UnitType: "userID", UnitID: "ada"},
 		},
 		"a group that nobody knows": {
-			Claim{Kind: Config, Name: "free_shipping", Group: "Fuller"},
+			Entry{Kind: Config, Name: "free_shipping", Group: "Fuller"},
 			events.Exposure{Kind: "experiment", Name: "free_shipping", Group: events.NoGroup, Value: "Fuller", UnitType: "userID", UnitID: "ada"},
 		},
 		"an experiment through its layer, hashed as djb2": {
-			Claim{Kind: Layer, Name: "checkout", Experiment: eval.HashName(eval.HashDJB2, "free_shipping"), Parameter: "threshold", RuleID: "grp_a"},
+			Entry{Kind: Layer, Name: "checkout", Experiment: eval.HashName(eval.HashDJB2, "free_shipping"), Parameter: "threshold", RuleID: "grp_a"},
 			events.Exposure{Kind: "layer", Name: "free_shipping", Layer: "checkout", Parameter: "threshold", RuleID: "grp_a", Group: 0, Value: "Control", UnitType: "userID", UnitID: "ada"},
 		},
 		"an experiment through its layer, hashed as sha256": {
-			Claim{Kind: Layer, Name: eval.HashName(eval.HashSHA256, "checkout"), Experiment: eval.HashName(eval.HashSHA256, "free_shipping"), Parameter: "threshold", RuleID: "grp_c"},
+			Entry{Kind: Layer, Name: eval.HashName(eval.HashSHA256, "checkout"), Experiment: eval.HashName(eval.HashSHA256, "free_shipping"), Parameter: "threshold", RuleID: "grp_c"},
 			events.Exposure{Kind: "layer", Name: "free_shipping", Layer: "checkout", Parameter: "threshold", RuleID: "grp_c", Group: 2, Value: "Full", UnitType: "userID", UnitID: "ada"},
 		},
 		"a layer without an experiment": {
-			Claim{Kind: Layer, Name: "checkout", Parameter: "threshold", RuleID: "default"},
+			Entry{Kind: Layer, Name: "checkout", Parameter: "threshold", RuleID: "default"},
 			events.Exposure{Kind: "layer", Name: "checkout", Layer: "checkout", Parameter: "threshold", RuleID: "default", Group: events.NoGroup, UnitType: "userID", UnitID: "ada"},
 		},
 		"something that nobody defined": {
-			Claim{Kind: Config, Name: "ghost", RuleID: ""},
+			Entry{Kind: Config, Name: "ghost", RuleID: ""},
 			events.Exposure{Kind: "config", Name: "ghost", Group: events.NoGroup, UnitType: "userID", UnitID: "ada"},
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
-			c := test.claim
+			c := test.entry
 			c.Time, c.User = at, ada
 			want := test.want
 			want.Time, want.Received, want.Environment = at, received.UnixMilli(), "production"
@@ -123,7 +123,7 @@ func TestExposuresSayWhatWasDecidedForWhom(t *testing.T) {
 			if want.Kind == "gate" || want.Kind == "config" {
 				want.Group = events.NoGroup
 			}
-			r := resolveAll(shop(), &flags.Key{}, Delivery{SDKType: "go-sdk", SDKVersion: "v1", Claims: []Claim{c}})
+			r := resolveAll(shop(), &flags.Key{}, Delivery{SDKType: "go-sdk", SDKVersion: "v1", Entries: []Entry{c}})
 			if diff := cmp.Diff([]events.Exposure{want}, r.batch.Exposures, cmpopts.IgnoreFields(events.Exposure{}, "ID")); diff != "" {
 				t.Errorf("%+v gives (-want +got):\n%s", c, diff)
 			}
@@ -132,7 +132,7 @@ func TestExposuresSayWhatWasDecidedForWhom(t *testing.T) {
 }
 
 func TestAnExposureOfNobodyIsInNoGroup(t *testing.T) {
-	r := resolveAll(shop(), &flags.Key{}, Delivery{Claims: []Claim{{Kind: Config, Name: "free_shipping", RuleID: "grp_b", User: User{Others: ada.Others}}}})
+	r := resolveAll(shop(), &flags.Key{}, Delivery{Entries: []Entry{{Kind: Config, Name: "free_shipping", RuleID: "grp_b", User: User{Others: ada.Others}}}})
 	if e := r.batch.Exposures[0]; e.Group != events.NoGroup || e.UnitType != "userID" || e.UnitID != "" {
 		t.Errorf("an exposure without the experiment's unit has group %d, unit %s %q; want none", e.Group, e.UnitType, e.UnitID)
 	}
@@ -141,7 +141,7 @@ func TestAnExposureOfNobodyIsInNoGroup(t *testing.T) {
 func TestTheSequenceIsKnownWhenTheClientDecidedOnOurState(t *testing.T) {
 	s := shop()
 	for configTime, want := range map[int64]uint64{s.Time(): s.Seq(), s.Time() - 1: 0, 0: 0} {
-		r := resolveAll(s, &flags.Key{}, Delivery{Claims: []Claim{{Kind: Gate, Name: "new_checkout", ConfigTime: configTime}}})
+		r := resolveAll(s, &flags.Key{}, Delivery{Entries: []Entry{{Kind: Gate, Name: "new_checkout", ConfigTime: configTime}}})
 		if got := r.batch.Exposures[0].Sequence; got != want {
 			t.Errorf("config time %d gives sequence %d, want %d", configTime, got, want)
 		}
@@ -150,20 +150,20 @@ func TestTheSequenceIsKnownWhenTheClientDecidedOnOurState(t *testing.T) {
 
 func TestOnlyUnknownNamesAndRulesAreWaitedFor(t *testing.T) {
 	for name, test := range map[string]struct {
-		claim Claim
+		entry Entry
 		want  int64
 	}{
-		"known gate":           {Claim{Kind: Gate, Name: "new_checkout", RuleID: "whatever"}, 0},
-		"unknown gate":         {Claim{Kind: Gate, Name: "newer"}, 99},
-		"known group":          {Claim{Kind: Config, Name: "free_shipping", RuleID: "grp_a"}, 0},
-		"outside the groups":   {Claim{Kind: Config, Name: "free_shipping", RuleID: "targetingGate"}, 0},
-		"unknown rule":         {Claim{Kind: Config, Name: "free_shipping", RuleID: "grp_d"}, 99},
-		"unknown experiment":   {Claim{Kind: Layer, Name: "checkout", Experiment: "newer"}, 99},
-		"unknown layer":        {Claim{Kind: Layer, Name: "newer"}, 99},
-		"an event of any name": {Claim{Kind: Event, Name: "newer"}, 0},
+		"known gate":           {Entry{Kind: Gate, Name: "new_checkout", RuleID: "whatever"}, 0},
+		"unknown gate":         {Entry{Kind: Gate, Name: "newer"}, 99},
+		"known group":          {Entry{Kind: Config, Name: "free_shipping", RuleID: "grp_a"}, 0},
+		"outside the groups":   {Entry{Kind: Config, Name: "free_shipping", RuleID: "targetingGate"}, 0},
+		"unknown rule":         {Entry{Kind: Config, Name: "free_shipping", RuleID: "grp_d"}, 99},
+		"unknown experiment":   {Entry{Kind: Layer, Name: "checkout", Experiment: "newer"}, 99},
+		"unknown layer":        {Entry{Kind: Layer, Name: "newer"}, 99},
+		"an event of any name": {Entry{Kind: Event, Name: "newer"}, 0},
 	} {
-		test.claim.ConfigTime = 99
-		if got := resolveAll(shop(), &flags.Key{}, Delivery{Claims: []Claim{test.claim}}).latest; got != test.want {
+		test.entry.ConfigTime = 99
+		if got := resolveAll(shop(), &flags.Key{}, Delivery{Entries: []Entry{test.entry}}).latest; got != test.want {
 			t.Errorf("%s: waits for definitions of time %d, want %d", name, got, test.want)
 		}
 	}
@@ -171,7 +171,7 @@ func TestOnlyUnknownNamesAndRulesAreWaitedFor(t *testing.T) {
 
 func TestEventsKeepTheirUnitsValueAndMetadata(t *testing.T) {
 	meta := []events.Pair{{Name: "a", Value: "1"}}
-	r := resolveAll(shop(), &flags.Key{}, Delivery{SDKType: "node", Claims: []Claim{
+	r := resolveAll(shop(), &flags.Key{}, Delivery{SDKType: "node", Entries: []Entry{
 		{Name: "purchase", Time: received.UnixMilli(), User: ada, Value: "12.50", Metadata: meta},
 		{Name: "look", User: User{Others: ada.Others}, Value: "far"},
 		{Name: "look", User: User{Others: ada.Others[:1]}},
@@ -218,7 +218,7 @@ func TestTimesThatCannotBeAreMarked(t *testing.T) {
 		"before time itself":  {-1 << 62, 0, "", true},
 	} {
 		t.Run(name, func(t *testing.T) {
-			r := resolveAll(shop(), &flags.Key{}, Delivery{Claims: []Claim{{Name: "e", Time: test.sent, User: ada}}})
+			r := resolveAll(shop(), &flags.Key{}, Delivery{Entries: []Entry{{Name: "e", Time: test.sent, User: ada}}})
 			if test.dead {
 				if len(r.batch.Dead) != 1 || r.batch.Dead[0].Reason != "time_too_old" {
 					t.Errorf("time %d gives %+v, want a dead letter time_too_old", test.sent, r.batch)
@@ -234,13 +234,13 @@ func TestTimesThatCannotBeAreMarked(t *testing.T) {
 }
 
 func TestABadClaimIsADeadLetterAmongGoodNeighbours(t *testing.T) {
-	r := resolveAll(shop(), &flags.Key{}, Delivery{Claims: []Claim{
+	r := resolveAll(shop(), &flags.Key{}, Delivery{Entries: []Entry{
 		{Name: "good", User: ada},
 		{Name: "bad", User: ada, Value: "5", Metadata: []events.Pair{{Name: "k", Value: "v"}}, Fault: &Fault{Code: "bad_time", Detail: "time is not a time"}},
 		{Kind: Gate, Name: "new_checkout", User: ada},
 	}})
 	if len(r.batch.Events) != 1 || len(r.batch.Exposures) != 1 || len(r.batch.Dead) != 1 {
-		t.Fatalf("two good claims and a bad one give %+v", r.batch)
+		t.Fatalf("two good entries and a bad one give %+v", r.batch)
 	}
 	want := events.DeadLetter{Received: received.UnixMilli(), Reason: "bad_time", Detail: "time is not a time",
 		Payload: `{"kind":"event","name":"bad","value":"5","metadata":{"k":"v"}}`}
@@ -264,7 +264,7 @@ func TestTheEnvironmentIsOneOfTheKeys(t *testing.T) {
 		"the key names it by id":          {[]string{"env_s"}, "", "staging"},
 		"the key's environments are gone": {[]string{"gone"}, "", "production"},
 	} {
-		r := resolveAll(shop(), &flags.Key{Environments: test.of}, Delivery{Claims: []Claim{{Name: "e", User: User{ID: "a", Tier: test.tier}}}})
+		r := resolveAll(shop(), &flags.Key{Environments: test.of}, Delivery{Entries: []Entry{{Name: "e", User: User{ID: "a", Tier: test.tier}}}})
 		if got := r.batch.Events[0].Environment; got != test.want {
 			t.Errorf("%s: environment %q, want %q", name, got, test.want)
 		}
@@ -272,23 +272,23 @@ func TestTheEnvironmentIsOneOfTheKeys(t *testing.T) {
 }
 
 func TestTheSameContentHasTheSameID(t *testing.T) {
-	claim := Claim{Name: "e", Time: 5, User: ada, Value: "1", Metadata: []events.Pair{{Name: "k", Value: "v"}}}
-	first := newIdentifier("shop", "key", &Delivery{SessionID: "session"}, []byte("one")).of(&claim)
-	if again := newIdentifier("shop", "key", &Delivery{SessionID: "session"}, []byte("two")).of(&claim); again != first {
-		t.Errorf("the same claim, sent again, has id %x, want %x", again, first)
+	entry := Entry{Name: "e", Time: 5, User: ada, Value: "1", Metadata: []events.Pair{{Name: "k", Value: "v"}}}
+	first := newIdentifier("shop", "key", &Delivery{SessionID: "session"}, []byte("one")).of(&entry)
+	if again := newIdentifier("shop", "key", &Delivery{SessionID: "session"}, []byte("two")).of(&entry); again != first {
+		t.Errorf("the same entry, sent again, has id %x, want %x", again, first)
 	}
 
 	others := map[string]events.FactID{
-		"another key":     newIdentifier("shop", "other", &Delivery{SessionID: "session"}, nil).of(&claim),
-		"another session": newIdentifier("shop", "key", &Delivery{SessionID: "other"}, nil).of(&claim),
+		"another key":     newIdentifier("shop", "other", &Delivery{SessionID: "session"}, nil).of(&entry),
+		"another session": newIdentifier("shop", "key", &Delivery{SessionID: "other"}, nil).of(&entry),
 	}
-	for name, edit := range map[string]func(*Claim){
-		"kind": func(c *Claim) { c.Kind = Gate }, "name": func(c *Claim) { c.Name = "f" }, "time": func(c *Claim) { c.Time = 6 },
-		"user": func(c *Claim) { c.User = User{ID: "bob"} }, "value": func(c *Claim) { c.Value = "2" }, "metadata": func(c *Claim) { c.Metadata = nil },
-		"rule": func(c *Claim) { c.RuleID = "r" }, "experiment": func(c *Claim) { c.Experiment = "x" }, "parameter": func(c *Claim) { c.Parameter = "p" },
-		"group": func(c *Claim) { c.Group = "g" }, "fault": func(c *Claim) { c.Fault = &Fault{Code: "f"} },
+	for name, edit := range map[string]func(*Entry){
+		"kind": func(c *Entry) { c.Kind = Gate }, "name": func(c *Entry) { c.Name = "f" }, "time": func(c *Entry) { c.Time = 6 },
+		"user": func(c *Entry) { c.User = User{ID: "bob"} }, "value": func(c *Entry) { c.Value = "2" }, "metadata": func(c *Entry) { c.Metadata = nil },
+		"rule": func(c *Entry) { c.RuleID = "r" }, "experiment": func(c *Entry) { c.Experiment = "x" }, "parameter": func(c *Entry) { c.Parameter = "p" },
+		"group": func(c *Entry) { c.Group = "g" }, "fault": func(c *Entry) { c.Fault = &Fault{Code: "f"} },
 	} {
-		c := claim
+		c := entry
 		edit(&c)
 		others["another "+name] = newIdentifier("shop", "key", &Delivery{SessionID: "session"}, nil).of(&c)
 	}
@@ -302,11 +302,11 @@ func TestTheSameContentHasTheSameID(t *testing.T) {
 }
 
 func TestTwinsInOneBodyAreTwo(t *testing.T) {
-	claims := []Claim{{Name: "e", Time: 5}, {Name: "e", Time: 5}, {Name: "f", Time: 5}, {Name: "e", Time: 5}}
+	entries := []Entry{{Name: "e", Time: 5}, {Name: "e", Time: 5}, {Name: "f", Time: 5}, {Name: "e", Time: 5}}
 	ids := func() (ids []events.FactID) {
 		id := newIdentifier("shop", "key", &Delivery{SessionID: "s"}, nil)
-		for i := range claims {
-			ids = append(ids, id.of(&claims[i]))
+		for i := range entries {
+			ids = append(ids, id.of(&entries[i]))
 		}
 		return ids
 	}
@@ -320,7 +320,7 @@ func TestTwinsInOneBodyAreTwo(t *testing.T) {
 }
 
 func TestAnEventWithoutATimeIsNewEveryTime(t *testing.T) {
-	c := Claim{Name: "e"}
+	c := Entry{Name: "e"}
 	if one, two := newIdentifier("shop", "key", &Delivery{SessionID: "s"}, []byte("1")).of(&c), newIdentifier("shop", "key", &Delivery{SessionID: "s"}, []byte("2")).of(&c); one == two {
 		t.Error("two deliveries of an event without a time share an id: the second would be lost")
 	}
@@ -330,7 +330,7 @@ func BenchmarkResolve(b *testing.B) {
 	s, key := shop(), &flags.Key{}
 	d := Delivery{SDKType: "go-sdk", SDKVersion: "v1", Received: received}
 	for i := range 50 {
-		d.Claims = append(d.Claims, Claim{Kind: Config, Name: "free_shipping", RuleID: "grp_b", Time: received.UnixMilli() + int64(i), User: ada})
+		d.Entries = append(d.Entries, Entry{Kind: Config, Name: "free_shipping", RuleID: "grp_b", Time: received.UnixMilli() + int64(i), User: ada})
 	}
 	table := new(names)
 	b.ReportAllocs()
@@ -338,5 +338,5 @@ func BenchmarkResolve(b *testing.B) {
 		r := resolver{state: s, key: key, names: table, delivery: &d, privacy: privacy{project: s.Settings()}, ids: newIdentifier("shop", "key", &Delivery{SessionID: "s"}, nil)}
 		r.all()
 	}
-	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N*len(d.Claims)), "ns/claim")
+	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N*len(d.Entries)), "ns/entry")
 }

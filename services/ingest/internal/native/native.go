@@ -21,7 +21,7 @@ import (
 	"github.com/sluice-flags/sluice/services/ingest/internal/statsig"
 )
 
-// An Accepter stores claims, as [intake.Intake] does.
+// An Accepter stores entries, as [intake.Intake] does.
 type Accepter interface {
 	Accept(ctx context.Context, who auth.Principal, d intake.Delivery) (intake.Receipt, error)
 }
@@ -101,7 +101,7 @@ func (a *API) events(w http.ResponseWriter, r *http.Request) error {
 	}
 	reply := Reply{Success: true, BatchID: b.ID, Accepted: len(b.Events) - len(receipt.Rejected), Rejected: []Rejection{}}
 	for _, x := range receipt.Rejected {
-		reply.Rejected = append(reply.Rejected, Rejection{Index: at[x.Index], EventID: d.Claims[x.Index].ID, Code: x.Code, Message: x.Detail})
+		reply.Rejected = append(reply.Rejected, Rejection{Index: at[x.Index], EventID: d.Entries[x.Index].ID, Code: x.Code, Message: x.Detail})
 	}
 	a.rejected.Add(float64(len(reply.Rejected)))
 	return web.Respond(w, http.StatusAccepted, reply)
@@ -122,12 +122,12 @@ func decoder(contentType string) (func([]byte, ...string) (protocol.Batch, error
 	return nil, web.Errorf(web.CodeUnsupportedMedia, "send events as Content-Type: application/json, or one in each line as application/x-ndjson")
 }
 
-// delivery makes claims of a batch; at[i] is the index of claim i in the batch.
+// delivery makes entries of a batch; at[i] is the index of entry i in the batch.
 // What SDKs say of themselves is taken, and stored nowhere.
 func delivery(b *protocol.Batch, now time.Time) (d intake.Delivery, at []int) {
 	d = intake.Delivery{
 		BatchID: b.ID, SessionID: b.SDK.SessionID, SDKType: b.SDK.Type, SDKVersion: b.SDK.Version, Received: now,
-		Claims: make([]intake.Claim, 0, len(b.Events)),
+		Entries: make([]intake.Entry, 0, len(b.Events)),
 	}
 	made := protocol.TimeOfUUID(b.ID)
 	for i := range b.Events {
@@ -135,33 +135,33 @@ func delivery(b *protocol.Batch, now time.Time) (d intake.Delivery, at []int) {
 		if e.Internal() {
 			continue
 		}
-		c := claim(e)
+		one := entry(e)
 		// A retry must say the same time, or it is another row: so the ids tell it
 		// where the event does not.
-		c.Time = cmp.Or(c.Time, protocol.TimeOfUUID(c.ID), made)
-		d.Claims, at = append(d.Claims, c), append(at, i)
+		one.Time = cmp.Or(one.Time, protocol.TimeOfUUID(one.ID), made)
+		d.Entries, at = append(d.Entries, one), append(at, i)
 	}
 	return d, at
 }
 
-// claim says in our words what an entry tells.
-func claim(e *protocol.BatchEvent) intake.Claim {
-	c := statsig.Claim(&e.LogEvent)
-	c.ID = e.ID
+// entry says in our words what an event of a batch tells.
+func entry(e *protocol.BatchEvent) intake.Entry {
+	entry := statsig.Entry(&e.LogEvent)
+	entry.ID = e.ID
 	if e.Name != "" {
-		return c
+		return entry
 	}
-	c.RuleID, c.Group, c.Reason, c.Parameter, c.Sequence = e.RuleID, e.Group, e.Reason, e.Parameter, e.Sequence
+	entry.RuleID, entry.Group, entry.Reason, entry.Parameter, entry.Sequence = e.RuleID, e.Group, e.Reason, e.Parameter, e.Sequence
 	switch {
 	case e.Gate != "":
-		c.Kind, c.Name = intake.Gate, e.Gate
-		if e.Value != "true" && e.Value != "false" && c.Fault == nil {
-			c.Fault = &intake.Fault{Code: "wrong_type", Detail: "the exposure of a gate says what it gave as value: true or false"}
+		entry.Kind, entry.Name = intake.Gate, e.Gate
+		if e.Value != "true" && e.Value != "false" && entry.Fault == nil {
+			entry.Fault = &intake.Fault{Code: "wrong_type", Detail: "the exposure of a gate says what it gave as value: true or false"}
 		}
 	case e.Layer != "":
-		c.Kind, c.Name, c.Experiment = intake.Layer, e.Layer, e.Experiment
+		entry.Kind, entry.Name, entry.Experiment = intake.Layer, e.Layer, e.Experiment
 	default:
-		c.Kind, c.Name = intake.Config, cmp.Or(e.Config, e.Experiment)
+		entry.Kind, entry.Name = intake.Config, cmp.Or(e.Config, e.Experiment)
 	}
-	return c
+	return entry
 }

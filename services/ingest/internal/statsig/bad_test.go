@@ -22,14 +22,14 @@ import (
 )
 
 // taker takes every delivery that an SDK's key may send.
-type taker struct{ claims int }
+type taker struct{ entries int }
 
 func (a *taker) Accept(_ context.Context, who auth.Principal, d intake.Delivery) (intake.Receipt, error) {
 	if who.Key.Kind == flags.KeyConsole {
 		return intake.Receipt{}, web.Errorf(web.CodeForbidden, "not with this key")
 	}
-	a.claims += len(d.Claims)
-	return intake.Receipt{Facts: len(d.Claims)}, nil
+	a.entries += len(d.Entries)
+	return intake.Receipt{Facts: len(d.Entries)}, nil
 }
 
 func gzipped(text string) string {
@@ -142,7 +142,7 @@ func TestEveryEndpointRefusesWhatIsWrong(t *testing.T) {
 				if tt.body == "" {
 					tt.body = good
 				}
-				before := accepted.claims
+				before := accepted.entries
 				w := ask(tt.method, path+tt.query, tt.key, tt.body, tt.headers...)
 				kind := "application/problem+json"
 				if tt.want == 202 {
@@ -151,11 +151,11 @@ func TestEveryEndpointRefusesWhatIsWrong(t *testing.T) {
 				if w.Code != tt.want || w.Header().Get("Content-Type") != kind {
 					t.Errorf("%s = %d %s %.200s, want %d with %s", tt.name, w.Code, w.Header().Get("Content-Type"), w.Body, tt.want, kind)
 				}
-				if tt.want == 202 && (accepted.claims != before+1 || strings.TrimSpace(w.Body.String()) != `{"success":true}`) {
-					t.Errorf("%s: %d claims were taken and %s answered; want one and success", tt.name, accepted.claims-before, w.Body)
+				if tt.want == 202 && (accepted.entries != before+1 || strings.TrimSpace(w.Body.String()) != `{"success":true}`) {
+					t.Errorf("%s: %d entries were taken and %s answered; want one and success", tt.name, accepted.entries-before, w.Body)
 				}
-				if tt.want != 202 && accepted.claims != before {
-					t.Errorf("%s: claims of a refused request were taken", tt.name)
+				if tt.want != 202 && accepted.entries != before {
+					t.Errorf("%s: entries of a refused request were taken", tt.name)
 				}
 			}
 		})
@@ -182,7 +182,7 @@ func TestWhatSDKsSayOfThemselvesIsTakenAndNotStored(t *testing.T) {
 	r.Header.Set("STATSIG-API-KEY", key(flags.KeyServer))
 	w := httptest.NewRecorder()
 	mux.ServeHTTP(w, r)
-	if w.Code != 202 || accepted.claims != 0 {
-		t.Errorf("events of an SDK about itself = %d %s with %d claims, want 202 and none", w.Code, w.Body, accepted.claims)
+	if w.Code != 202 || accepted.entries != 0 {
+		t.Errorf("events of an SDK about itself = %d %s with %d entries, want 202 and none", w.Code, w.Body, accepted.entries)
 	}
 }

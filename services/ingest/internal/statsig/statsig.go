@@ -1,6 +1,6 @@
 // Package statsig is the door through which Statsig's SDKs send what they
-// logged. It speaks their protocol and decides nothing: bodies become claims,
-// and a request is answered 202 after every claim is stored.
+// logged. It speaks their protocol and decides nothing: bodies become entries,
+// and a request is answered 202 after every entry is stored.
 package statsig
 
 import (
@@ -21,7 +21,7 @@ import (
 	"github.com/sluice-flags/sluice/services/ingest/internal/intake"
 )
 
-// An Accepter stores claims, as [intake.Intake] does.
+// An Accepter stores entries, as [intake.Intake] does.
 type Accepter interface {
 	Accept(ctx context.Context, who auth.Principal, d intake.Delivery) (intake.Receipt, error)
 }
@@ -96,13 +96,13 @@ func (a *API) logEvent(w http.ResponseWriter, r *http.Request) error {
 			return intake.Delivery{}, err
 		}
 		d := delivery(r, b.SDK, time.Now())
-		d.Claims = make([]intake.Claim, 0, len(b.Events))
+		d.Entries = make([]intake.Entry, 0, len(b.Events))
 		for i := range b.Events {
 			if b.Events[i].Internal() {
 				a.internal.Inc()
 				continue
 			}
-			d.Claims = append(d.Claims, Claim(&b.Events[i]))
+			d.Entries = append(d.Entries, Entry(&b.Events[i]))
 		}
 		b.Release()
 		return d, nil
@@ -117,9 +117,9 @@ func (a *API) customExposure(w http.ResponseWriter, r *http.Request) error {
 			return intake.Delivery{}, err
 		}
 		d := delivery(r, sdk, time.Now())
-		d.Claims = make([]intake.Claim, 0, len(exposures))
+		d.Entries = make([]intake.Entry, 0, len(exposures))
 		for i := range exposures {
-			d.Claims = append(d.Claims, customClaim(&exposures[i]))
+			d.Entries = append(d.Entries, customEntry(&exposures[i]))
 		}
 		return d, nil
 	})
