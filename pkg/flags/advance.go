@@ -32,6 +32,7 @@ var idText = base32.NewEncoding("0123456789abcdefghjkmnpqrstvwxyz").WithPadding(
 //   - A rule's step goes up when its percentage changes.
 //   - An experiment gets its start and end when it starts and ends, and buckets
 //     of its layer while it runs. Groups may be given by name where ids belong.
+//   - A metric that is new, or measures something else, is not verified.
 //
 // newID makes ids from a prefix; nil means [NewID]. Call Validate afterwards.
 func Advance(s *State, d Document, now time.Time, newID func(prefix string) string) {
@@ -75,6 +76,9 @@ func Advance(s *State, d Document, now time.Time, newID func(prefix string) stri
 		if b, ok := before.(*Layer); ok {
 			keepSalt(&d.Salt, b.Salt)
 		}
+	case *Metric:
+		b, ok := before.(*Metric)
+		d.Verified = d.Verified && ok && d.sameDefinition(b)
 	case *Experiment:
 		b, _ := before.(*Experiment)
 		if b == nil {

@@ -99,3 +99,33 @@ func TestSplitRuleIDUndoesTheWireForm(t *testing.T) {
 		}
 	}
 }
+
+func TestAMetricIsVerifiedUntilItMeasuresSomethingElse(t *testing.T) {
+	p := newProject(t)
+	put := func(rest string) bool {
+		t.Helper()
+		return p.put(flags.KindMetric, `{"id": "met_v", "name": "buyers", "type": "event_user", "event": "buy", "verified": true`+rest+`}`).(*flags.Metric).Verified
+	}
+	if put("") {
+		t.Error("a new metric is verified; want nobody to have vouched for it yet")
+	}
+	if !put("") {
+		t.Error("a metric whose definition is the same cannot be verified")
+	}
+	for _, tc := range []struct {
+		document string
+		want     bool
+	}{
+		{`{"id": "met_v", "name": "customers", "description": "who buys", "tags": ["shop"], "type": "event_user", "event": "buy", "verified": true}`, true},
+		{`{"id": "met_v", "name": "buyers", "type": "event_user", "event": "buy", "status": "archived", "verified": true}`, true},
+		{`{"id": "met_v", "name": "buyers", "type": "event_user", "event": "buy"}`, false},
+		{`{"id": "met_v", "name": "buyers", "type": "event_user", "event": "pay", "verified": true}`, false},
+		{`{"id": "met_v", "name": "buyers", "type": "event_user", "event": "buy", "windowHours": 24, "verified": true}`, false},
+		{`{"id": "met_v", "name": "buyers", "type": "event_user", "event": "buy", "direction": "decrease", "verified": true}`, false},
+	} {
+		d, problems := p.try(flags.KindMetric, tc.document)
+		if len(problems) > 0 || d.(*flags.Metric).Verified != tc.want {
+			t.Errorf("after a verified metric, %s: verified = %t, %v; want %t", tc.document, d.(*flags.Metric).Verified, problems, tc.want)
+		}
+	}
+}

@@ -1,6 +1,9 @@
 package flags
 
-import "math"
+import (
+	"bytes"
+	"math"
+)
 
 // A Metric is a measured outcome: how events after a unit's first exposure become
 // one number for the unit.
@@ -34,6 +37,10 @@ type Metric struct {
 	WindowHours int    `json:"windowHours,omitempty"`
 	UnitType    string `json:"unitType,omitempty"`
 	Status      Status `json:"status,omitempty"`
+
+	// Verified says that somebody vouches for the definition. It goes when another
+	// definition comes.
+	Verified bool `json:"verified,omitempty"`
 }
 
 // MetricType says which number a metric is.
@@ -142,6 +149,17 @@ func (m *Metric) DocName() string { return m.Name }
 func (m *Metric) header() header { return header{&m.ID, &m.Name, &m.About, m.Status == StatusArchived} }
 
 func (m *Metric) references(func(mention)) {}
+
+// sameDefinition reports whether m says about units what b does, however it is
+// called and described.
+func (m *Metric) sameDefinition(b *Metric) bool {
+	bare := func(m *Metric) []byte {
+		c := *m
+		c.Name, c.About, c.Status, c.Verified = "", About{}, "", false
+		return mustEncode(&c)
+	}
+	return bytes.Equal(bare(m), bare(b))
+}
 
 const (
 	defaultLookback = 7   // days

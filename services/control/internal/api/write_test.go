@@ -560,3 +560,23 @@ func FuzzBodies(f *testing.F) {
 		}
 	})
 }
+
+func TestAMetricIsVouchedForByVerify(t *testing.T) {
+	w := newWorld(t)
+	const metrics = "/api/v1/projects/shop/metrics"
+	w.must(w.do("POST", metrics, w.shop, `{"name":"buyers","type":"event_user","event":"buy"}`), 201)
+	if got := w.do("POST", metrics+"/buyers/verify", w.shop, ``); got.status != 428 {
+		t.Errorf("verify without If-Match = %v, want 428", got)
+	}
+	got := w.must(w.do("POST", metrics+"/buyers/verify", w.shop, `{"reason":"agrees with the till"}`, "If-Match", "*"), 200)
+	if got.body["verified"] != true {
+		t.Errorf("verify = %v, want a verified metric", got)
+	}
+	if again := w.must(w.do("POST", metrics+"/buyers/verify", w.shop, ``, "If-Match", "*"), 200); again.body["noop"] != true {
+		t.Errorf("verify again = %v, want that nothing was to do", again)
+	}
+	got = w.must(w.do("PATCH", metrics+"/buyers", w.shop, `{"event":"pay"}`, "If-Match", "*"), 200)
+	if verified, said := got.body["verified"]; said {
+		t.Errorf("with another event, verified = %v, want a metric that nobody has vouched for", verified)
+	}
+}

@@ -51,7 +51,7 @@ var actions = map[flags.Kind]map[string]Action{
 	flags.KindSegment:     {"archive": {Edit: status(flags.StatusArchived)}, "unarchive": {Edit: status(flags.StatusInProgress)}},
 	flags.KindHoldout:     {"archive": {Edit: status(flags.StatusArchived)}, "unarchive": {Edit: status(flags.StatusInProgress)}},
 	flags.KindLayer:       {"archive": {Edit: status(flags.StatusArchived)}, "unarchive": {Edit: status(flags.StatusInProgress)}},
-	flags.KindMetric:      {"archive": {Edit: status(flags.StatusArchived)}, "unarchive": {Edit: status(flags.StatusInProgress)}},
+	flags.KindMetric:      {"archive": {Edit: status(flags.StatusArchived)}, "unarchive": {Edit: status(flags.StatusInProgress)}, "verify": {Edit: verify}},
 	flags.KindEnvironment: {"archive": {Edit: status(flags.StatusArchived)}, "unarchive": {Edit: status(flags.StatusInProgress)}},
 	flags.KindExperiment: {
 		"start":    {Edit: start},
@@ -132,6 +132,11 @@ func revive(doc flags.Document, p Parameters, _ Env) (flags.Document, error) {
 
 func revoke(doc flags.Document, _ Parameters, _ Env) (flags.Document, error) {
 	doc.(*flags.Key).Revoked = true
+	return doc, nil
+}
+
+func verify(doc flags.Document, _ Parameters, _ Env) (flags.Document, error) {
+	doc.(*flags.Metric).Verified = true
 	return doc, nil
 }
 
