@@ -23,7 +23,6 @@ const (
 	exitUsage    = config.ExitUsage
 	exitNotFound = 3
 	exitConflict = 4
-	exitReview   = 5
 	exitCheck    = 6
 )
 
