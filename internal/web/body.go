@@ -59,16 +59,16 @@ func ReadRaw(r *http.Request, limits Limits) ([]byte, error) {
 	if r.Body == nil {
 		return nil, nil
 	}
-	tooLarge := Errorf(CodeTooLarge, "the body is larger than %d bytes", limits.Raw)
+	tooLarge := func() error { return Errorf(CodeTooLarge, "the body is larger than %d bytes", limits.Raw) }
 	if r.ContentLength > limits.Raw {
-		return nil, tooLarge
+		return nil, tooLarge()
 	}
 	raw, err := readAll(r.Body, r.ContentLength, limits.Raw+1)
 	if err != nil {
 		return nil, &Error{Code: CodeValidation, Message: "the body could not be read to its end", Err: err}
 	}
 	if int64(len(raw)) > limits.Raw {
-		return nil, tooLarge
+		return nil, tooLarge()
 	}
 	return raw, nil
 }
