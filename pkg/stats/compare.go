@@ -71,6 +71,7 @@ func (o Options) alpha() (float64, Reason) {
 type Estimate struct {
 	N         uint64  // units, or observations for event-level quantiles
 	Value     float64 // the mean, share, ratio or quantile
+	Low       float64 // what rounding took from Value: most of a small difference, if values are large
 	Variance  float64 // of one unit; that of Value is Variance/N
 	Code      Code    // OK, or why Value or Variance is missing
 	Reason    Reason  // with InvalidInput
@@ -157,14 +158,14 @@ func contrast(control, treatment *Estimate, base baseline, o Options) (r Compari
 	}
 	r.Control, r.Treatment = control.group(), treatment.group()
 	if control.hasValue() && treatment.hasValue() {
-		r.Delta = Defined(treatment.Value - control.Value)
-		r.Lift = liftOf(treatment.Value-control.Value, base.mean)
+		r.Delta = Defined(treatment.minus(control))
+		r.Lift = liftOf(treatment.minus(control), base.mean)
 	}
 	if r.Code = worst(control.Code, treatment.Code); r.Code != OK {
 		return r
 	}
 
-	delta := treatment.Value - control.Value
+	delta := treatment.minus(control)
 	wc, wt := control.Variance/float64(control.N), treatment.Variance/float64(treatment.N)
 	v := wc + wt
 	if !finite(delta, v) {
@@ -238,6 +239,11 @@ func worst(codes ...Code) Code {
 }
 
 func (e *Estimate) hasValue() bool { return e.Code != NoUnits && e.Code != ZeroDenominator }
+
+// minus returns the difference of two values, with what rounding took from them.
+func (e *Estimate) minus(other *Estimate) float64 {
+	return (e.Value - other.Value) + (e.Low - other.Low)
+}
 
 func (e *Estimate) group() Group {
 	g := Group{N: e.N}

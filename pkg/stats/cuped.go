@@ -79,9 +79,10 @@ func CompareAdjusted(control, treatment Pair, o Options) Adjusted {
 // adjust returns the estimate of y - θ(x - x̄_pooled).
 func (p Pair) adjust(theta float64, pooled *Pair) Estimate {
 	shift := (p.MeanX - pooled.MeanX) + (p.LowX - pooled.LowX)
+	value, low := addExact(p.MeanY, p.LowY, -theta*shift)
 	return Estimate{
 		N: p.N, Code: OK,
-		Value:    p.MeanY - theta*shift,
+		Value: value, Low: low,
 		Variance: p.residual(theta) / float64(p.N-1),
 	}
 }

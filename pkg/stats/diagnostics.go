@@ -18,7 +18,7 @@ type Difference struct {
 func combine(o Options, coefficients [4]float64, means [4]Moments) (d Difference) {
 	alpha, reason := o.alpha()
 	d.Code = OK
-	value, variance, denominator := 0.0, 0.0, 0.0
+	value, low, variance, denominator := 0.0, 0.0, 0.0, 0.0
 	for i, m := range means {
 		e := m.Estimate()
 		switch {
@@ -29,6 +29,7 @@ func combine(o Options, coefficients [4]float64, means [4]Moments) (d Difference
 		default:
 			t := termOf(m, coefficients[i])
 			value += coefficients[i] * m.Mean
+			low += coefficients[i] * m.MeanLow
 			variance += t.variance
 			denominator += t.satterthwaite()
 		}
@@ -39,6 +40,7 @@ func combine(o Options, coefficients [4]float64, means [4]Moments) (d Difference
 	case d.Code != OK:
 		return d
 	}
+	value += low
 	d.Value = Defined(value)
 	if variance == 0 {
 		d.Code = ZeroVariance

@@ -326,3 +326,43 @@ func TestImpactLeavesOutWhatItCannotKnow(t *testing.T) {
 		}
 	}
 }
+
+func TestIntervalsOfTheLiftDoNotDependOnTheSizeOfValues(t *testing.T) {
+	lift := func(k float64) stats.Lift {
+		return stats.Compare(
+			stats.Moments{N: 1000, Mean: 2 * k, M2: 4000 * k * k},
+			stats.Moments{N: 1000, Mean: 2.1 * k, M2: 4400 * k * k}, stats.Options{}).Lift
+	}
+	want := lift(1)
+	for _, k := range []float64{1e-145, 1e-80, 1e80, 1e145} {
+		got := lift(k)
+		lower, upper := got.Interval.Lower.Or(math.NaN()), got.Interval.Upper.Or(math.NaN())
+		if !(math.Abs(lower-want.Interval.Lower.Or(0)) < 1e-12 && math.Abs(upper-want.Interval.Upper.Or(0)) < 1e-12) {
+			t.Errorf("values times %g: interval of the lift is %v, want %v", k, got.Interval, want.Interval)
+		}
+	}
+}
+
+func TestSmallDifferencesOfLargeMeansKeepTheirDigits(t *testing.T) {
+	const n, sum, step = 3, 1e9 + 1, 0x1p-20 // a third of the sum is no binary number
+	squares := float64(sum) * sum / n * (1 + 1e-9)
+	control := stats.Sums{N: n, Sum: sum, SumSquares: squares}
+	treatment := stats.Sums{N: n, Sum: sum + n*step, SumSquares: squares}
+	got := stats.Compare(control, treatment, stats.Options{}).Delta.Or(math.NaN())
+	if math.Abs(got-step) > 1e-12*step {
+		t.Errorf("difference of means near %g = %v, want %v", float64(sum)/n, got, step)
+	}
+}
+
+func TestOneSidedBoundsOfTheLiftAgreeWithThePValueAtEveryLevel(t *testing.T) {
+	control, treatment := stats.Moments{N: 400, Mean: 10, M2: 4000}, stats.Moments{N: 400, Mean: 10.1, M2: 4000}
+	for _, alpha := range []float64{0.05, 0.3, 0.5, 0.6, 0.9} {
+		for _, tail := range []stats.Tail{stats.Greater, stats.Less} {
+			r := stats.Compare(control, treatment, stats.Options{Alpha: alpha, Tail: tail})
+			rejects := r.PValue.Or(math.NaN()) < alpha
+			if r.Interval.Contains(0) == rejects || r.Lift.Interval.Contains(0) == rejects {
+				t.Errorf("%v at %g: p %v, difference %v, lift %v; want all three to agree", tail, alpha, r.PValue, r.Interval, r.Lift.Interval)
+			}
+		}
+	}
+}

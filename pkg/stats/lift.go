@@ -67,14 +67,18 @@ func liftVariance(delta, v, b, baseVar, cov float64) float64 {
 	return max(0, (v-2*l*cov+l*l*baseVar)/b/b)
 }
 
-// fieller solves (Δ-l·b)² ≤ c²(V-2l·cov+l²·V_b) for l. With the same c and V as
-// the test of Δ, l = 0 solves it exactly when that test does not reject.
+// fieller solves (L-l)² ≤ c²(V-2l·cov+l²·V_b) for l, with the lift L and all
+// variances relative to b², so that values of any size neither overflow nor
+// underflow. With the same c and V as the test of Δ, l = 0 solves it exactly when
+// that test does not reject.
 func (l *Lift) fieller(delta, v, b, baseVar, cov float64, test student) {
-	c2 := test.critical * test.critical
-	qa := b*b - c2*baseVar
-	qb := delta*b - c2*cov
-	qc := delta*delta - c2*v
-	discriminant := qb*qb - qa*qc
+	lift, c, c2 := delta/b, test.critical, test.critical*test.critical
+	v, baseVar, cov = v/b/b, baseVar/b/b, cov/b/b
+	qa := 1 - c2*baseVar
+	qb := lift - c2*cov
+	qc := lift*lift - c2*v
+	// qb²-qa·qc over c², without the terms of it that cancel.
+	discriminant := v - 2*lift*cov + lift*lift*baseVar - c2*(v*baseVar-cov*cov)
 	if !(qa > 0) {
 		l.Code, l.Kind = FiellerUnbounded, Unbounded
 		if discriminant > 0 {
@@ -84,14 +88,16 @@ func (l *Lift) fieller(delta, v, b, baseVar, cov float64, test student) {
 	}
 	// The estimate always lies in the set, so that only rounding makes the
 	// discriminant negative.
-	root := math.Sqrt(max(discriminant, 0))
+	root := math.Abs(c) * math.Sqrt(max(discriminant, 0))
 	q := qb + math.Copysign(root, qb)
 	l1, l2 := q/qa, qc/q
 	if q == 0 {
 		l2 = math.Sqrt(max(-qc/qa, 0))
 		l1 = -l2
 	}
-	if l1 > l2 {
+	// One-sided levels above one half have a critical value below zero, and bounds
+	// beyond the estimate.
+	if (l1 > l2) != (c < 0) {
 		l1, l2 = l2, l1
 	}
 	if !finite(l1, l2) {

@@ -8,7 +8,7 @@ func (m Moments) Estimate() Estimate {
 	if m.M2 < 0 {
 		return invalid(NegativeVariance)
 	}
-	e := Estimate{N: m.N, Value: m.Mean, Code: OK}
+	e := Estimate{N: m.N, Value: m.Mean, Low: m.MeanLow, Code: OK}
 	switch m.N {
 	case 0:
 		e.Code = NoUnits
@@ -53,7 +53,7 @@ func CompareWithBaseline(m Moments, base float64, o Options) (r Comparison) {
 	if !e.hasValue() {
 		return r
 	}
-	delta := e.Value - base
+	delta := e.minus(&Estimate{Value: base})
 	r.Delta, r.Lift = Defined(delta), liftOf(delta, base)
 	if r.Code != OK {
 		return r

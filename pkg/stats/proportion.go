@@ -25,7 +25,7 @@ func (p Proportion) Estimate() Estimate {
 		return e
 	}
 	n, x := float64(p.N), float64(p.Successes)
-	e.Value = x / n
+	e.Value, e.Low = meanOf(x, n)
 	if p.N == 1 {
 		e.Code = InsufficientUnits
 		return e

@@ -1,5 +1,7 @@
 package stats
 
+import "math"
+
 // A Ratio is Σy/Σx over the units of a group, with the unit as the cluster: y
 // and x of one unit may depend on each other, units may not. Its variance is the
 // delta method's: Deng, Knoblich and Lu, "Applying the delta method in metric
@@ -27,6 +29,7 @@ func (r Ratio) Estimate() Estimate {
 	if !finite(e.Value) {
 		return invalid(NonFinite)
 	}
+	e.Low = (math.FMA(-e.Value, r.MeanX, r.MeanY) + r.LowY - e.Value*r.LowX) / r.MeanX
 	if r.N == 1 {
 		e.Code = InsufficientUnits
 		return e

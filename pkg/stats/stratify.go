@@ -38,7 +38,7 @@ func PostStratify(strata []Stratum, o Options) (r Comparison) {
 	var deltaSquares, meanSquares, products float64
 	for _, s := range strata {
 		w := s.size() / n
-		mc, d := s.Control.Mean, s.Treatment.Mean-s.Control.Mean
+		mc, d := s.Control.Mean, (s.Treatment.Mean-s.Control.Mean)+(s.Treatment.MeanLow-s.Control.MeanLow)
 		wc, wt := termOf(s.Control, w), termOf(s.Treatment, w)
 		delta += w * d
 		mean += w * mc

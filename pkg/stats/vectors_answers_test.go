@@ -9,13 +9,13 @@ import (
 	"github.com/sluice-flags/sluice/pkg/stats"
 )
 
-// number decodes what the vectors hold: a number, or the name of one that JSON
-// cannot write.
+// number decodes what the vectors hold: a number, the name of one that JSON cannot
+// write, or null, which is a value that is not there.
 type number float64
 
 func (n *number) UnmarshalJSON(raw []byte) error {
 	switch string(raw) {
-	case `"nan"`:
+	case `"nan"`, "null":
 		*n = number(math.NaN())
 		return nil
 	case `"inf"`:
@@ -33,10 +33,19 @@ func (n *number) UnmarshalJSON(raw []byte) error {
 type count uint64
 
 func (n *count) UnmarshalJSON(raw []byte) error {
-	if len(raw) > 0 && raw[0] == '-' {
-		return stats.NegativeCount
+	var v number // counts may be written as 100.0, too
+	if err := v.UnmarshalJSON(raw); err != nil {
+		return err
 	}
-	return json.Unmarshal(raw, (*uint64)(n))
+	switch f := float64(v); {
+	case math.IsNaN(f) || math.IsInf(f, 0):
+		return stats.NonFinite
+	case f < 0:
+		return stats.NegativeCount
+	default:
+		*n = count(f)
+	}
+	return nil
 }
 
 // options are the parameters that most methods share.
@@ -51,7 +60,7 @@ type options struct {
 type level float64
 
 func (l *level) UnmarshalJSON(raw []byte) error {
-	if err := json.Unmarshal(raw, (*float64)(l)); err != nil {
+	if err := (*number)(l).UnmarshalJSON(raw); err != nil {
 		return err
 	}
 	if *l == 0 {

@@ -252,7 +252,7 @@ func stratum(in twoArms[meanArm]) (s stats.Stratum, err error) {
 }
 
 func differenceOf(d stats.Difference, value string) answers {
-	return answers{value: d.Value, "se": d.StandardError, "df": d.DegreesOfFreedom, "p_value": d.PValue}
+	return answers{"code": d.Code, "reason": d.Reason, value: d.Value, "se": d.StandardError, "df": d.DegreesOfFreedom, "p_value": d.PValue}
 }
 
 func heterogeneousEffect(c vectorCase) (answers, error) {
@@ -309,6 +309,7 @@ func toplineImpact(c vectorCase) (answers, error) {
 	i := stats.Impact(in.Control.sums(), in.Treatment.sums(),
 		stats.Topline{Days: in.Days, DailyTotal: stats.Defined(in.Daily), TreatmentShare: in.Share}, o.options())
 	return answers{
+		"code": i.Code, "reason": i.Reason,
 		"impact_absolute_per_day": i.PerDay, "impact_ci": pair(i.Interval), "impact_relative": i.Relative,
 		"projected_absolute_per_day": i.ProjectedPerDay, "projected_relative": i.ProjectedRelative,
 	}, nil
@@ -316,9 +317,11 @@ func toplineImpact(c vectorCase) (answers, error) {
 
 func preExperimentBias(c vectorCase) (answers, error) {
 	var in twoArms[meanArm]
-	if err := decode(c, &in, nil); err != nil {
+	p := struct{ Threshold float64 }{0.01}
+	if err := decode(c, &in, &p); err != nil {
 		return nil, err
 	}
-	b := stats.PreExperimentBias(in.Control.sums(), in.Treatment.sums(), 1)
-	return answers{"p_value": b.Comparison.PValue, "flagged": b.Flagged}, nil
+	tests := int(math.Round(0.01 / p.Threshold)) // which the threshold is shared by
+	b := stats.PreExperimentBias(in.Control.sums(), in.Treatment.sums(), tests)
+	return answers{"code": b.Comparison.Code, "reason": b.Comparison.Reason, "p_value": b.Comparison.PValue, "flagged": b.Flagged}, nil
 }

@@ -19,16 +19,16 @@ func init() {
 }
 
 type ratioArm struct {
-	N       count   `json:"n"`
-	Y       number  `json:"main_sum"`
-	YY      number  `json:"main_sum_squares"`
-	D       number  `json:"denominator_sum"`
-	DD      number  `json:"denominator_sum_squares"`
-	YD      number  `json:"main_denominator_sum_product"`
-	X       number  `json:"covariate_sum"`
-	XX      number  `json:"covariate_sum_squares"`
-	YX      number  `json:"main_covariate_sum_product"`
-	Covered *uint64 `json:"n_with_covariate"`
+	N       count  `json:"n"`
+	Y       number `json:"main_sum"`
+	YY      number `json:"main_sum_squares"`
+	D       number `json:"denominator_sum"`
+	DD      number `json:"denominator_sum_squares"`
+	YD      number `json:"main_denominator_sum_product"`
+	X       number `json:"covariate_sum"`
+	XX      number `json:"covariate_sum_squares"`
+	YX      number `json:"main_covariate_sum_product"`
+	Covered *count `json:"n_with_covariate"`
 }
 
 func (a ratioArm) ratio() stats.RatioSums {
@@ -37,6 +37,13 @@ func (a ratioArm) ratio() stats.RatioSums {
 
 func (a ratioArm) covaried() (stats.Pair, error) {
 	return pairSums(a.N, a.Y, a.X, a.YY, a.XX, a.YX).Pair()
+}
+
+func (a ratioArm) covered() uint64 {
+	if a.Covered == nil {
+		return 0
+	}
+	return uint64(*a.Covered)
 }
 
 func pairSums(n count, y, x, yy, xx, yx number) stats.PairSums {
@@ -80,12 +87,12 @@ func cupedMean(c vectorCase) (answers, error) {
 	if err != nil {
 		return nil, err
 	}
-	if in.Control.Covered == nil {
+	if in.Control.Covered == nil && in.Treatment.Covered == nil {
 		return adjusted(stats.CompareAdjusted(control, treatment, o.options())), nil
 	}
 	return adjusted(stats.CUPED(
-		stats.Covaried{Pair: control, WithCovariate: *in.Control.Covered},
-		stats.Covaried{Pair: treatment, WithCovariate: *in.Treatment.Covered},
+		stats.Covaried{Pair: control, WithCovariate: in.Control.covered()},
+		stats.Covaried{Pair: treatment, WithCovariate: in.Treatment.covered()},
 		o.options())), nil
 }
 
@@ -159,7 +166,7 @@ func poststratifiedMean(c vectorCase) (answers, error) {
 }
 
 func winsorize(c vectorCase) (answers, error) {
-	var in twoArms[[]float64]
+	var in twoArms[[]number]
 	var p struct {
 		Upper, Lower float64
 		IgnoreZeros  bool `json:"ignore_zeros"`
@@ -167,10 +174,11 @@ func winsorize(c vectorCase) (answers, error) {
 	if err := decode(c, &in, &p); err != nil {
 		return nil, err
 	}
+	control, treatment := floats(in.Control), floats(in.Treatment)
 	w := stats.Winsor{Upper: p.Upper, Lower: p.Lower, KeepZeros: p.IgnoreZeros}
-	caps := w.Caps(slices.Concat(in.Control, in.Treatment))
+	caps := w.Caps(slices.Concat(control, treatment))
 	a := answers{"cap_upper": caps.Upper, "cap_lower": caps.Lower}
-	for name, values := range map[string][]float64{"control": in.Control, "treatment": in.Treatment} {
+	for name, values := range map[string][]float64{"control": control, "treatment": treatment} {
 		m, moved := caps.Moments(values)
 		n := float64(m.N)
 		a[name] = answers{
@@ -178,6 +186,14 @@ func winsorize(c vectorCase) (answers, error) {
 		}
 	}
 	return a, nil
+}
+
+func floats(numbers []number) []float64 {
+	out := make([]float64, len(numbers))
+	for i, n := range numbers {
+		out[i] = float64(n)
+	}
+	return out
 }
 
 type quantileArm struct {
