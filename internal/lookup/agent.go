@@ -65,7 +65,6 @@ func (a *Agents) ParseUserAgent(agent string) eval.UserAgent {
 		BrowserVersion: dotted(browser.Major, browser.Minor, browser.Patch),
 		OS:             os.Family,
 		OSVersion:      dotted(os.Major, os.Minor, os.Patch, os.PatchMinor),
-		Device:         parser.ParseDevice(agent).Family,
 	}
 	a.known.put(agent, ua)
 	return ua

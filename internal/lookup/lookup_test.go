@@ -22,10 +22,10 @@ func TestAgentsNameBrowserAndSystem(t *testing.T) {
 		want        eval.UserAgent
 	}{
 		{"desktop Chrome", "Mozilla/5.0 (Windows NT 10.0; Win64; x64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/120.0.6099.109 Safari/537.36",
-			eval.UserAgent{Browser: "Chrome", BrowserVersion: "120.0.6099", OS: "Windows", OSVersion: "10", Device: "Other"}},
+			eval.UserAgent{Browser: "Chrome", BrowserVersion: "120.0.6099", OS: "Windows", OSVersion: "10"}},
 		{"mobile Safari", "Mozilla/5.0 (iPhone; CPU iPhone OS 17_2 like Mac OS X) AppleWebKit/605.1.15 (KHTML, like Gecko) Version/17.2 Mobile/15E148 Safari/604.1",
-			eval.UserAgent{Browser: "Mobile Safari", BrowserVersion: "17.2", OS: "iOS", OSVersion: "17.2", Device: "iPhone"}},
-		{"an unknown agent", "zzz", eval.UserAgent{Browser: "Other", OS: "Other", Device: "Other"}},
+			eval.UserAgent{Browser: "Mobile Safari", BrowserVersion: "17.2", OS: "iOS", OSVersion: "17.2"}},
+		{"an unknown agent", "zzz", eval.UserAgent{Browser: "Other", OS: "Other"}},
 		{"no agent", "", eval.UserAgent{}},
 		{"an agent that is too long", strings.Repeat("Chrome/1 ", 200), eval.UserAgent{}},
 	}

@@ -45,7 +45,7 @@ func (m *memory) put(agent string, ua eval.UserAgent) {
 	if _, ok := m.now[agent]; ok {
 		return
 	}
-	size := len(agent) + len(ua.Browser) + len(ua.BrowserVersion) + len(ua.OS) + len(ua.OSVersion) + len(ua.Device)
+	size := len(agent) + len(ua.Browser) + len(ua.BrowserVersion) + len(ua.OS) + len(ua.OSVersion)
 	if m.now == nil || len(m.now) == generation || m.bytes+size > generationBytes {
 		m.now, m.old, m.bytes = map[string]eval.UserAgent{}, m.now, 0
 	}

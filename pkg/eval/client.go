@@ -229,7 +229,7 @@ func (c *client) appendEntry(dst []byte, s *spec) []byte {
 	if c.exposures.n > 0 {
 		c.exposures = exposures{}
 	}
-	c.depth, c.visits = 1, 1
+	c.depth, c.visits, c.delegate = 1, 1, nil
 	o := c.decide(s)
 	switch s.ref.Section {
 	case Gates:
@@ -256,11 +256,11 @@ func (c *client) appendEntry(dst []byte, s *spec) []byte {
 func (c *client) appendLayer(dst []byte, s *spec, o *outcome) []byte {
 	dst = append(append(dst, `"value":`...), o.value...)
 	dst = append(append(append(dst, ','), o.client.text...), s.client.tail...)
-	explicit := "[]"
-	if o.delegated(s) {
-		explicit = c.delegate.client.explicit
-		dst = append(append(dst, `,"allocated_experiment_name":`...), c.delegate.client.quotedName(c.mode)...)
-		dst = appendMember(dst, "is_experiment_active", c.delegate.active)
+	explicit := s.client.explicit
+	if d := c.delegate; d != nil {
+		explicit = d.client.explicit
+		dst = append(append(dst, `,"allocated_experiment_name":`...), d.client.quotedName(c.mode)...)
+		dst = appendMember(dst, "is_experiment_active", d.active)
 		dst = appendMember(dst, "is_user_in_experiment", o.inside)
 	}
 	dst = append(append(dst, `,"explicit_parameters":`...), explicit...)

@@ -91,6 +91,17 @@ func appendAny(dst []byte, v any) []byte {
 			return append(dst, "true"...)
 		}
 		return append(dst, "false"...)
+	case map[string]any:
+		return appendMap(dst, v, appendAny)
+	case []any:
+		dst = append(dst, '[')
+		for i, e := range v {
+			if i > 0 {
+				dst = append(dst, ',')
+			}
+			dst = appendAny(dst, e)
+		}
+		return append(dst, ']')
 	}
 	b, err := json.Marshal(v)
 	if err != nil {

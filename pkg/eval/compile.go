@@ -182,9 +182,6 @@ func (s *spec) outcome(o outcome) *outcome {
 	return &o
 }
 
-// delegated reports whether another spec decided for s.
-func (o *outcome) delegated(s *spec) bool { return o.spec != s && o.spec != nil }
-
 // unsupportedOutcome returns the answer of every spec that cannot answer.
 func unsupportedOutcome(section Section) *outcome { return unsupportedOutcomes[section] }
 

@@ -2,7 +2,7 @@ package eval
 
 // equality passes values equal to the target: an absent one to null, numbers by
 // value (text that is a number included), booleans strictly, lists element by
-// element, and text by text.
+// element, objects by all that is in them, and text by text.
 type equality struct {
 	target value
 	items  []string // of a list
@@ -11,9 +11,6 @@ type equality struct {
 
 func newEquality(negate bool) operator {
 	return func(target any) (test, error) {
-		if _, object := target.(map[string]any); object {
-			return constant(negate), nil
-		}
 		t := &equality{negate: negate}
 		t.target, _ = valueOf(target)
 		if t.target.kind == listKind {
@@ -32,7 +29,7 @@ func (t *equality) equal(v value) bool {
 	case number:
 		f, ok := v.float()
 		return ok && f == t.target.num
-	case boolean:
+	case boolean, objectKind:
 		return v == t.target
 	case text:
 		return v.is(t.target.text)
@@ -56,6 +53,9 @@ func (t *equality) matchList(list items) bool {
 func (v value) is(s string) bool {
 	if v.kind == text {
 		return v.text == s
+	}
+	if v.kind == objectKind {
+		return false
 	}
 	var buf numberText
 	_, b, ok := v.asText(buf[:0])

@@ -287,4 +287,5 @@ func (p pattern) match(v value) bool {
 // longerThan reports whether s has more than n characters.
 func longerThan(s string, n int) bool { return len(s) > n && utf8.RuneCountInString(s) > n }
 
-func (p pattern) matchList(list items) bool { return p.match(textValue(joined(list))) }
+// matchList searches a list as JSON.
+func (p pattern) matchList(list items) bool { return p.match(textValue(string(appendAny(nil, list)))) }

@@ -58,7 +58,7 @@ func targetMillis(target any) (int64, bool) { return scalarOf(target).millis() }
 
 // secondsBelow is the number below which an instant is in seconds; as seconds
 // that is the year 2286, as milliseconds April 1970.
-const secondsBelow int64 = 1e10
+const secondsBelow = 1e10
 
 // millis reads an instant: a number or digits in seconds or milliseconds by size,
 // RFC 3339 text, or date and time in UTC. Targets and users' values are read
@@ -77,7 +77,8 @@ func (v value) millis() (int64, bool) {
 }
 
 // parseDate reads RFC 3339, which permits small letters and a space for the T, and
-// the same without a zone if there is a space.
+// the same without a zone if there is a space. What package time reads beyond
+// that, a comma for the point and zones of a whole day, no date of the SDKs has.
 func parseDate(s string) (int64, bool) {
 	if len(s) < len(time.DateTime) {
 		return 0, false
@@ -91,11 +92,20 @@ func parseDate(s string) (int64, bool) {
 	case s[10] == ' ':
 		layout = "2006-01-02 15:04:05Z07:00"
 	}
+	if strings.Contains(s, ",") || wholeDay(s) {
+		return 0, false
+	}
 	at, err := time.Parse(layout, s)
 	if err != nil && strings.ContainsAny(s, "tz") {
 		at, err = time.Parse(layout, strings.ToUpper(s))
 	}
 	return at.UnixMilli(), err == nil
+}
+
+// wholeDay reports whether a date ends in a zone that is out of range.
+func wholeDay(s string) bool {
+	zone := s[len(s)-len("+24:00"):]
+	return (zone[0] == '+' || zone[0] == '-') && zone[3] == ':' && (zone[1:3] > "23" || zone[4:] > "59")
 }
 
 // parseInteger spares the error that strconv would make of a date.
@@ -111,13 +121,12 @@ func parseInteger(s string) (int64, bool) {
 	return n, err == nil
 }
 
-// scaled converts whole seconds or milliseconds; fractions do not count.
+// scaled converts seconds or milliseconds; fractions of a millisecond do not count.
 func scaled(f float64) (int64, bool) {
-	n, ok := truncate(f)
-	if ok && -secondsBelow < n && n < secondsBelow {
-		n *= 1000
+	if math.Abs(f) < secondsBelow {
+		f *= 1000
 	}
-	return n, ok
+	return truncate(f)
 }
 
 // truncate converts f unless it is beyond what a time can hold.

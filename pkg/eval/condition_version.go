@@ -46,14 +46,14 @@ func (t *versionTest) passes(packed uint64) bool {
 }
 
 // parseVersion reads what stands before the first hyphen: digits between dots,
-// with spaces around each part forgiven.
+// with spaces around each part and a plus before it forgiven.
 func parseVersion(s string) (version, bool) {
 	if packed, ok := packVersion(s); ok {
 		return version{packed: packed, fits: true, text: s}, true
 	}
 	s, _, _ = strings.Cut(s, "-")
 	for part := range strings.SplitSeq(s, ".") {
-		part = strings.TrimSpace(part)
+		part = strings.TrimPrefix(strings.TrimSpace(part), "+")
 		if part == "" || strings.Trim(part, "0123456789") != "" {
 			return version{}, false
 		}
@@ -107,8 +107,8 @@ func (v version) compare(w version) order {
 
 // compareDigits compares whole numbers of any length; a missing one is zero.
 func compareDigits(a, b string) order {
-	a = strings.TrimLeft(strings.TrimSpace(a), "0")
-	b = strings.TrimLeft(strings.TrimSpace(b), "0")
+	a = strings.TrimLeft(strings.TrimPrefix(strings.TrimSpace(a), "+"), "0")
+	b = strings.TrimLeft(strings.TrimPrefix(strings.TrimSpace(b), "+"), "0")
 	if o := compare(len(a), len(b)); o != equal {
 		return o
 	}

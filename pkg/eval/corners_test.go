@@ -24,10 +24,9 @@ func (c oneCountry) Country(string) (string, bool)      { return string(c), true
 func (a oneAgent) ParseUserAgent(string) eval.UserAgent { return eval.UserAgent(a) }
 
 func TestLookupsAreAskedForWhatTheUserLeavesEmpty(t *testing.T) {
-	facets := oneAgent{Browser: "Firefox", BrowserVersion: "121.0", OS: "Linux", OSVersion: "6.1", Device: "Pixel 7"}
+	facets := oneAgent{Browser: "Firefox", BrowserVersion: "121.0", OS: "Linux", OSVersion: "6.1"}
 	for field, want := range map[string]string{
 		"country": "SE", "browser_name": "Firefox", "browserVersion": "121.0", "OSName": "Linux", "os_version": "6.1",
-		"deviceOS": "Linux", "deviceModel": "Pixel 7",
 	} {
 		typ := "ua_based"
 		if field == "country" {
@@ -163,59 +162,6 @@ func TestPatternsSearchAThousandCharactersOfAnyWidth(t *testing.T) {
 	}
 }
 
-func TestListsWithinListsEqualOnlyTheirLike(t *testing.T) {
-	nested, deeper := []any{"b"}, []any{[]any{"b"}}
-	for _, test := range []struct {
-		value, target []any
-		all, equal    bool
-	}{
-		{[]any{"b"}, []any{"b"}, true, true},
-		{[]any{1.0, true}, []any{"1", "true"}, true, true},
-		{[]any{nested}, []any{"b"}, false, false},
-		{[]any{deeper}, []any{"b"}, false, false},
-		{[]any{nested}, []any{nested}, true, true},
-		{[]any{deeper}, []any{nested}, false, false},
-		{[]any{nested}, []any{`["b"]`}, false, false},
-		{[]any{"a"}, []any{"a", nil}, false, false},
-		{[]any{"a", nil}, []any{"a", nil}, true, true},
-		{[]any{nil}, []any{"null"}, false, false},
-		{[]any{map[string]any{"k": "v"}}, []any{nil}, false, false},
-		{[]any{"a", "b"}, []any{"b", "a"}, true, false},
-		{[]any{"a"}, []any{}, true, false},
-	} {
-		for operator, want := range map[string]bool{
-			"array_contains_all": test.all, "not_array_contains_all": !test.all, "eq": test.equal, "neq": !test.equal,
-		} {
-			if got := holds(operator, test.value, test.target); got != want {
-				t.Errorf("%v %s %v = %v, want %v", test.value, operator, test.target, got, want)
-			}
-		}
-	}
-}
-
-func TestDatesAreReadInEveryForm(t *testing.T) {
-	const noon = "2023-01-01T12:00:00Z"
-	for _, same := range []any{
-		1672574400, 1672574400000, "1672574400", "1672574400000", "+1672574400",
-		"2023-01-01T12:00:00Z", "2023-01-01T12:00:00.000Z", "2023-01-01T14:00:00+02:00", "2023-01-01t12:00:00z",
-		"2023-01-01 12:00:00", "2023-01-01 12:00:00Z", "2023-01-01 07:00:00-05:00", "2023-01-01 12:00:00.000z",
-	} {
-		if holds("before", same, noon) || holds("after", same, noon) || !holds("on", same, noon) {
-			t.Errorf("%v is not the instant %s", same, noon)
-		}
-		if holds("before", noon, same) || holds("after", noon, same) || !holds("on", noon, same) {
-			t.Errorf("%s is not the instant of the target %v", noon, same)
-		}
-	}
-	for _, none := range []any{nil, "", "soon", "2023-01-01", "2023-01-01T12:00:00", "2023-13-01T12:00:00Z", "2023-01-01_12:00:00", "Jan 1, 2023", true, []any{1672574400}, "1672574400.5"} {
-		for _, op := range []string{"before", "after", "on"} {
-			if holds(op, none, noon) || holds(op, noon, none) {
-				t.Errorf("%v %s %s holds, want nothing of what is no date", none, op, noon)
-			}
-		}
-	}
-}
-
 func TestIDsThatAreBigNumbersStayApart(t *testing.T) {
 	for text, want := range map[string]string{
 		"9007199254740993": "9007199254740993", "12345678901234567891": "12345678901234567891", "-5": "-5", "1.50": "1.5", "1e3": "1000", `"01"`: "01",
@@ -304,6 +250,39 @@ func TestTheLayersOwnDelegateIsAllocated(t *testing.T) {
 	for _, member := range []string{`"allocated_experiment_name":"outer"`, `"explicit_parameters":["v"]`, `"is_experiment_active":false`, `"rule_id":"arm"`} {
 		if !strings.Contains(string(entry), member) {
 			t.Errorf("AppendClientEntry(layer) = %s, want it to have %s", entry, member)
+		}
+	}
+}
+
+// Who was delegated to is known even if it can decide for nobody.
+func TestALayerNamesTheDelegateThatCannotDecide(t *testing.T) {
+	broken := experiment("broken", "s", rule("r", 100, `{"v":1}`, condition("pass_gate", "", "", "second"), condition("telepathy", "any", "", nil)))
+	broken.ExplicitParameters, broken.IsActive = []string{"v"}, new(true)
+	layer := experiment("layer", "s", rule("to", 100, `{"v":0}`, condition("pass_gate", "", "", "first")))
+	layer.Entity, layer.Rules[0].ConfigDelegate = eval.EntityLayer, "broken"
+	own := experiment("own", "s", rule("r", 100, `{"v":0}`))
+	own.Entity, own.ExplicitParameters = eval.EntityLayer, []string{"w"}
+	rules := compile(broken, layer, own, gate("first", "s", rule("r", 100, "true")), gate("second", "s", rule("r", 100, "true")))
+
+	u := eval.User{UserID: "u"}
+	res := rules.Layer(&u, "layer")
+	first := []eval.SecondaryExposure{{Gate: "first", GateValue: "true", RuleID: "r"}}
+	if res.Reason != eval.ReasonUnsupported || res.AllocatedExperiment != "broken" || !res.ExperimentActive || string(res.Value) != "{}" ||
+		!cmp.Equal(res.SecondaryExposures(), first) || !cmp.Equal(res.UndelegatedSecondaryExposures(), first) {
+		t.Errorf("Layer(layer) = %+v; want it Unsupported, with the experiment broken and the gate first", res)
+	}
+	for name, want := range map[string][]string{
+		"layer": {`"allocated_experiment_name":"broken"`, `"is_experiment_active":true`, `"is_user_in_experiment":false`, `"explicit_parameters":["v"]`},
+		"own":   {`"explicit_parameters":["w"]`},
+	} {
+		entry, _, _ := rules.AppendClientEntry(nil, &u, eval.Ref{Section: eval.Layers, Name: name}, eval.ClientOptions{Hash: eval.HashNone})
+		for _, member := range want {
+			if !strings.Contains(string(entry), member) {
+				t.Errorf("AppendClientEntry(%s) = %s, want it to have %s", name, entry, member)
+			}
+		}
+		if name == "own" && strings.Contains(string(entry), "allocated") {
+			t.Errorf("AppendClientEntry(own) = %s, want no experiment", entry)
 		}
 	}
 }

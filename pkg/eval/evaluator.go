@@ -46,13 +46,15 @@ func (r *Ruleset) decide(res *Result, section Section, u *User, name string) {
 	e.begin(r, u)
 	o := e.walk(s)
 	if e.exposures.n > 0 {
-		e.settle(s, o)
+		e.settle(o)
 		res.exposures = e.exposures
 	}
 	r.fill(res, s, o)
-	if o.delegated(s) {
-		d := e.delegate
-		res.ExperimentActive, res.Version = d.active, o.spec.version
+	if d := e.delegate; d != nil {
+		if o.spec != nil {
+			res.Version = o.spec.version
+		}
+		res.ExperimentActive = d.active
 		res.AllocatedExperiment, res.ExplicitParameters = d.name, d.explicit
 	}
 }
@@ -114,18 +116,20 @@ func (e *evaluation) decide(s *spec) *outcome {
 	if o == nil {
 		o = e.walk(s)
 	}
-	e.settle(s, o)
+	e.settle(o)
 	return o
 }
 
 // settle completes the exposures of a decision. What is unsupported exposes
-// nothing.
-func (e *evaluation) settle(s *spec, o *outcome) {
+// nothing; a layer that delegated to it, what it consulted itself.
+func (e *evaluation) settle(o *outcome) {
 	switch {
-	case o.reason == ReasonUnsupported:
+	case e.delegate == nil && o.reason == ReasonUnsupported:
 		e.exposures = exposures{}
-	case !o.delegated(s):
+	case e.delegate == nil:
 		e.exposures.undelegated = e.exposures.n
+	case o.reason == ReasonUnsupported:
+		e.exposures.n = e.exposures.undelegated
 	}
 }
 
@@ -399,7 +403,7 @@ func (e *evaluation) agent(c *condition) (value, items) {
 // environment reads the user's environment, whose tier the specs may default.
 func (e *evaluation) environment(c *condition) value {
 	if s, ok := c.field.ofEnvironment(e.user.StatsigEnvironment); ok {
-		return present(s)
+		return textValue(s)
 	}
 	if c.field.lower == "tier" {
 		return present(e.rules.apps.DefaultEnvironment)

@@ -55,15 +55,13 @@ const (
 	browserVersion
 	osName
 	osVersion
-	deviceModel
 )
 
 var facets = map[string]facet{
 	"browser_name": browserName, "browsername": browserName,
 	"browser_version": browserVersion, "browserversion": browserVersion,
-	"os_name": osName, "osname": osName, "device_os": osName, "deviceos": osName,
+	"os_name": osName, "osname": osName,
 	"os_version": osVersion, "osversion": osVersion,
-	"device_model": deviceModel, "devicemodel": deviceModel,
 }
 
 func (f facet) of(a UserAgent) string {
@@ -76,8 +74,6 @@ func (f facet) of(a UserAgent) string {
 		return a.OS
 	case osVersion:
 		return a.OSVersion
-	case deviceModel:
-		return a.Device
 	}
 	return ""
 }
@@ -138,19 +134,16 @@ func (f *field) of(u *User) (value, items) {
 	return value{}, nil
 }
 
-// in looks the field up in a map; null is as good as absent.
+// in looks the field up in a map. Null is a value too: it hides what comes after.
 func (f *field) in(m map[string]any) (any, bool) {
 	if len(m) == 0 {
 		return nil, false
 	}
-	if v := m[f.exact]; v != nil {
-		return v, true
+	v, ok := m[f.exact]
+	if !ok && f.lower != f.exact {
+		v, ok = m[f.lower]
 	}
-	if f.lower == f.exact {
-		return nil, false
-	}
-	v := m[f.lower]
-	return v, v != nil
+	return v, ok
 }
 
 // ofEnvironment reads the field of an environment, exact or lower-cased.

@@ -20,5 +20,4 @@ type UserAgent struct {
 	BrowserVersion string
 	OS             string
 	OSVersion      string
-	Device         string
 }

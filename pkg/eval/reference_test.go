@@ -70,7 +70,7 @@ func (r *reference) evaluate(specs []eval.Spec, name string, u *eval.User) refRe
 		if find(r.specs.DynamicConfigs, rule.ConfigDelegate) != nil && rule.ConfigDelegate != "" {
 			res := r.evaluate(r.specs.DynamicConfigs, rule.ConfigDelegate, u)
 			if res.Unsupported {
-				return res
+				res.Exposures = nil
 			}
 			res.Undelegated = dedupe(exposures)
 			res.Exposures = dedupe(append(slices.Clone(exposures), res.Exposures...))
@@ -139,7 +139,11 @@ func (r *reference) condition(c eval.Condition, u *eval.User) (holds, ok bool, e
 	case "user_field", "ip_based":
 		holds, ok = r.operator(c.Operator, r.field(u, c.Field), target)
 	case "environment_field":
-		holds, ok = r.operator(c.Operator, orNil(u.StatsigEnvironment[strings.ToLower(c.Field)]), target)
+		var v any
+		if tier, given := u.StatsigEnvironment[strings.ToLower(c.Field)]; given {
+			v = tier
+		}
+		holds, ok = r.operator(c.Operator, v, target)
 	case "unit_id":
 		holds, ok = r.operator(c.Operator, orNil(unitID(u, c.IDType)), target)
 	case "user_bucket":
@@ -173,7 +177,7 @@ func (r *reference) field(u *eval.User, field string) any {
 	}
 	for _, m := range []map[string]any{u.Custom, u.PrivateAttributes} {
 		for _, key := range []string{field, strings.ToLower(field)} {
-			if v := m[key]; v != nil {
+			if v, ok := m[key]; ok {
 				return v
 			}
 		}
@@ -232,7 +236,7 @@ func refVersion(v any) ([]*big.Int, bool) {
 	s, _, _ = strings.Cut(s, "-")
 	var out []*big.Int
 	for _, part := range strings.Split(s, ".") {
-		part = strings.TrimSpace(part)
+		part = strings.TrimPrefix(strings.TrimSpace(part), "+")
 		n, ok := new(big.Int).SetString(part, 10)
 		if !ok || strings.ContainsAny(part, "+-_") {
 			return nil, false
@@ -256,8 +260,8 @@ func refMillis(v any) (int64, bool) {
 		}
 	}
 	f, ok := v.(float64)
-	if n := int64(f); n < 10_000_000_000 && n > -10_000_000_000 {
-		return n * 1000, ok
+	if f < 10_000_000_000 && f > -10_000_000_000 {
+		return int64(f * 1000), ok
 	}
 	return int64(f), ok
 }

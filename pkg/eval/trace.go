@@ -190,6 +190,8 @@ func (v value) shown(list items) any {
 		return v.num != 0
 	case listKind:
 		return list
+	case objectKind:
+		return json.RawMessage(v.text)
 	}
 	return nil
 }

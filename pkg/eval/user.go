@@ -11,7 +11,9 @@ import (
 //
 // Values of Custom and PrivateAttributes are strings, numbers, booleans, nil and
 // slices of these, as encoding/json produces them; other Go kinds of numbers and
-// []string are understood too. PrivateAttributes take part in decisions and
+// []string are understood too. Of maps, conditions can tell little but that they
+// are there. Nil under a name says that there is nothing, whatever stands in
+// PrivateAttributes. PrivateAttributes take part in decisions and
 // never leave the evaluator: no payload, exposure or trace repeats them.
 type User struct {
 	UserID             string            `json:"userID,omitempty"`

@@ -17,6 +17,7 @@ const (
 	number
 	boolean
 	listKind
+	objectKind
 )
 
 // A value is what a condition compares: one property of a user or of the
@@ -25,7 +26,7 @@ const (
 type value struct {
 	kind kind
 	num  float64 // of numbers; 1 or 0 of booleans
-	text string
+	text string  // of text; of objects, their JSON
 }
 
 func textValue(s string) value    { return value{kind: text, text: s} }
@@ -82,7 +83,7 @@ func scalarOf(v any) value {
 	return out
 }
 
-// reflected handles the rarer kinds that callers use: named types, small
+// reflected handles the rarer kinds that callers use: objects, named types, small
 // integers, slices of numbers. Anything else is absent.
 func reflected(v any) (value, items) {
 	switch rv := reflect.ValueOf(v); rv.Kind() {
@@ -102,6 +103,8 @@ func reflected(v any) (value, items) {
 			out[i] = rv.Index(i).Interface()
 		}
 		return value{kind: listKind}, out
+	case reflect.Map:
+		return value{kind: objectKind, text: string(appendAny(nil, v))}, nil
 	case reflect.Pointer:
 		if !rv.IsNil() {
 			return valueOf(rv.Elem().Interface())
@@ -129,7 +132,7 @@ func element(list items, i int) value {
 	}
 	e := list.([]any)[i]
 	v, nested := valueOf(e)
-	if v.kind == absent || nested != nil {
+	if v.kind == absent || v.kind == objectKind || nested != nil {
 		return textValue(string(appendAny([]byte{0}, e)))
 	}
 	return v
@@ -144,7 +147,8 @@ func elements(target any) (out []string, ok bool) {
 	return out, ok
 }
 
-// joined returns the text of all elements, however deep, between commas.
+// joined returns the text of all elements, however deep, between commas. Unlike
+// numbers alone, the very large and very small ones have exponents there.
 func joined(list items) string {
 	var b []byte
 	for i := range length(list) {
@@ -155,6 +159,8 @@ func joined(list items) string {
 			b = append(b, s[i]...)
 		} else if v, nested := valueOf(list.([]any)[i]); nested != nil {
 			b = append(b, joined(nested)...)
+		} else if size := math.Abs(v.num); v.kind == number && size != 0 && (size < 1e-6 || size >= 1e21) {
+			b = appendAny(b, v.num)
 		} else {
 			b = append(b, v.string()...)
 		}
@@ -167,8 +173,8 @@ func joined(list items) string {
 type numberText [32]byte
 
 // asText converts a value to the text that list and string operators compare:
-// numbers in shortest decimal form. Text itself is returned as it is, without
-// touching buf.
+// numbers in shortest decimal form, objects all alike, as JavaScript has it. Text
+// itself is returned as it is, without touching buf.
 func (v value) asText(buf []byte) (s string, b []byte, ok bool) {
 	switch v.kind {
 	case text:
@@ -177,6 +183,8 @@ func (v value) asText(buf []byte) (s string, b []byte, ok bool) {
 		return "", appendNumber(buf, v.num), true
 	case boolean:
 		return "", strconv.AppendBool(buf, v.num != 0), true
+	case objectKind:
+		return "", append(buf, "[object Object]"...), true
 	}
 	return "", nil, false
 }
