@@ -219,6 +219,7 @@ func TestHealthFindsTheSliceThatIsSkewed(t *testing.T) {
 		}
 		w.expose(fmt.Sprintf("u%d", i), group, 10, func(r *warehousetest.ExposureRow) {
 			r.SDKType, r.Reason, r.Metadata = sdk, "Network", map[string]string{"user.country": "NZ " + sdk}
+			r.RuleID = []string{"grp_a", "grp_b", "grp_c"}[group]
 		})
 		if i%2 == 0 {
 			w.buy(fmt.Sprintf("u%d", i), 20, 10)
@@ -226,6 +227,7 @@ func TestHealthFindsTheSliceThatIsSkewed(t *testing.T) {
 	}
 	w.expose("both", 0, 10)
 	w.expose("both", 1, 20)
+	w.expose("other", 0, 10, func(r *warehousetest.ExposureRow) { r.RuleID = "override" })
 	w.load()
 	h, err := w.service.Health(t.Context(), w.state, experiment, results.Options{})
 	if err != nil {
@@ -252,6 +254,10 @@ func TestHealthFindsTheSliceThatIsSkewed(t *testing.T) {
 	if i := slices.IndexFunc(h.Breakdown, func(s results.Slice) bool { return s.Dimension == "user.plan" }); i >= 0 {
 		t.Errorf("a slice by an attribute that nobody has: %+v", h.Breakdown[i])
 	}
+	if i := slices.IndexFunc(h.Breakdown, func(s results.Slice) bool { return s.Dimension == "rule" && s.Value != "override" }); i >= 0 {
+		t.Errorf("a slice by the rule of a group, which holds that group alone: %+v", h.Breakdown[i])
+	}
+	find("rule", "override")
 	if got := h.Breakdown[0].SRM.PValue.Or(1); got > find("sdk", "go").SRM.PValue.Or(1) {
 		t.Errorf("the first slice has p %v, which is not the least", got)
 	}
@@ -364,19 +370,27 @@ func TestPowerPlansFromTheFactsOrFromWhatIsKnown(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	r := w.report()
+	r, shares := w.report(), 0
 	for i, m := range p.Metrics {
 		g := r.Metrics[i].Groups[0]
 		if g.Mean.IsZero() || g.Variance.IsZero() {
 			continue
 		}
-		want := stats.Plan{Mean: g.Mean.Or(0), Variance: g.Variance.Or(0), Ratio: 0.5}.SampleSize(0.1*g.Mean.Or(0), 0.8)
+		plan := stats.Plan{Mean: g.Mean.Or(0), Variance: g.Variance.Or(0), Ratio: 0.5}
+		want := plan.SampleSize(0.1*g.Mean.Or(0), 0.8)
+		if share := g.Mean.Or(0); g.Conversions != nil && 1.1*share < 1 { // whose variance moves with it
+			want = stats.ProportionSampleSize(share, 1.1*share, 0.8, plan)
+			shares++
+		}
 		if m.Needed.Control != want.Control || m.Needed.Treatment != want.Treatment {
 			t.Errorf("%s needs %d and %d units; want %d and %d", m.Metric, m.Needed.Control, m.Needed.Treatment, want.Control, want.Treatment)
 		}
 		if len(m.ByWeek) == 0 || m.ByWeek[0].Units != 7000 {
 			t.Errorf("%s: weeks %v; want the first to have 7000 units", m.Metric, m.ByWeek)
 		}
+	}
+	if shares == 0 {
+		t.Error("no metric is a share")
 	}
 	table(t, p)
 	known, err := w.service.Power(t.Context(), w.state, experiment, results.PowerOptions{Metric: "met_2", Mean: stats.Defined(10), SD: 20, Power: 0.9, Options: results.Options{Method: results.Sequential}})

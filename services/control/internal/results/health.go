@@ -202,6 +202,9 @@ func querySlices(ctx context.Context, of study) ([]Slice, RunningSplit, error) {
 		if err := rows.Scan(&at.dimension, &at.value, &group, &units); err != nil {
 			return nil, RunningSplit{}, err
 		}
+		if at.dimension == "rule" && slices.ContainsFunc(of.doc.Groups, func(g flags.Group) bool { return g.ID == at.value }) {
+			continue // SDKs name a group as the rule that gave it: all of its units are in it
+		}
 		if found[at] == nil {
 			found[at] = make([]uint64, len(shares))
 		}

@@ -224,7 +224,15 @@ func planMetric(m Metric, groups []Group, past []pastWeek, p PowerReport, o Powe
 		}
 	}
 	effect := o.Effect * math.Abs(mean)
+	find := plan // with this effect
 	out.Needed = plan.SampleSize(effect, o.Power)
+	if share := mean + effect; len(m.Groups) > control && m.Groups[control].Conversions != nil && o.SD == 0 && mean < 1 && share > 0 && share < 1 {
+		// A share that is moved has another variance.
+		find.Variance, find.TreatmentVariance = mean*(1-mean), share*(1-share)
+		if out.Needed = find.SampleSize(effect, o.Power); o.Method != Sequential {
+			out.Needed = stats.ProportionSampleSize(mean, share, o.Power, plan)
+		}
+	}
 	if out.Needed.Code != stats.OK {
 		out.Code = out.Needed.Code
 	}
@@ -235,7 +243,7 @@ func planMetric(m Metric, groups []Group, past []pastWeek, p PowerReport, o Powe
 		return stats.Optional{}
 	}
 	if units > 0 {
-		out.Now, out.MDE = plan.Power(units, effect), relative(units)
+		out.Now, out.MDE = find.Power(units, effect), relative(units)
 	}
 	share := groups[control].Share / total
 	if need, ok := out.Needed.ControlExact.Get(); ok {
