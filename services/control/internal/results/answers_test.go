@@ -219,7 +219,9 @@ func TestHealthFindsTheSliceThatIsSkewed(t *testing.T) {
 		}
 		w.expose(fmt.Sprintf("u%d", i), group, 10, func(r *warehousetest.ExposureRow) {
 			r.SDKType, r.Reason, r.Metadata = sdk, "Network", map[string]string{"user.country": "NZ " + sdk}
-			r.RuleID = []string{"grp_a", "grp_b", "grp_c"}[group]
+			if r.RuleID = []string{"grp_a", "grp_b", "grp_c"}[group]; i == 0 {
+				r.RuleID = "override"
+			}
 		})
 		if i%2 == 0 {
 			w.buy(fmt.Sprintf("u%d", i), 20, 10)
@@ -227,7 +229,6 @@ func TestHealthFindsTheSliceThatIsSkewed(t *testing.T) {
 	}
 	w.expose("both", 0, 10)
 	w.expose("both", 1, 20)
-	w.expose("other", 0, 10, func(r *warehousetest.ExposureRow) { r.RuleID = "override" })
 	w.load()
 	h, err := w.service.Health(t.Context(), w.state, experiment, results.Options{})
 	if err != nil {
