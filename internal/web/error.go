@@ -26,6 +26,7 @@ const (
 	CodeWrongState           Code = "wrong_state"
 	CodeInProgress           Code = "in_progress"
 	CodeCycle                Code = "cycle"
+	CodeWarnings             Code = "warnings"
 	CodeStale                Code = "stale"
 	CodePreconditionRequired Code = "precondition_required"
 	CodeIdempotencyConflict  Code = "idempotency_conflict"
@@ -57,6 +58,7 @@ var kinds = map[Code]struct {
 	CodeWrongState:           {http.StatusConflict, "The resource is not in a state that allows this"},
 	CodeInProgress:           {http.StatusConflict, "The same request is still being worked on"},
 	CodeCycle:                {http.StatusUnprocessableEntity, "The references would form a cycle"},
+	CodeWarnings:             {http.StatusUnprocessableEntity, "The change has warnings, which were to be heeded"},
 	CodeStale:                {http.StatusPreconditionFailed, "The resource has changed since it was read"},
 	CodePreconditionRequired: {http.StatusPreconditionRequired, "The write must name the version it is based on"},
 	CodeIdempotencyConflict:  {http.StatusUnprocessableEntity, "The idempotency key was used for another request"},

@@ -93,14 +93,16 @@ func (a *API) table() []route {
 	const projects = "/api/v1/projects"
 	const one = projects + "/{project}"
 	listed := []string{"asOf", "limit", "cursor", "q", "sort", "total", "status", "tag", "owner"}
-	written := []string{"dryRun"}
+	tried := []string{"dryRun"}
+	written := append([]string{"strict"}, tried...)
+	changed := append([]string{"merge"}, written...)
 	routes := []route{
 		{"GET", "/api/v1/openapi.yaml", open, nil, a.describe},
 		{"GET", projects, read, listed, a.listProjects},
 		{"POST", projects, admin, written, a.createProject},
 		{"GET", one, read, []string{"asOf"}, a.getProject},
-		{"PUT", one, edit, written, a.replaceProject},
-		{"PATCH", one, edit, written, a.patchProject},
+		{"PUT", one, edit, changed, a.replaceProject},
+		{"PATCH", one, edit, changed, a.patchProject},
 		{"GET", one + "/changes", read, []string{"since", "until", "limit", "kind"}, a.listChanges},
 		{"GET", one + "/changes/{sequence}", read, nil, a.getChange},
 	}
@@ -116,16 +118,22 @@ func (a *API) table() []route {
 			route{"GET", all, look, listed, a.list(n.kind)},
 			route{"POST", all, edit, written, create},
 			route{"GET", each, look, []string{"asOf"}, a.get(n.kind)},
-			route{"PUT", each, edit, written, a.replace(n.kind)},
-			route{"PATCH", each, edit, written, a.patch(n.kind)},
-			route{"DELETE", each, edit, append([]string{"confirm"}, written...), a.remove(n.kind)},
+			route{"PUT", each, edit, changed, a.replace(n.kind)},
+			route{"PATCH", each, edit, changed, a.patch(n.kind)},
+			route{"DELETE", each, edit, append([]string{"confirm"}, tried...), a.remove(n.kind)},
 			route{"GET", each + "/history", look, []string{"limit", "before"}, a.history(n.kind)},
 		)
 		if n.kind == flags.KindSegment {
 			routes = append(routes,
 				route{"GET", each + "/ids", read, []string{"asOf", "id"}, a.getIDs},
-				route{"PATCH", each + "/ids", edit, written, a.writeIDs(false)},
-				route{"PUT", each + "/ids", edit, written, a.writeIDs(true)},
+				route{"PATCH", each + "/ids", edit, tried, a.writeIDs(false)},
+				route{"PUT", each + "/ids", edit, tried, a.writeIDs(true)},
+			)
+		}
+		if n.kind != flags.KindKey { // a key is as good as it was said to be the last time
+			routes = append(routes,
+				route{"POST", each + "/restore", edit, written, a.restore(n.kind)},
+				route{"POST", each + "/undo", edit, written, a.undo(n.kind)},
 			)
 		}
 		for _, action := range command.Actions(n.kind) {
@@ -133,7 +141,7 @@ func (a *API) table() []route {
 			if action == "kill" {
 				needed = stop
 			}
-			routes = append(routes, route{"POST", each + "/" + action, needed, written, a.act(n.kind, action)})
+			routes = append(routes, route{"POST", each + "/" + action, needed, changed, a.act(n.kind, action)})
 		}
 	}
 	return routes

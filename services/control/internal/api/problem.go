@@ -20,6 +20,7 @@ var refusals = map[command.Reason]web.Code{
 	command.Missing:    web.CodePreconditionRequired,
 	command.WrongState: web.CodeWrongState,
 	command.Confirm:    web.CodeValidation,
+	command.Warned:     web.CodeWarnings,
 }
 
 // explain turns the errors of the layers below into what a caller may see.
@@ -34,6 +35,12 @@ func explain(err error) error {
 		e := &web.Error{Code: refusals[r.Reason], Message: r.Message}
 		if r.Reason == command.Confirm {
 			e.Problems = []web.FieldProblem{{Pointer: "confirm", Code: "required", Message: r.Message}}
+		}
+		for _, p := range r.Warnings {
+			e.Problems = append(e.Problems, web.FieldProblem(p))
+		}
+		if r.Conflicts != nil {
+			e.Extra = map[string]any{"conflicts": r.Conflicts}
 		}
 		return e
 	}

@@ -48,7 +48,7 @@ func (a *API) createProject(c *call) error {
 	enroll := command.Enroll{Doc: doc}
 	c.project = org
 	if w.dry {
-		return c.tryOut(enroll)
+		return c.tryOut(enroll, enroll)
 	}
 	if !w.repeat {
 		// Refuse early what will be refused; a repeated request may be the one

@@ -1,8 +1,6 @@
 package api
 
 import (
-	"slices"
-	"strings"
 	"time"
 
 	"github.com/sluice-flags/sluice/internal/web"
@@ -22,7 +20,8 @@ func (c *call) stale(cmd command.Command, r *command.Refusal) error {
 	if err != nil {
 		return err
 	}
-	read := matchOf(cmd).Seq
+	_, _, match := aimOf(cmd)
+	read := match.Seq
 	var base *events.Envelope
 	var since []events.Envelope
 	for e, err := range c.project.History(c.ctx, r.Current.Ref) {
@@ -37,54 +36,61 @@ func (c *call) stale(cmd command.Command, r *command.Refusal) error {
 	}
 	extra := map[string]any{"current": current, "changesSince": changesOf(since[max(0, len(since)-maxNews):])}
 	if base != nil && base.Seq == read && !base.Deleted() {
-		extra["conflicts"] = c.conflicts(cmd, *base, since)
+		extra["conflicts"] = c.conflicts(cmd, *base)
 	}
 	c.sequence(r.Current.Seq)
 	return &web.Error{Code: web.CodeStale, Message: r.Message, Extra: extra}
 }
 
-// matchOf is the version that a command was made for.
-func matchOf(cmd command.Command) command.Match {
+// aimOf is the entity that a command is about, and the version that it was made for.
+func aimOf(cmd command.Command) (kind flags.Kind, name string, match command.Match) {
 	switch cmd := cmd.(type) {
 	case command.Change:
-		return cmd.Match
+		return cmd.Kind, cmd.Name, cmd.Match
 	case command.Delete:
-		return cmd.Match
+		return cmd.Kind, cmd.Name, cmd.Match
 	case command.Act:
-		return cmd.Match
+		return cmd.Kind, cmd.Name, cmd.Match
 	}
-	return command.Match{}
+	return "", "", command.Match{}
 }
 
 // conflicts lists the places that both the command and the changes since its
-// base touch. To learn what the command would have done, it is decided again on
-// a state in which the entity is as its author saw it.
-func (c *call) conflicts(cmd command.Command, base events.Envelope, since []events.Envelope) []string {
+// base touch.
+func (c *call) conflicts(cmd command.Command, base events.Envelope) []string {
+	everything := []string{""}
 	entity, err := entityOf(base)
 	if err != nil {
-		return []string{""}
+		return everything
 	}
 	s, err := c.project.State(c.ctx)
 	if err != nil {
-		return []string{""}
+		return everything
 	}
-	d, err := cmd.Decide(s.With(s.Position(), entity), command.Env{Now: time.Now(), NewID: flags.NewID})
-	if err != nil {
-		return []string{""} // not even then: all of it is in question
+	if _, conflicts := command.Merge(s, command.Env{Now: time.Now(), NewID: flags.NewID}, cmd, entity); len(conflicts) > 0 {
+		return conflicts
 	}
-	out := []string{}
-	for _, mine := range d.Operations() {
-		if slices.ContainsFunc(since, func(e events.Envelope) bool {
-			return slices.ContainsFunc(e.Operations, func(theirs flags.Operation) bool { return overlap(mine.Path, theirs.Path) })
-		}) {
-			out = append(out, mine.Path)
-		}
-	}
-	slices.Sort(out)
-	return slices.Compact(out)
+	return []string{}
 }
 
-// overlap reports whether one JSON pointer is the other, or inside it.
-func overlap(a, b string) bool {
-	return a == b || strings.HasPrefix(a, b+"/") || strings.HasPrefix(b, a+"/")
+// merging is the command that merges what cmd does with what has changed since
+// the version that it was made for. Where there is none it is cmd.
+func (c *call) merging(cmd command.Command) (command.Command, error) {
+	kind, name, match := aimOf(cmd)
+	s, err := c.project.Newest(c.ctx)
+	if err != nil {
+		return nil, err
+	}
+	e, ok := s.Find(kind, name)
+	if !ok || match.Seq == 0 || match.Seq >= e.Seq {
+		return cmd, nil
+	}
+	then, err := c.project.AsOf(c.ctx, events.Point{Seq: match.Seq})
+	if err != nil {
+		return nil, err
+	}
+	if base, ok := then.Get(e.Ref); ok && base.Seq == match.Seq {
+		return command.Merging{Command: cmd, Base: base}, nil
+	}
+	return cmd, nil
 }

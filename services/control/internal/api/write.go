@@ -27,6 +27,8 @@ type write struct {
 	digest string // of the request
 	reason string
 	dry    bool
+	strict bool                       // refuse what has warnings
+	merge  bool                       // go on where others have changed something else
 	body   map[string]json.RawMessage // the body's members, without reason
 }
 
@@ -80,6 +82,16 @@ func (c *call) writeHead() (w write, err error) {
 	}
 	if w.dry, err = c.flag("dryRun"); err != nil {
 		return w, err
+	}
+	if w.strict, err = c.flag("strict"); err != nil {
+		return w, err
+	}
+	switch c.query.Get("merge") {
+	case "":
+	case "auto":
+		w.merge = true
+	default:
+		return w, web.Invalid("merge", "invalid", "merge is auto, or left out")
 	}
 	return w, nil
 }
@@ -160,16 +172,20 @@ func (c *call) request(w write, cmd command.Command) project.Request {
 // carryOut decides a command, writes what it comes to and answers; or only says
 // what it would come to.
 func (c *call) carryOut(w write, cmd command.Command, extra ...member) error {
-	if w.dry {
-		return c.tryOut(cmd)
+	decided, err := c.asWanted(w, cmd)
+	if err != nil {
+		return err
 	}
-	out, err := c.project.Do(c.ctx, c.request(w, cmd))
+	if w.dry {
+		return c.tryOut(cmd, decided)
+	}
+	out, err := c.project.Do(c.ctx, c.request(w, decided))
 	if err != nil {
 		return c.refused(w, cmd, err)
 	}
 	c.sequence(out.Receipt.Last.Seq)
 	if len(out.Receipt.Envelopes) == 0 {
-		return c.respond(http.StatusOK, out.Decision.Current, member{"noop", true})
+		return c.respond(http.StatusOK, out.Decision.Current, warned(out.Decision.Current.Doc, member{"noop", true})...)
 	}
 	e, err := entityOf(out.Receipt.Envelopes[0])
 	if err != nil {
@@ -189,12 +205,34 @@ func (c *call) carryOut(w write, cmd command.Command, extra ...member) error {
 	if e.Deleted {
 		return c.gone(e)
 	}
-	return c.respond(status, e, extra...)
+	return c.respond(status, e, warned(e.Doc, extra...)...)
 }
 
-// tryOut answers what a command would come to.
-func (c *call) tryOut(cmd command.Command) error {
-	d, s, err := c.project.Try(c.ctx, cmd)
+// asWanted is a command as its request wants it decided.
+func (c *call) asWanted(w write, cmd command.Command) (decided command.Command, err error) {
+	decided = cmd
+	if w.merge {
+		if decided, err = c.merging(cmd); err != nil {
+			return nil, err
+		}
+	}
+	if w.strict {
+		decided = command.Strict{Command: decided}
+	}
+	return decided, nil
+}
+
+// warned adds a document's warnings, if it has any, to an answer.
+func warned(doc flags.Document, extra ...member) []member {
+	if warnings := command.Warnings(doc); len(warnings) > 0 {
+		extra = append(extra, member{"warnings", warnings})
+	}
+	return extra
+}
+
+// tryOut answers what a command, decided as its request wants, would come to.
+func (c *call) tryOut(cmd, decided command.Command) error {
+	d, s, err := c.project.Try(c.ctx, decided)
 	if err != nil {
 		return c.refused(write{}, cmd, err)
 	}

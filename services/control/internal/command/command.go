@@ -102,6 +102,7 @@ const (
 	Missing    Reason = "missing"     // the caller did not say which version it read
 	WrongState Reason = "wrong_state" // its life has not come to this, or is past it
 	Confirm    Reason = "confirm"     // the caller must repeat the name
+	Warned     Reason = "warned"      // it is lawful and hardly meant
 )
 
 // A Refusal says why a command cannot be carried out on a state.
@@ -109,6 +110,9 @@ type Refusal struct {
 	Reason  Reason
 	Message string
 	Current flags.Entity // the entity that is in the way, if any
+
+	Conflicts []string       // JSON pointers of what is in the way
+	Warnings  flags.Problems // that were to be heeded
 }
 
 // Error implements error.

@@ -27,6 +27,21 @@ func Warnings(d flags.Document) flags.Problems {
 	return out
 }
 
+// Strict refuses a command that comes to a document with warnings.
+type Strict struct{ Command }
+
+// Decide implements [Command].
+func (c Strict) Decide(s *flags.State, env Env) (Decision, error) {
+	d, err := c.Command.Decide(s, env)
+	if err != nil {
+		return d, err
+	}
+	if warnings := Warnings(d.After); len(warnings) > 0 {
+		return Decision{}, &Refusal{Reason: Warned, Message: warnings[0].Message, Warnings: warnings}
+	}
+	return d, nil
+}
+
 // unreachable finds rules behind one that decides for everybody everywhere.
 func unreachable(rules []flags.Rule) flags.Problems {
 	var out flags.Problems
