@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"math"
 	"strings"
+	"unicode"
 	"unicode/utf8"
 )
 
@@ -48,6 +49,39 @@ func (t terminal) paint(colour, text string) string {
 	return "\x1b[" + colour + "m" + text + "\x1b[0m"
 }
 
+// fold breaks a line that is wider than the terminal, between words: not within
+// brackets, and not between a number and what belongs to it.
+func (t terminal) fold(line string) string {
+	indent := len(line) - len(strings.TrimLeft(line, " "))
+	var out strings.Builder
+	column, space, brackets := 0, -1, 0 // of the text; where the last space to break at begins in it
+	runes, begin := []rune(line), 0
+	for i := 0; i < len(runes); i++ {
+		switch c := runes[i]; {
+		case c == '\x1b': // a colour: it takes no column
+			for i < len(runes) && runes[i] != 'm' {
+				i++
+			}
+			continue
+		case c == '\n':
+			continue
+		case c == '[':
+			brackets++
+		case c == ']':
+			brackets--
+		case c == ' ' && column >= indent && brackets == 0 && i+1 < len(runes) && runes[i+1] != '%' && (runes[i-1] == ' ' || !unicode.IsDigit(runes[i+1])):
+			space = i
+		}
+		if column++; column <= t.width || space < 0 {
+			continue
+		}
+		out.WriteString(strings.TrimRight(string(runes[begin:space]), " ") + "\n" + strings.Repeat(" ", indent+4))
+		begin = space + 1
+		column, i, space = indent+4, space, -1
+	}
+	return out.String() + string(runes[begin:])
+}
+
 // pad fills a text up to a width, and cuts one that is longer.
 func pad(text string, width int) string {
 	n := utf8.RuneCountInString(text)
@@ -80,6 +114,8 @@ func percent(v value) string {
 		return "–"
 	case math.IsInf(float64(v), 0):
 		return fmt.Sprintf("%+g", float64(v))
+	case v != 0 && math.Abs(float64(v)) < 0.00005, math.Abs(float64(v)) >= 1000:
+		return fmt.Sprintf("%+.3g %%", 100*float64(v))
 	}
 	return fmt.Sprintf("%+.2f %%", 100*float64(v))
 }

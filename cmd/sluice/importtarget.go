@@ -208,6 +208,8 @@ func (c *importCommand) newExperiment(found surveyed) (doc map[string]any, start
 	if found.groups[control] == 0 {
 		return nil, started, usageError(fmt.Sprintf("--control %q: the file has the groups %q", control, names))
 	}
+	names = slices.DeleteFunc(names, func(name string) bool { return name == control })
+	names = slices.Insert(names, 0, control) // as a scorecard is read
 	groups := []map[string]any{}
 	for _, name := range names {
 		groups = append(groups, map[string]any{"name": name, "share": shares[name], "control": name == control, "parameters": map[string]any{}})

@@ -148,9 +148,13 @@ func (r *scorecard) print(out io.Writer, t terminal) error {
 		b.WriteString("\nThe experiment names no metrics.\n")
 	}
 	r.printSlices(&b, t)
-	b.WriteString("\n" + r.legend() + "\n")
-	_, err := out.Write(b.Bytes())
-	return err
+	b.WriteString("\n" + r.legend(t) + "\n")
+	for line := range strings.Lines(b.String()) {
+		if _, err := io.WriteString(out, t.fold(line)); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 func (r *scorecard) printMetrics(b *bytes.Buffer, t terminal) {
@@ -162,6 +166,9 @@ func (r *scorecard) printMetrics(b *bytes.Buffer, t terminal) {
 		fmt.Fprintf(b, "\n%s  (%s, %s)\n", m.Name, m.Type, better)
 		for _, g := range m.Groups {
 			r.printLine(b, t, g, m.Direction)
+			if h := g.Heterogeneity; h.Verdict == "some" || h.Verdict == "high" {
+				fmt.Fprintf(b, "%s differs from the rest (p %s)\n", r.indent(), short(h.PValue))
+			}
 			r.printAdjusted(b, g)
 			r.printImpact(b, g)
 		}
@@ -283,16 +290,12 @@ func (r *scorecard) textWidth() (width int) {
 
 func (r *scorecard) printLine(b *bytes.Buffer, t terminal, g metricGroup, direction string) {
 	line, drawn := r.text(g)
-	if drawn {
-		width := r.textWidth()
-		if room := min(t.width-width-1, 60); room >= 15 {
-			line = pad(line, width) + " " + bar(float64(g.Comparison.Lift.Value), float64(g.Lift.Lower), float64(g.Lift.Upper), r.scale(), room)
-		}
+	beside, below := r.room(t)
+	below = below && drawn
+	if drawn && beside > 0 {
+		line = pad(line, r.textWidth()) + " " + r.bar(g, beside)
 	}
 	line = strings.TrimRight(line, " ")
-	if h := g.Heterogeneity; h.Verdict == "some" || h.Verdict == "high" {
-		line += fmt.Sprintf("  differs from the rest (p %s)", short(h.PValue))
-	}
 	if g.Significant && g.Comparison != nil {
 		colour := red
 		if (g.Comparison.Delta > 0) == (direction != "decrease") {
@@ -301,6 +304,28 @@ func (r *scorecard) printLine(b *bytes.Buffer, t terminal, g metricGroup, direct
 		line = t.paint(colour, line)
 	}
 	fmt.Fprintln(b, line)
+	if below {
+		fmt.Fprintln(b, strings.TrimRight(r.indent()+" "+r.bar(g, barRoom(t.width-len(r.indent())-1)), " "))
+	}
+}
+
+// room is how many columns a bar has beside the text, or else whether it has
+// enough of them below.
+func (r *scorecard) room(t terminal) (beside int, below bool) {
+	beside = barRoom(t.width - r.textWidth() - 1)
+	return beside, beside == 0 && barRoom(t.width-len(r.indent())-1) > 0
+}
+
+// barRoom is how many of the columns left a bar takes; none if there are few.
+func barRoom(left int) int {
+	if left < 15 {
+		return 0
+	}
+	return min(left, 60)
+}
+
+func (r *scorecard) bar(g metricGroup, columns int) string {
+	return bar(float64(g.Comparison.Lift.Value), float64(g.Lift.Lower), float64(g.Lift.Upper), r.scale(), columns)
 }
 
 // printAdjusted says of a comparison that is adjusted why it is not the one of
@@ -348,18 +373,20 @@ func (r *scorecard) evidence(g metricGroup) string {
 	return fmt.Sprintf("p %s", short(g.PValue))
 }
 
-func (r *scorecard) legend() string {
-	what := "95 % intervals"
-	if r.Alpha != 0.05 || r.Correction != "none" {
-		what = "intervals at the corrected level"
-		if r.Correction == "none" {
-			what = fmt.Sprintf("%g %% intervals", 100*(1-r.Alpha))
-		}
-	}
+func (r *scorecard) legend(t terminal) string {
+	kind := "intervals"
 	if r.Method == "bayesian" {
-		what = "credible " + strings.TrimPrefix(what, "95 % ")
+		kind = "credible intervals"
 	}
-	return fmt.Sprintf("lift against control with %s; * significant; bars run from %s to %s", what, percent(value(-r.scale())), percent(value(r.scale())))
+	level := fmt.Sprintf("%.6g %% %s", 100*(1-r.Alpha), kind)
+	if r.Correction != "none" {
+		level = kind + " at the corrected level"
+	}
+	text := fmt.Sprintf("lift against control with %s; * significant", level)
+	if beside, below := r.room(t); r.textWidth() > 0 && (beside > 0 || below) {
+		text += fmt.Sprintf("; bars run from %s to %s", percent(value(-r.scale())), percent(value(r.scale())))
+	}
+	return text
 }
 
 // scale is the lift at the ends of all bars: that of the widest usual interval,

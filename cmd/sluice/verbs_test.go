@@ -42,7 +42,7 @@ func TestAScorecardFitsItsTerminalAndHasColourOnlyThere(t *testing.T) {
 		if got := strings.Contains(text, "\x1b["); got != term.colour {
 			t.Errorf("%+v: colour %t in\n%s", term, got, text)
 		}
-		for _, want := range []string{"revenue", "+10.00 %", "[+4.00 %, +16.00 %]", "p 0.0010*", "ZERO_VARIANCE", "sample ratio: ok", "crossover 3"} {
+		for _, want := range []string{"revenue", "+10.00 %", "[+4.00 %, +16.00 %]", "p 0.0010*", "ZERO_VARIANCE", "ratio: ok", "crossover 3"} {
 			if !strings.Contains(text, want) {
 				t.Errorf("%+v: %q is not in\n%s", term, want, text)
 			}
@@ -50,11 +50,15 @@ func TestAScorecardFitsItsTerminalAndHasColourOnlyThere(t *testing.T) {
 		if strings.Contains(text, "NaN") {
 			t.Errorf("%+v: a NaN in\n%s", term, text)
 		}
-		if bars := strings.Contains(text, "●"); bars != (term.width >= 110) {
+		if bars := strings.Contains(text, "●"); bars != (term.width >= 80) {
 			t.Errorf("%+v: bars %t in\n%s", term, bars, text)
 		}
+		if legend := strings.Contains(text, "bars run from"); legend != (term.width >= 80) {
+			t.Errorf("%+v: bars are explained %t in\n%s", term, legend, text)
+		}
 		for line := range strings.Lines(text) {
-			if n := utf8.RuneCountInString(strings.TrimRight(line, "\n")); term.width >= 110 && !term.colour && n > term.width {
+			line = strings.NewReplacer("\x1b[32m", "", "\x1b[0m", "", "\n", "").Replace(line)
+			if n := utf8.RuneCountInString(line); n > term.width {
 				t.Errorf("%+v: %d columns: %s", term, n, line)
 			}
 		}
@@ -62,7 +66,7 @@ func TestAScorecardFitsItsTerminalAndHasColourOnlyThere(t *testing.T) {
 }
 
 // printedCard is what is printed of one metric with one line for control and one
-// for the group new, in a terminal without colour.
+// for the group new, in a terminal without colour that folds nothing.
 func printedCard(t *testing.T, method, group string) string {
 	t.Helper()
 	var r scorecard
@@ -72,7 +76,7 @@ func printedCard(t *testing.T, method, group string) string {
 		t.Fatal(err)
 	}
 	var b bytes.Buffer
-	if err := r.print(&b, terminal{width: 80}); err != nil {
+	if err := r.print(&b, terminal{width: 100}); err != nil {
 		t.Fatal(err)
 	}
 	return b.String()
@@ -114,7 +118,7 @@ func TestADifferenceWithoutALiftHasItsIntervalAndItsStar(t *testing.T) {
 func TestAWideLiftIsPrintedWhole(t *testing.T) {
 	const of = `"comparison":{"code":"OK","delta":4,"lift":{"code":"OK","value":40.7331}},"correctedPValue":0.001,"correctedLift":{"lower":18.383,"upper":63.08},
 "significant":true,"posterior":{"chanceToBeat":0.99987}`
-	want := "+4073.31 % [+1838.30 %, +6308.00 %] chance 0.9999*\n"
+	want := "+4073.31 % [+1838.30 %, +6308.00 %] chance 0.9999*"
 	if got := printedCard(t, "bayesian", of); !strings.Contains(got, want) {
 		t.Errorf("%q is not in\n%s", want, got)
 	}
@@ -351,5 +355,19 @@ func TestACancelledImportStops(t *testing.T) {
 	}
 	if _, err := survey(ctx, file, columns{unit: "u", group: "g"}); err == nil {
 		t.Error("a survey went on after it was cancelled")
+	}
+}
+
+func TestLongLinesAreFoldedBetweenWords(t *testing.T) {
+	for _, tc := range []struct{ line, want string }{
+		{"  short\n", "  short\n"},
+		{"  new  1.0  difference 0.5 [0.4, 0.6], CODE  p 0.001*\n", "  new  1.0  difference 0.5\n      [0.4, 0.6], CODE  p 0.001*\n"},
+		{"\x1b[31mred words that go on over the edge\x1b[0m\n", "\x1b[31mred words that go on over the\n    edge\x1b[0m\n"},
+		{"lift [+1.00 %, +2.00 %] at 95 % and more\n", "lift [+1.00 %, +2.00 %] at 95 %\n    and more\n"},
+		{"awordthatisfarlongerthantheterminaliswide\n", "awordthatisfarlongerthantheterminaliswide\n"},
+	} {
+		if got := (terminal{width: 31}).fold(tc.line); got != tc.want {
+			t.Errorf("fold(%q) = %q; want %q", tc.line, got, tc.want)
+		}
 	}
 }
