@@ -260,11 +260,19 @@ func TestALayerNamesTheDelegateThatCannotDecide(t *testing.T) {
 	broken.ExplicitParameters, broken.IsActive = []string{"v"}, new(true)
 	layer := experiment("layer", "s", rule("to", 100, `{"v":0}`, condition("pass_gate", "", "", "first")))
 	layer.Entity, layer.Rules[0].ConfigDelegate = eval.EntityLayer, "broken"
+	through, outer := layer, experiment("outer", "s", rule("to", 100, `{"v":0}`, condition("pass_gate", "", "", "third")))
+	through.Name, outer.Rules[0].ConfigDelegate = "through", "broken"
+	through.Rules = []eval.Rule{layer.Rules[0]}
+	through.Rules[0].ConfigDelegate = "outer"
 	own := experiment("own", "s", rule("r", 100, `{"v":0}`))
 	own.Entity, own.ExplicitParameters = eval.EntityLayer, []string{"w"}
-	rules := compile(broken, layer, own, gate("first", "s", rule("r", 100, "true")), gate("second", "s", rule("r", 100, "true")))
+	passing := rule("r", 100, "true")
+	rules := compile(broken, layer, outer, through, own, gate("first", "s", passing), gate("second", "s", passing), gate("third", "s", passing))
 
 	u := eval.User{UserID: "u"}
+	if x := rules.Layer(&u, "through").SecondaryExposures(); len(x) != 2 || x[0].Gate != "first" || x[1].Gate != "third" {
+		t.Errorf("Layer(through) exposes %v; want the gates of all that delegated, first and third", x)
+	}
 	res := rules.Layer(&u, "layer")
 	first := []eval.SecondaryExposure{{Gate: "first", GateValue: "true", RuleID: "r"}}
 	if res.Reason != eval.ReasonUnsupported || res.AllocatedExperiment != "broken" || !res.ExperimentActive || string(res.Value) != "{}" ||

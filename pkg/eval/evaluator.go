@@ -80,6 +80,7 @@ type evaluation struct {
 
 	depth, visits int32 // the spec that was asked counts
 	exposures     exposures
+	before        int32 // exposures when a delegate was asked last
 
 	attribute struct { // the last one that was read
 		of    *field
@@ -121,7 +122,7 @@ func (e *evaluation) decide(s *spec) *outcome {
 }
 
 // settle completes the exposures of a decision. What is unsupported exposes
-// nothing; a layer that delegated to it, what it consulted itself.
+// nothing, but those do that delegated to it.
 func (e *evaluation) settle(o *outcome) {
 	switch {
 	case e.delegate == nil && o.reason == ReasonUnsupported:
@@ -129,7 +130,7 @@ func (e *evaluation) settle(o *outcome) {
 	case e.delegate == nil:
 		e.exposures.undelegated = e.exposures.n
 	case o.reason == ReasonUnsupported:
-		e.exposures.n = e.exposures.undelegated
+		e.exposures.n = e.before
 	}
 }
 
@@ -231,6 +232,7 @@ func (e *evaluation) matched(s *spec, r *rule) *outcome {
 			if e.depth == 1 {
 				e.delegate, e.exposures.undelegated = d, e.exposures.n
 			}
+			e.before = e.exposures.n
 			return e.run(d)
 		}
 	}

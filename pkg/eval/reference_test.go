@@ -69,9 +69,6 @@ func (r *reference) evaluate(specs []eval.Spec, name string, u *eval.User) refRe
 		}
 		if find(r.specs.DynamicConfigs, rule.ConfigDelegate) != nil && rule.ConfigDelegate != "" {
 			res := r.evaluate(r.specs.DynamicConfigs, rule.ConfigDelegate, u)
-			if res.Unsupported {
-				res.Exposures = nil
-			}
 			res.Undelegated = dedupe(exposures)
 			res.Exposures = dedupe(append(slices.Clone(exposures), res.Exposures...))
 			res.Delegate = rule.ConfigDelegate
