@@ -247,10 +247,12 @@ WITH
         SELECT
             * EXCEPT (sample, base_sample),
             variance / n + base_error AS noise,
-            -- welchTTest squares variances, and refuses all rows for one of which it cannot.
+            -- welchTTest squares variances, and refuses all rows for one of which it cannot. It
+            -- takes them from sums of squares, which large values lose all digits of: values
+            -- go in as distances from the mean of control.
             ifNull(NOT is_control AND noise > 1e-150 AND noise < 1e150 AND abs(mean) < 1e150 AND abs(base) < 1e150, 0) AS testable,
             if(testable, noise, NULL) AS squared_error,
-            arrayReduce('welchTTest(0.95)', if(testable, arrayConcat(sample, base_sample), [0., 1., 0., 1.]),
+            arrayReduce('welchTTest(0.95)', if(testable, arrayMap(v -> v - assumeNotNull(base), arrayConcat(sample, base_sample)), [0., 1., 0., 1.]),
                 if(testable, arrayConcat(arrayWithConstant(n, 0), arrayWithConstant(base_n, 1)), [0, 0, 1, 1])) AS test
         FROM spread_out
     ),

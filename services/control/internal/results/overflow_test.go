@@ -13,6 +13,30 @@ import (
 	"github.com/sluice-flags/sluice/pkg/stats"
 )
 
+// Times since 1970 are such numbers: large, and all much alike.
+func TestLargeNumbersThatVaryLittleAreComparedInSQLAsInTheReport(t *testing.T) {
+	w := newWorld(t, func(e *flags.Experiment) { e.Metrics = []string{"revenue"} })
+	for i := range 400 {
+		w.expose(fmt.Sprint("u", i), uint8(i%2), 10)
+		w.buy(fmt.Sprint("u", i), 20, 1e9+float64(i%7)+float64(i%2)/2)
+	}
+	w.load()
+	want, ok := metric(t, w.report(), "revenue")[1].Comparison.PValue.Get()
+	if !ok || want < 1e-6 || want > 0.1 {
+		t.Fatalf("p-value %v, %t; want a small one", want, ok)
+	}
+	a := newAnalyst(t, clickhouse.Parameters{"project": w.project, "experiment": experiment})
+	for what, text := range map[string]string{
+		"p-value":  fmt.Sprintf("abs(p_value / %v - 1) < 1e-5", want),
+		"interval": "difference_low < difference AND difference < difference_high AND lift_low < lift AND lift < lift_high",
+	} {
+		got := a.http("SELECT " + text + ", * FROM experiment_results(project = {project:String}, experiment = {experiment:String}) WHERE group = 'good'")
+		if len(got) != 1 || !strings.HasPrefix(got[0], "1") && !strings.HasPrefix(got[0], "true") {
+			t.Errorf("%s in experiment_results: %v; want that of the report, %v", what, got, want)
+		}
+	}
+}
+
 // One client that sends absurd numbers must not take away what others did.
 func TestNumbersBeyondBoundsSpoilTheirMetricAlone(t *testing.T) {
 	w := newWorld(t, func(e *flags.Experiment) { e.Metrics = []string{"buyers", "revenue", "basket", "small"} })
