@@ -16,6 +16,7 @@ import (
 
 	"github.com/sluice-flags/sluice/internal/auth"
 	"github.com/sluice-flags/sluice/internal/bus"
+	"github.com/sluice-flags/sluice/internal/lookup"
 	"github.com/sluice-flags/sluice/internal/web"
 	"github.com/sluice-flags/sluice/pkg/flags"
 	"github.com/sluice-flags/sluice/services/control/internal/command"
@@ -33,13 +34,14 @@ type API struct {
 	results  Results
 	jobs     results.Jobs
 	erasures Erasures // nil: nothing is erased here
+	agents   *lookup.Agents
 	mux      *http.ServeMux
 	routes   []route
 }
 
 // New returns the interface over projects.
 func New(projects *project.Projects, resolver *auth.Resolver, reports Results) *API {
-	a := &API{projects: projects, resolver: resolver, results: reports, mux: http.NewServeMux()}
+	a := &API{projects: projects, resolver: resolver, results: reports, agents: lookup.NewAgents(), mux: http.NewServeMux()}
 	a.routes = a.table()
 	for _, r := range a.routes {
 		a.mux.Handle(r.method+" "+r.path, a.handle(r))
@@ -103,6 +105,7 @@ func (a *API) table() []route {
 		{"GET", one, read, []string{"asOf"}, a.getProject},
 		{"PUT", one, edit, changed, a.replaceProject},
 		{"PATCH", one, edit, changed, a.patchProject},
+		{"POST", one + "/evaluate", read, []string{"asOf"}, a.evaluate},
 		{"GET", one + "/changes", read, []string{"since", "until", "limit", "kind"}, a.listChanges},
 		{"GET", one + "/changes/{sequence}", read, nil, a.getChange},
 	}

@@ -1,0 +1,155 @@
+package api
+
+import (
+	"encoding/json"
+	"net/http"
+	"strconv"
+
+	"github.com/sluice-flags/sluice/internal/web"
+	"github.com/sluice-flags/sluice/pkg/eval"
+	"github.com/sluice-flags/sluice/pkg/flags"
+)
+
+// evaluated are the kinds that are decided for somebody, in the order of answers.
+var evaluated = []flags.Kind{flags.KindGate, flags.KindConfig, flags.KindExperiment, flags.KindLayer, flags.KindSegment, flags.KindHoldout}
+
+// maxAsked bounds the names in one question.
+const maxAsked = 1000
+
+// A question is whom to decide for, and what.
+type question struct {
+	User        *eval.User      `json:"user"`
+	Names       []string        `json:"names"`       // none means all
+	Environment string          `json:"environment"` // production if left out
+	AsOf        json.RawMessage `json:"asOf"`        // as the parameter of reads
+	Trace       bool            `json:"trace"`
+}
+
+// decided is what one entity comes to for a user.
+type decided struct {
+	Kind        flags.Kind               `json:"kind"`
+	ID          string                   `json:"id"`
+	Name        string                   `json:"name"`
+	Value       any                      `json:"value"` // whether it passes; of configs, experiments and layers the JSON object
+	RuleID      string                   `json:"ruleId"`
+	Group       string                   `json:"group,omitempty"`
+	Reason      string                   `json:"reason"`
+	Experiment  string                   `json:"experiment,omitempty"` // of a layer: the one that decided
+	Secondaries []eval.SecondaryExposure `json:"secondaryExposures"`
+	Trace       *eval.Trace              `json:"trace,omitempty"`
+}
+
+// evaluate serves what a user gets, now or at any past position, as a server key
+// of the environment would. Nobody is exposed by it.
+func (a *API) evaluate(c *call) error {
+	raw, err := web.ReadBody(c.r, web.Limits{})
+	if err != nil {
+		return err
+	}
+	var q question
+	if err := web.DecodeJSON(raw, &q, web.Limits{CaseVariants: true}); err != nil {
+		return err
+	}
+	if q.User == nil {
+		return web.Invalid("/user", "required", `say for whom, such as {"userID": "ada"}`)
+	}
+	if len(q.Names) > maxAsked {
+		return web.Invalid("/names", "too_long", "at most %d names are asked at once", maxAsked)
+	}
+	s, err := c.stateAsked(q.AsOf)
+	if err != nil {
+		return err
+	}
+	name := q.Environment
+	if name == "" {
+		name = flags.Production
+	}
+	environment, ok := s.Find(flags.KindEnvironment, name)
+	if !ok {
+		return web.Invalid("/environment", "missing", "there is no environment of this name")
+	}
+	if q.User.StatsigEnvironment == nil {
+		q.User.StatsigEnvironment = map[string]string{"tier": environment.Name}
+	}
+	asked, err := q.entities(s)
+	if err != nil {
+		return err
+	}
+	scope := flags.Scope{Kind: flags.KeyServer, Environments: []string{environment.Ref.ID}}
+	options := eval.Options{Sequence: s.Seq(), UserAgent: a.agents, IDLists: map[string]*eval.IDList{}}
+	for name, list := range flags.IDLists(s, scope) {
+		options.IDLists[name] = list.Members()
+	}
+	rules := eval.Compile(flags.Lower(s, scope), options)
+	answers := []decided{}
+	for _, e := range asked {
+		if d, ok := q.decide(rules, e); ok || len(q.Names) > 0 {
+			answers = append(answers, d)
+		}
+	}
+	return web.Respond(c.w, http.StatusOK, map[string]any{"sequence": s.Seq(), "environment": environment.Name, "results": answers})
+}
+
+// stateAsked is the newest state, or the one of asOf, which a body has as a text
+// or a number.
+func (c *call) stateAsked(asOf json.RawMessage) (*flags.State, error) {
+	var text string
+	if json.Unmarshal(asOf, &text) != nil {
+		text = string(asOf)
+	}
+	if len(asOf) > 0 && string(asOf) != "null" {
+		c.query.Set("asOf", text)
+	}
+	return c.state()
+}
+
+// entities are those that the question is about.
+func (q *question) entities(s *flags.State) ([]flags.Entity, error) {
+	var out []flags.Entity
+	if len(q.Names) == 0 {
+		for _, kind := range evaluated {
+			for e := range s.All(kind) {
+				out = append(out, e)
+			}
+		}
+		return out, nil
+	}
+	for i, name := range q.Names {
+		found := false
+		for _, kind := range evaluated {
+			if e, ok := s.Find(kind, name); ok {
+				out, found = append(out, e), true
+			}
+		}
+		if !found {
+			return nil, web.Invalid("/names/"+strconv.Itoa(i), "missing", "there is nothing of this name that can be evaluated")
+		}
+	}
+	return out, nil
+}
+
+// decide asks for one entity. It says false if the environment does not have it.
+func (q *question) decide(rules *eval.Ruleset, e flags.Entity) (decided, bool) {
+	ref, ok := flags.WireRef(e.Ref.Kind, e.Name)
+	if !ok {
+		return decided{}, false
+	}
+	result, trace := rules.Trace(q.User, ref)
+	d := decided{
+		Kind: e.Ref.Kind, ID: e.Ref.ID, Name: e.Name, Value: result.Pass, RuleID: result.RuleID, Group: result.GroupName,
+		Reason: result.Reason.String(), Experiment: result.AllocatedExperiment, Secondaries: result.SecondaryExposures(),
+	}
+	if ref.Section != eval.Gates {
+		d.Value = result.Value
+		if result.Value == nil {
+			d.Value = struct{}{} // as SDKs answer
+		}
+	}
+	if d.Secondaries == nil {
+		d.Secondaries = []eval.SecondaryExposure{}
+	}
+	if q.Trace {
+		d.Trace = trace
+	}
+	return d, result.Found
+}
