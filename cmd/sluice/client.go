@@ -180,7 +180,7 @@ func refused(method, path string, got answered) *refusal {
 		} `json:"errors"`
 	}
 	_ = json.Unmarshal(got.body, &problem) // an answer without one: the status has to do
-	text := fmt.Sprintf("%s %s answered %d: %s", method, path, got.status, cmp.Or(problem.Detail, problem.Title, http.StatusText(got.status)))
+	text := cmp.Or(problem.Detail, problem.Title, http.StatusText(got.status), "no answer")
 	for _, e := range problem.Errors {
 		if e.Message != problem.Detail {
 			text += "; " + e.Pointer + ": " + e.Message
@@ -188,5 +188,6 @@ func refused(method, path string, got answered) *refusal {
 			text += " (" + e.Pointer + ")"
 		}
 	}
-	return &refusal{got.status, text}
+	path, _, _ = strings.Cut(path, "?")
+	return &refusal{got.status, fmt.Sprintf("%s [%s %s answered %d]", text, method, path, got.status)}
 }

@@ -206,7 +206,7 @@ func (v *validation) percentage(pointer string, p float64, decimals int) {
 	}
 	scaled := p * math.Pow10(decimals)
 	if math.Abs(scaled-math.Round(scaled)) > 1e-6 {
-		v.add(pointer, CodeInvalid, "%v has more than %d decimals", p, decimals)
+		v.add(pointer, CodeInvalid, "%v is finer than %v, the smallest step of a percentage here", p, math.Pow10(-decimals))
 	}
 }
 
