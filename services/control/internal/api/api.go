@@ -125,6 +125,8 @@ func (a *API) table() []route {
 			route{"PATCH", each, edit, changed, a.patch(n.kind)},
 			route{"DELETE", each, edit, append([]string{"confirm"}, tried...), a.remove(n.kind)},
 			route{"GET", each + "/history", look, []string{"limit", "before"}, a.history(n.kind)},
+			route{"GET", each + "/references", look, []string{"asOf"}, a.references(n.kind)},
+			route{"GET", each + "/diff", look, []string{"from", "to"}, a.diff(n.kind)},
 		)
 		if n.kind == flags.KindSegment {
 			routes = append(routes,

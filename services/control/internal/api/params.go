@@ -68,19 +68,23 @@ func (c *call) number(name string, least, most, otherwise uint64) (uint64, error
 
 // point reads asOf: a sequence, or a time as RFC 3339.
 func (c *call) point() (at events.Point, asked bool, err error) {
-	text := c.query.Get("asOf")
+	return pointOf("asOf", c.query.Get("asOf"))
+}
+
+// pointOf reads a point of the log that a parameter names; asked is false without one.
+func pointOf(parameter, text string) (at events.Point, asked bool, err error) {
 	if text == "" {
 		return events.Point{}, false, nil
 	}
 	if seq, err := strconv.ParseUint(text, 10, 64); err == nil {
 		if seq == 0 {
-			return events.Point{}, false, web.Invalid("asOf", "out_of_range", "sequences begin with 1")
+			return events.Point{}, false, web.Invalid(parameter, "out_of_range", "sequences begin with 1")
 		}
 		return events.Point{Seq: seq}, true, nil
 	}
 	t, err := time.Parse(time.RFC3339, text)
 	if err != nil || t.Year() < 1970 || t.Year() > 2262 {
-		return events.Point{}, false, web.Invalid("asOf", "invalid", "asOf is a sequence, or a time such as 2027-02-01T00:00:00Z")
+		return events.Point{}, false, web.Invalid(parameter, "invalid", "%s is a sequence, or a time such as 2027-02-01T00:00:00Z", parameter)
 	}
 	return events.Point{Time: t}, true, nil
 }

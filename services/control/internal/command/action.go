@@ -27,6 +27,7 @@ type Parameters struct {
 	Group        string   `json:"group"`        // the group to ship, by id or name
 	Abandon      bool     `json:"abandon"`      // ship none
 	Note         string   `json:"note"`         // what was learned
+	Allocation   *float64 `json:"allocation"`   // percentage of units that may take part
 }
 
 // actions is the table of all actions.
@@ -39,6 +40,7 @@ var actions = map[flags.Kind]map[string]Action{
 		"unarchive": {Edit: status(flags.StatusInProgress)},
 		"kill":      {Edit: kill, Takes: []string{"environments"}, Unconditional: true},
 		"revive":    {Edit: revive, Takes: []string{"environments"}},
+		"resalt":    {Edit: resalt},
 	},
 	flags.KindConfig: {
 		"enable":    {Edit: status(flags.StatusInProgress)},
@@ -47,6 +49,7 @@ var actions = map[flags.Kind]map[string]Action{
 		"unarchive": {Edit: status(flags.StatusInProgress)},
 		"kill":      {Edit: kill, Takes: []string{"environments"}, Unconditional: true},
 		"revive":    {Edit: revive, Takes: []string{"environments"}},
+		"resalt":    {Edit: resalt},
 	},
 	flags.KindSegment:     {"archive": {Edit: status(flags.StatusArchived)}, "unarchive": {Edit: status(flags.StatusInProgress)}},
 	flags.KindHoldout:     {"archive": {Edit: status(flags.StatusArchived)}, "unarchive": {Edit: status(flags.StatusInProgress)}},
@@ -54,10 +57,12 @@ var actions = map[flags.Kind]map[string]Action{
 	flags.KindMetric:      {"archive": {Edit: status(flags.StatusArchived)}, "unarchive": {Edit: status(flags.StatusInProgress)}, "verify": {Edit: verify}},
 	flags.KindEnvironment: {"archive": {Edit: status(flags.StatusArchived)}, "unarchive": {Edit: status(flags.StatusInProgress)}},
 	flags.KindExperiment: {
-		"start":    {Edit: start},
-		"stop":     {Edit: stop},
-		"decision": {Edit: decide, Takes: []string{"group", "abandon", "note"}},
-		"archive":  {Edit: archiveExperiment},
+		"start":      {Edit: start},
+		"stop":       {Edit: stop},
+		"decision":   {Edit: decide, Takes: []string{"group", "abandon", "note"}},
+		"allocation": {Edit: allocate, Takes: []string{"allocation"}},
+		"reset":      {Edit: reset},
+		"archive":    {Edit: archiveExperiment},
 	},
 	flags.KindKey: {"revoke": {Edit: revoke, Unconditional: true}},
 }
@@ -150,6 +155,37 @@ func start(doc flags.Document, _ Parameters, _ Env) (flags.Document, error) {
 		return nil, wrongState(x, "start")
 	}
 	x.Status = flags.ExperimentRunning
+	return doc, nil
+}
+
+// allocate lets more or fewer units take part.
+func allocate(doc flags.Document, p Parameters, _ Env) (flags.Document, error) {
+	if p.Allocation == nil {
+		return nil, flags.Problems{{Pointer: "/allocation", Code: flags.CodeRequired, Message: "say how many percent of the units may take part"}}
+	}
+	doc.(*flags.Experiment).Allocation = *p.Allocation
+	return doc, nil
+}
+
+// reset makes a draft again. Units are drawn anew when it starts: what they did
+// before belongs to what it was then.
+func reset(doc flags.Document, _ Parameters, env Env) (flags.Document, error) {
+	x := doc.(*flags.Experiment)
+	if x.Status != flags.ExperimentDraft {
+		x.Status, x.Decision, x.Salt = flags.ExperimentDraft, nil, env.NewID("salt_")
+	}
+	return doc, nil
+}
+
+// resalt draws the units of percentages anew.
+func resalt(doc flags.Document, _ Parameters, env Env) (flags.Document, error) {
+	salt := env.NewID("salt_")
+	switch d := doc.(type) {
+	case *flags.Gate:
+		d.Salt = salt
+	case *flags.Config:
+		d.Salt = salt
+	}
 	return doc, nil
 }
 
