@@ -14,7 +14,8 @@ var absent = []string{"", "na", "n/a", "nan", "null", "none", "-"}
 
 // A mark stands before the decimals of a number: a point, or a comma as in the
 // countries where spreadsheets put semicolons between columns. Each may stand
-// between groups of three digits where the other does that.
+// between groups of three digits where the other does that, but in no number with
+// an exponent: 5.369E-01 is not 536.9.
 type mark byte
 
 const (
@@ -24,8 +25,8 @@ const (
 )
 
 var numbers = map[mark]*regexp.Regexp{
-	point: regexp.MustCompile(`^[-+]?([0-9]+|[1-9][0-9]{0,2}(,[0-9]{3})+)?(\.[0-9]*)?([eE][-+]?[0-9]+)?$`),
-	comma: regexp.MustCompile(`^[-+]?([0-9]+|[1-9][0-9]{0,2}(\.[0-9]{3})+)?(,[0-9]*)?([eE][-+]?[0-9]+)?$`),
+	point: regexp.MustCompile(`^[-+]?([0-9]*(\.[0-9]*)?([eE][-+]?[0-9]+)?|[1-9][0-9]{0,2}(,[0-9]{3})+(\.[0-9]*)?)$`),
+	comma: regexp.MustCompile(`^[-+]?([0-9]*(,[0-9]*)?([eE][-+]?[0-9]+)?|[1-9][0-9]{0,2}(\.[0-9]{3})+(,[0-9]*)?)$`),
 }
 
 // number reads a number whose decimals come after m.
