@@ -29,7 +29,7 @@ type Line struct {
 
 	Sequence  Sequence  `json:"sequence"`  // valid at any look, once BurnedIn
 	BurnedIn  bool      `json:"burnedIn"`  // large enough for a first look
-	Posterior Posterior `json:"posterior"` // of the lift
+	Posterior Posterior `json:"posterior"` // of the lift; without one the chance to beat alone
 
 	// What [Correct] adds: the p-value corrected for the family, whether it is
 	// significant, and the intervals of the difference and of the lift that go
@@ -86,7 +86,10 @@ func (l *Line) read() {
 	bayes := l.method.Bayes
 	bayes.Alpha = cmp.Or(bayes.Alpha, l.method.Options.Alpha)
 	bayes.Scale = Relative
-	l.Posterior = NormalPosterior(l.Comparison, bayes)
+	if l.Posterior = NormalPosterior(l.Comparison, bayes); l.Posterior.Code == ZeroControlMean && bayes.Prior.SD == 0 {
+		bayes.Scale = Absolute // which group is ahead takes no lift
+		l.Posterior.ChanceToBeat = NormalPosterior(l.Comparison, bayes).ChanceToBeat
+	}
 }
 
 func (l *Line) sequenceOptions() SequenceOptions {

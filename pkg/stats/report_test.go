@@ -98,3 +98,16 @@ func TestRunningKeepsTheSmallestPAndTheCommonInterval(t *testing.T) {
 		t.Errorf("Running.Update(contradiction) = %+v, want %s with the current interval", r, stats.SequentialEmptyIntersection)
 	}
 }
+
+func TestTheChanceToBeatNeedsNoLift(t *testing.T) {
+	control, treatment := stats.Moments{N: 100, Mean: 0, M2: 100}, stats.Moments{N: 100, Mean: 0.2, M2: 100}
+	got := stats.Analyze(control, treatment, stats.Method{}).Posterior
+	want := stats.NormalPosterior(stats.Compare(control, treatment, stats.Options{}), stats.BayesOptions{Scale: stats.Absolute}).ChanceToBeat
+	if got.Code != stats.ZeroControlMean || got.ChanceToBeat != want || want.Or(0) < 0.9 || got.Mean != (stats.Optional{}) {
+		t.Errorf("posterior without a lift = %+v; want %s, the chance %v and nothing else", got, stats.ZeroControlMean, want)
+	}
+	prior := stats.Analyze(control, treatment, stats.Method{Bayes: stats.BayesOptions{Prior: stats.Prior{SD: 0.1}}}).Posterior
+	if prior.ChanceToBeat != (stats.Optional{}) {
+		t.Errorf("posterior with a prior of the lift, but without a lift = %+v; want no chance", prior)
+	}
+}
