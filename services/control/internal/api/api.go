@@ -100,11 +100,13 @@ func (a *API) table() []route {
 	changed := append([]string{"merge"}, written...)
 	routes := []route{
 		{"GET", "/api/v1/openapi.yaml", open, nil, a.describe},
+		{"GET", "/api/v1/openapi.json", open, nil, a.describeJSON},
 		{"GET", projects, read, listed, a.listProjects},
 		{"POST", projects, admin, written, a.createProject},
 		{"GET", one, read, []string{"asOf"}, a.getProject},
 		{"PUT", one, edit, changed, a.replaceProject},
 		{"PATCH", one, edit, changed, a.patchProject},
+		{"GET", one + "/environments/{name}/configSpecs", read, []string{"asOf"}, a.configSpecs},
 		{"POST", one + "/evaluate", read, []string{"asOf"}, a.evaluate},
 		{"GET", one + "/changes", read, []string{"since", "until", "limit", "kind"}, a.listChanges},
 		{"GET", one + "/changes/{sequence}", read, nil, a.getChange},

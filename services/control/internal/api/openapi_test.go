@@ -1,6 +1,7 @@
 package api
 
 import (
+	"encoding/json"
 	"maps"
 	"net/http"
 	"net/http/httptest"
@@ -93,5 +94,18 @@ func TestTheDescriptionIsServedToAnybody(t *testing.T) {
 	New(nil, nil, nil).ServeHTTP(w, httptest.NewRequest(http.MethodGet, "/api/v1/openapi.yaml", nil))
 	if w.Code != http.StatusOK || !strings.HasPrefix(w.Body.String(), "openapi: 3.1") {
 		t.Errorf("GET openapi.yaml = %d %.40q, want the description", w.Code, w.Body)
+	}
+	w = httptest.NewRecorder()
+	New(nil, nil, nil).ServeHTTP(w, httptest.NewRequest(http.MethodGet, "/api/v1/openapi.json", nil))
+	var got any
+	if err := json.Unmarshal(w.Body.Bytes(), &got); w.Code != http.StatusOK || err != nil {
+		t.Fatalf("GET openapi.json = %d %.40q, %v; want the description", w.Code, w.Body, err)
+	}
+	want, err := json.Marshal(described(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got, _ := json.Marshal(got); string(got) != string(want) {
+		t.Error("openapi.json says something else than openapi.yaml")
 	}
 }
