@@ -229,7 +229,7 @@ func (c *client) appendEntry(dst []byte, s *spec) []byte {
 	if c.exposures.n > 0 {
 		c.exposures = exposures{}
 	}
-	c.depth, c.visits, c.delegate = 1, 1, nil
+	c.depth, c.visits, c.known, c.delegate = 1, 1, nil, nil
 	o := c.decide(s)
 	switch s.ref.Section {
 	case Gates:

@@ -7,8 +7,8 @@ import (
 // Guards against definitions that would run away. Control refuses cycles; an
 // evaluator meets whatever it is given.
 const (
-	maxDepth  = 300     // gates within gates
-	maxVisits = 100_000 // specs asked within one evaluation
+	maxDepth   = 300 // gates within gates
+	manyVisits = 100 // specs asked within one evaluation, beyond which none is asked twice
 )
 
 // Gate decides a gate, segment or holdout.
@@ -78,7 +78,8 @@ type evaluation struct {
 
 	delegate *spec // that the spec which was asked names, if another decided
 
-	depth, visits int32 // the spec that was asked counts
+	depth, visits int32              // the spec that was asked counts
+	known         map[*spec]*outcome // from manyVisits on
 	exposures     exposures
 	before        int32 // exposures when a delegate was asked last
 
@@ -142,12 +143,28 @@ func (e *evaluation) run(s *spec) *outcome {
 	case s.always != nil:
 		return s.always
 	}
-	o := unsupportedOutcome(s.ref.Section)
+	o, known := e.known[s]
+	if known { // and what it consulted is among the exposures
+		return o
+	}
+	o = unsupportedOutcome(s.ref.Section)
 	if e.enter() {
 		o = e.walk(s)
 	}
 	e.depth--
+	if e.visits > manyVisits {
+		e.remember(s, o)
+	}
 	return o
+}
+
+// remember keeps what a spec answered for the rest of the evaluation. Gates that
+// ask several others, which ask several in turn, would be asked without end.
+func (e *evaluation) remember(s *spec, o *outcome) {
+	if e.known == nil {
+		e.known = map[*spec]*outcome{}
+	}
+	e.known[s] = o
 }
 
 // walk asks the rules of a spec in order; the first that matches decides.
@@ -193,7 +210,7 @@ rules:
 func (e *evaluation) enter() bool {
 	e.depth++
 	e.visits++
-	return e.depth <= maxDepth && e.visits <= maxVisits
+	return e.depth <= maxDepth
 }
 
 // gates asks every gate of a rule and reports whether all gave the wanted answer.

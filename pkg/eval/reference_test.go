@@ -204,6 +204,10 @@ func refText(v any) string {
 		parts := make([]string, len(v))
 		for i := range v {
 			parts[i] = refText(v[i])
+			if f, ok := v[i].(float64); ok {
+				b, _ := json.Marshal(f) // with an exponent, if large or small
+				parts[i] = string(b)
+			}
 		}
 		return strings.Join(parts, ",")
 	}
@@ -300,7 +304,12 @@ func (r *reference) operator(op string, v, target any) (holds, ok bool) {
 		return !some(strings.Contains, true), true
 	case "str_matches":
 		re, err := regexp.Compile(refText(target))
-		return v != nil && err == nil && re.MatchString(refText(v)), true
+		text := refText(v)
+		if list, isList := v.([]any); isList {
+			b, _ := json.Marshal(list)
+			text = string(b)
+		}
+		return v != nil && err == nil && re.MatchString(text), true
 	case "ip_in_range":
 		a, err := netip.ParseAddr(refText(v))
 		return err == nil && slices.ContainsFunc(list, func(e any) bool {

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
 
 	"github.com/sluice-flags/sluice/pkg/eval"
 )
@@ -129,7 +130,7 @@ func TestParseSpecsReadsWhatMarshalWrites(t *testing.T) {
 	}
 }
 
-func TestCyclesAndDeepNestingEndUnsupported(t *testing.T) {
+func TestCyclesAndDeepNestingEndUnsupportedAndWideNestingEnds(t *testing.T) {
 	chain := []eval.Spec{gate("chain_0", "s", rule("r", 100, "true"))}
 	for i := 1; i < 400; i++ {
 		chain = append(chain, asks(fmt.Sprint("chain_", i), fmt.Sprint("chain_", i-1)))
@@ -144,10 +145,38 @@ func TestCyclesAndDeepNestingEndUnsupported(t *testing.T) {
 	rules := compile(append(chain, asks("a", "b"), asks("b", "a"))...)
 	u := eval.User{UserID: "u"}
 	for name, want := range map[string]eval.Reason{
-		"chain_200": eval.ReasonRule, "chain_399": eval.ReasonUnsupported, "a": eval.ReasonUnsupported, "wide_0": eval.ReasonUnsupported,
+		"chain_200": eval.ReasonRule, "chain_399": eval.ReasonUnsupported, "a": eval.ReasonUnsupported, "wide_0": eval.ReasonDefault,
 	} {
 		if res := rules.Gate(&u, name); res.Reason != want || res.Pass != (want == eval.ReasonRule) {
 			t.Errorf("Gate(%s) = %v by %v, want reason %v", name, res.Pass, res.Reason, want)
+		}
+	}
+}
+
+// Within one evaluation, a gate that is asked again is not always decided again.
+func TestGatesThatAreAskedAgainAndAgainAnswerAsTheFirstTime(t *testing.T) {
+	var specs eval.Specs
+	for i := range 13 {
+		name := fmt.Sprint([]string{"gate_", "segment:"}[i%4/3], i)
+		r := rule(fmt.Sprint("r", i), 50, "true")
+		for j := range specs.FeatureGates {
+			typ := []string{"pass_gate", "fail_gate"}[(i+j)%2]
+			r.Conditions = append(r.Conditions, condition(typ, "", "", specs.FeatureGates[j].Name))
+		}
+		last := rule(fmt.Sprint("last", i), 50, "true")
+		specs.FeatureGates = append(specs.FeatureGates, gate(name, name, r, last))
+	}
+	rules, slow := eval.Compile(specs, eval.Options{}), reference{specs: specs}
+	for i := range 20 {
+		u := eval.User{UserID: fmt.Sprint("u", i)}
+		for _, s := range specs.FeatureGates {
+			got, want := rules.Gate(&u, s.Name), slow.evaluate(specs.FeatureGates, s.Name, &u)
+			if got.Pass != want.Pass || got.RuleID != want.RuleID {
+				t.Errorf("Gate(%s) for %s = %v by %s, want %v by %s", s.Name, u.UserID, got.Pass, got.RuleID, want.Pass, want.RuleID)
+			}
+			if diff := cmp.Diff(want.Exposures, got.SecondaryExposures(), cmpopts.EquateEmpty()); diff != "" {
+				t.Errorf("Gate(%s) for %s exposes (-want +got):\n%s", s.Name, u.UserID, diff)
+			}
 		}
 	}
 }

@@ -70,6 +70,9 @@ func (r *Ruleset) Trace(u *User, ref Ref) (Result, *Trace) {
 	return res, t.last
 }
 
+// maxTraced is how many specs a trace tells of. Nobody reads the rest.
+const maxTraced = 10_000
+
 // A tracer writes down what an evaluation does.
 type tracer struct{ last *Trace }
 
@@ -91,7 +94,7 @@ func (t *tracer) walk(e *evaluation, s *spec, out *Trace) *outcome {
 	}
 	ok := e.enter()
 	defer func() { e.depth-- }()
-	if !ok {
+	if !ok || e.visits > maxTraced {
 		return unsupportedOutcome(s.ref.Section)
 	}
 	for i := range s.rules {
