@@ -2,7 +2,7 @@
 // every part on an embedded broker and an embedded ClickHouse engine; `sluice
 // control`, `sluice edge` and `sluice ingest` are the services alone, for those
 // who run NATS and ClickHouse themselves. The other verbs talk to a platform that
-// runs: `sluice results` and `sluice import-facts`.
+// runs: `sluice results`, `sluice eval` and `sluice import-facts`.
 package main
 
 import (
@@ -26,6 +26,7 @@ type commands struct {
 	Ingest  ingest.Settings  `cmd:"" help:"The ingest service alone, against NATS and ClickHouse that others run."`
 
 	Results     resultsCommand `cmd:"" help:"Print what an experiment, or the rollout of a gate, did to metrics."`
+	Eval        evalCommand    `cmd:"" help:"Print what a user gets, now or then, and why."`
 	ImportFacts importCommand  `cmd:"" help:"Load exposures and events from a CSV file, through the way that all facts take."`
 }
 
@@ -57,6 +58,8 @@ func main() {
 		err = ingest.Main(ctx, &c.Ingest)
 	case "results <experiment>":
 		err = c.Results.run(ctx, os.Stdout)
+	case "eval <name>":
+		err = c.Eval.run(ctx, os.Stdout)
 	case "import-facts <file>":
 		err = c.ImportFacts.run(ctx, os.Stdout, os.Stderr)
 	}

@@ -71,6 +71,9 @@ func TestTheFirstStepsWorkAsTheyAreWritten(t *testing.T) {
 	if off, on, _ := strings.Cut(said, `"passPercentage":100`); !strings.Contains(off, `"value":false`) || !strings.Contains(on, `"value":true`) {
 		t.Errorf("the gate does not go from false to true:\n%s", said)
 	}
+	if why := regexp.MustCompile(`gate new_checkout: true .*\n  yes  rule .*100 %\n    yes  public\n`); !why.MatchString(said) {
+		t.Errorf("sluice eval does not say why the gate is true:\n%s", said)
+	}
 	counts, significant := regexp.MustCompile(`(\d+) units`), regexp.MustCompile(`free .* p \S+\*`)
 	harness.Within(t, time.Minute, func() error { // facts are loaded within seconds
 		said, units := shell(settings, result), 0

@@ -122,7 +122,8 @@ func (q *question) entities(s *flags.State) ([]flags.Entity, error) {
 			}
 		}
 		if !found {
-			return nil, web.Invalid("/names/"+strconv.Itoa(i), "missing", "there is nothing of this name that can be evaluated")
+			missing := web.FieldProblem{Pointer: "/names/" + strconv.Itoa(i), Code: "missing", Message: "there is nothing of this name that can be evaluated"}
+			return nil, &web.Error{Code: web.CodeNotFound, Message: missing.Message, Problems: []web.FieldProblem{missing}}
 		}
 	}
 	return out, nil

@@ -59,11 +59,14 @@ func TestSomebodyCanAskWhatAUserGetsNowAndThen(t *testing.T) {
 		}
 	}
 	for body, pointers := range map[string]string{
-		`{}`: "/user", `{"user":{"userID":"a"},"names":["nope"]}`: "/names/0", `{"user":{"userID":"a"},"environment":"moon"}`: "/environment",
+		`{}`: "/user", `{"user":{"userID":"a"},"environment":"moon"}`: "/environment",
 		`{"user":{"userID":"a"},"asOf":"soon"}`: "asOf", `{"user":{"userID":"a"},"asOf":100000}`: "asOf", `{"user":{"userID":"a"},"who":1}`: "/who", `{"user":[]}`: "/user",
 	} {
 		if got := ask(body); got.status != 400 || got.pointers() != pointers {
 			t.Errorf("evaluate %s = %v, want 400 about %s", body, got, pointers)
 		}
+	}
+	if got := ask(`{"user":{"userID":"a"},"names":["nope"]}`); got.status != 404 || got.pointers() != "/names/0" {
+		t.Errorf("evaluate of nothing = %v, want 404 about /names/0", got)
 	}
 }
