@@ -186,6 +186,7 @@ func TestAFileThatIsNoneSaysWhatToDo(t *testing.T) {
 		"PK\x03\x04":         "save it as CSV",
 		"\x1f\x8bno":         "unpacking the file",
 		"id,g,g\n1,a,b\n":    `two columns "g"`,
+		"id,g\r1,a\r2,b\r":   `tr '\r' '\n'`,
 		"user,g\n1,a\n":      `no column "id"; it has ["user" "g"]`,
 	} {
 		if _, err := read(t, content, cols); err == nil || !strings.Contains(err.Error(), want) {

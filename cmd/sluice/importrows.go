@@ -191,6 +191,9 @@ func eachLine(ctx context.Context, path string, cols columns, use func(line) err
 	in := csv.NewReader(buffered)
 	in.ReuseRecord, in.LazyQuotes = true, false
 	head, _ := buffered.Peek(4096) // as much of it as there is
+	if bytes.Count(head, []byte("\r")) > 1 && !bytes.Contains(head, []byte("\n")) {
+		return errors.New(`the lines of the file end with carriage returns alone: turn them with tr '\r' '\n'`)
+	}
 	in.Comma = separator(head)
 	names, err := in.Read()
 	switch {

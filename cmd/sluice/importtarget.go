@@ -90,14 +90,19 @@ func (c *importCommand) target(ctx context.Context, cols columns, found surveyed
 	if err := to.place(found, c.Shift, time.Now()); err != nil {
 		return nil, err
 	}
+	for i, m := range cols.metrics { // before anything is made
+		if err := countable(m, m.kind, found.counts[i]); err != nil {
+			return nil, err
+		}
+	}
 	var names []string
 	for i, m := range cols.metrics {
 		one, err := c.metric(ctx, m)
 		if err != nil {
 			return nil, err
 		}
-		if other := found.counts[i]; one.doc.Type == "event_count" && other.line > 0 {
-			return nil, fmt.Errorf("line %d: column %s has %s, and the metric %q counts events, one a line: import it as another metric, of type sum", other.line, m.column, other.text, m.metric)
+		if err := countable(m, one.doc.Type, found.counts[i]); err != nil {
+			return nil, err
 		}
 		to.metrics = append(to.metrics, one)
 		if slices.Contains(names, m.metric) {
@@ -131,6 +136,15 @@ func (c *importCommand) target(ctx context.Context, cols columns, found surveyed
 		}
 	}
 	return to, nil
+}
+
+// countable refuses a column that has another number than 0 and 1, if its metric
+// counts events.
+func countable(m metricColumn, kind string, other lineError) error {
+	if kind != "event_count" || other.line == 0 {
+		return nil
+	}
+	return fmt.Errorf("line %d: column %s has %s, and the metric %q counts events, one a line: import it as a metric of type sum", other.line, m.column, other.text, m.metric)
 }
 
 func isNotFound(err error) bool {

@@ -3,6 +3,11 @@ package main
 import (
 	"errors"
 	"fmt"
+	"io"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
 	"testing"
 )
 
@@ -33,5 +38,22 @@ func TestControlIsTheFirstGroupOfAnImportedExperiment(t *testing.T) {
 		if fmt.Sprint(got) != want {
 			t.Errorf("groups with --control %q = %v; want %s", control, got, want)
 		}
+	}
+}
+
+func TestNothingIsMadeForAColumnThatCannotBeCounted(t *testing.T) {
+	at := served(t, func(w http.ResponseWriter, r *http.Request) {
+		if r.Method != http.MethodGet {
+			t.Errorf("%s %s for a file that is refused", r.Method, r.URL)
+		}
+		w.WriteHeader(http.StatusNotFound)
+	})
+	file := filepath.Join(t.TempDir(), "facts.csv")
+	if err := os.WriteFile(file, []byte("g,v,w\na,1,1\nb,2,1\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	c := importCommand{remote: at, File: file, Experiment: "x", GroupColumn: "g", Metric: []string{"w=w", "v=v:event_count"}, Create: true}
+	if err := c.run(t.Context(), io.Discard, io.Discard); err == nil || !strings.Contains(err.Error(), "line 3: column v has 2") {
+		t.Errorf("import = %v; want it to refuse the 2 of line 3", err)
 	}
 }
