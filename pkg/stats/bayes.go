@@ -114,18 +114,18 @@ func BetaPosterior(control, treatment Proportion, a, b float64) Posterior {
 	}
 	points := betaPoints(c, t)
 	// Losses as ∫P(T < x < C)dx: every integrand is positive, nothing cancels.
-	r.ChanceToBeat = Defined(min(1, integrate(points, func(x, dx float64) float64 {
-		below, _ := betaTails(x, c.a, c.b)
-		return betaDensity(x, t.a, t.b) * dx * below
+	r.ChanceToBeat = Defined(min(1, integrate(points, func(x, y, dx float64) float64 {
+		below, _ := betaTails(x, y, c.a, c.b)
+		return betaDensity(x, y, t.a, t.b) * dx * below
 	})))
-	r.LossOfTreatment = Defined(integrate(points, func(x, dx float64) float64 {
-		below, _ := betaTails(x, t.a, t.b)
-		_, above := betaTails(x, c.a, c.b)
+	r.LossOfTreatment = Defined(integrate(points, func(x, y, dx float64) float64 {
+		below, _ := betaTails(x, y, t.a, t.b)
+		_, above := betaTails(x, y, c.a, c.b)
 		return below * above * dx
 	}))
-	r.LossOfControl = Defined(integrate(points, func(x, dx float64) float64 {
-		below, _ := betaTails(x, c.a, c.b)
-		_, above := betaTails(x, t.a, t.b)
+	r.LossOfControl = Defined(integrate(points, func(x, y, dx float64) float64 {
+		below, _ := betaTails(x, y, c.a, c.b)
+		_, above := betaTails(x, y, t.a, t.b)
 		return below * above * dx
 	}))
 	return r

@@ -366,3 +366,28 @@ func TestOneSidedBoundsOfTheLiftAgreeWithThePValueAtEveryLevel(t *testing.T) {
 		}
 	}
 }
+
+// Successes and failures are names: a group where everybody did is the mirror image
+// of one where nobody did, though numbers near 1 have fewer digits than those near 0.
+func TestPosteriorsOfSharesNearOneMirrorThoseNearZero(t *testing.T) {
+	for _, tc := range []struct{ control, treatment stats.Proportion }{
+		{stats.Proportion{N: 2056, Successes: 2042}, stats.Proportion{N: 8067, Successes: 8067}},
+		{stats.Proportion{N: 50_000, Successes: 50_000}, stats.Proportion{N: 90_000, Successes: 90_000}},
+		{stats.Proportion{N: 1, Successes: 1}, stats.Proportion{N: 99_999, Successes: 99_998}},
+	} {
+		mirrored := func(p stats.Proportion) stats.Proportion {
+			return stats.Proportion{N: p.N, Successes: p.N - p.Successes}
+		}
+		got := stats.BetaPosterior(tc.control, tc.treatment, 0.5, 0.5)
+		want := stats.BetaPosterior(mirrored(tc.treatment), mirrored(tc.control), 0.5, 0.5)
+		for what, pair := range map[string][2]stats.Optional{
+			"chance to beat":    {got.ChanceToBeat, want.ChanceToBeat},
+			"loss of treatment": {got.LossOfTreatment, want.LossOfTreatment},
+			"loss of control":   {got.LossOfControl, want.LossOfControl},
+		} {
+			if g, w := pair[0].Or(math.NaN()), pair[1].Or(0); !(math.Abs(g-w) <= 1e-9*w) {
+				t.Errorf("%+v: %s is %v, want %v", tc, what, g, w)
+			}
+		}
+	}
+}

@@ -7,5 +7,5 @@ var (
 	StudentTail          = studentTail
 	StudentUpperQuantile = studentUpperQuantile
 	ChiSquaredTail       = chiSquaredTail
-	BetaTails            = betaTails
+	BetaTails            = func(x, a, b float64) (lower, upper float64) { return betaTails(x, 1-x, a, b) }
 )

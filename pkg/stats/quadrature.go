@@ -29,15 +29,15 @@ var (
 )
 
 // integrate returns the integral of f over shares in (0,1), where f is given the
-// share x = sin²θ and dx = dx/dθ, with θ going over the range of points. It splits
+// share x = sin²θ, y = 1-x and dx = dx/dθ, with θ going over the range of points. It splits
 // at the points, and then wherever two rules disagree.
-func integrate(points []float64, f func(x, dx float64) float64) float64 {
+func integrate(points []float64, f func(x, y, dx float64) float64) float64 {
 	points = slices.Clone(points)
 	slices.Sort(points)
 	points = slices.Compact(points)
 	g := func(theta float64) float64 {
 		s, c := math.Sincos(theta)
-		return f(s*s, 2*s*c)
+		return f(s*s, c*c, 2*s*c)
 	}
 	rough := 0.0
 	for i := 1; i < len(points); i++ {

@@ -185,28 +185,29 @@ func nonZero(v, tiny float64) float64 {
 }
 
 // betaTails returns P(X ≤ x) and P(X > x) for X ~ Beta(a,b), each to about
-// 1e-12 relative where it is the smaller one.
-func betaTails(x, a, b float64) (lower, upper float64) {
+// 1e-12 relative where it is the smaller one. y is 1-x, which callers may know
+// where x is 1 to the last digit.
+func betaTails(x, y, a, b float64) (lower, upper float64) {
 	switch {
 	case x <= 0:
 		return 0, 1
-	case x >= 1:
+	case y <= 0:
 		return 1, 0
 	}
-	y := 1 - x
 	lambda := a*y - b*x // a-(a+b)x
 	if lambda >= 0 {
-		lower = x * y * betaDensity(x, a, b) * betaFraction(a, b, x, y, lambda)
+		lower = x * y * betaDensity(x, y, a, b) * betaFraction(a, b, x, y, lambda)
 		return lower, 1 - lower
 	}
-	upper = x * y * betaDensity(x, a, b) * betaFraction(b, a, y, x, -lambda)
+	upper = x * y * betaDensity(x, y, a, b) * betaFraction(b, a, y, x, -lambda)
 	return 1 - upper, upper
 }
 
-// betaDensity returns the density of Beta(a,b) by Loader's saddle-point form,
-// which neither overflows nor loses digits for parameters of many millions.
-func betaDensity(x, a, b float64) float64 {
-	y, n := 1-x, a+b
+// betaDensity returns the density of Beta(a,b) at x = 1-y by Loader's
+// saddle-point form, which neither overflows nor loses digits for parameters of
+// many millions.
+func betaDensity(x, y, a, b float64) float64 {
+	n := a + b
 	correction := stirlingError(n) - stirlingError(a) - stirlingError(b)
 	exponent := correction - deviance(a, n*x) - deviance(b, n*y)
 	return math.Exp(exponent) * math.Sqrt(a/n*b/(2*math.Pi)) / (x * y)
