@@ -260,6 +260,8 @@ func (r *scorecard) text(g metricGroup) (text string, drawn bool) {
 	switch {
 	case c == nil:
 		return fmt.Sprintf("%s control, n %d", head, g.N), false
+	case c.Code != "OK" && c.Lift.Value.known(): // which needs no variance
+		return fmt.Sprintf("%s %8s  %s", head, percent(c.Lift.Value), c.Code), false
 	case c.Code != "OK":
 		return head + " " + c.Code, false
 	case !g.Lift.Lower.known() && c.Lift.Code != "OK":

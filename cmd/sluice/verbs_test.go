@@ -371,3 +371,12 @@ func TestLongLinesAreFoldedBetweenWords(t *testing.T) {
 		}
 	}
 }
+
+func TestALiftWithoutAnIntervalIsPrinted(t *testing.T) {
+	const of = `"comparison":{"code":"INSUFFICIENT_UNITS","delta":1,"lift":{"code":"OK","value":%s}},"correctedPValue":null,"correctedLift":{"lower":null,"upper":null}`
+	for lift, want := range map[string]string{"0.5": "5.0479  +50.00 %  INSUFFICIENT_UNITS\n", "null": "5.0479  INSUFFICIENT_UNITS\n"} {
+		if got := printedCard(t, "fixed", fmt.Sprintf(of, lift)); !strings.Contains(got, want) {
+			t.Errorf("%q is not in\n%s", want, got)
+		}
+	}
+}
