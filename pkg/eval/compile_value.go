@@ -9,7 +9,8 @@ import (
 
 var emptyObject = json.RawMessage("{}")
 
-// value checks and copies a value; gates have none worth keeping.
+// value checks and copies a value; gates have none worth keeping. To SDKs, what is
+// no object is an empty one, and so here.
 func (d *draft) value(raw json.RawMessage, what string) (json.RawMessage, error) {
 	if d.spec.ref.Section == Gates {
 		return nil, nil
@@ -19,15 +20,16 @@ func (d *draft) value(raw json.RawMessage, what string) (json.RawMessage, error)
 		return v, nil
 	}
 	r := reader{data: raw}
-	if len(raw) == 0 || r.literal("null") {
+	if len(raw) == 0 {
 		return emptyObject, nil
 	}
-	if r.peek() != '{' {
-		return nil, fmt.Errorf("%s is not an object", what)
-	}
+	object := r.peek() == '{'
 	v := compacted(r.raw())
 	if r.end(); r.err != nil {
 		return nil, fmt.Errorf("%s: %w", what, r.err)
+	}
+	if !object {
+		v = emptyObject
 	}
 	b.values[string(raw)] = v
 	return v, nil

@@ -35,7 +35,7 @@ func asks(name, other string) eval.Spec {
 }
 
 func TestABadEntityIsQuarantinedAlone(t *testing.T) {
-	bad := experiment("bad value", "s", rule("r", 100, `[1]`))
+	bad := experiment("bad value", "s", rule("r", 100, `{"a"}`))
 	long := gate("bad pattern", "s", rule("r", 100, "true", condition("user_field", "str_matches", "email", strings.Repeat("a", 5000))))
 	broken := gate("bad target", "s", rule("r", 100, "true", eval.Condition{Type: "user_field", Operator: "any", TargetValue: json.RawMessage(`[`)}))
 	rules := compile(bad, long, broken, gate("good", "s", rule("r", 100, "true")), asks("dependent", "bad pattern"))
@@ -47,7 +47,7 @@ func TestABadEntityIsQuarantinedAlone(t *testing.T) {
 	want := []string{
 		`feature_gates bad pattern: rule "r": condition user_field str_matches: pattern is longer than 4096 bytes`,
 		`feature_gates bad target: rule "r": target of condition user_field: at byte 1: unexpected end of JSON text`,
-		`dynamic_configs bad value: rule "r": returnValue is not an object`,
+		`dynamic_configs bad value: rule "r": returnValue: at byte 4: want ':' after a member's name`,
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("Quarantined() differs (-want +got):\n%s", diff)

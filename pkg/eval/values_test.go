@@ -1,6 +1,7 @@
 package eval_test
 
 import (
+	"encoding/json"
 	"testing"
 
 	"github.com/sluice-flags/sluice/pkg/eval"
@@ -126,6 +127,18 @@ func TestListsHaveTheTextThatSDKsGiveThem(t *testing.T) {
 	} {
 		if got := holds(test.operator, test.value, test.target); got != test.want {
 			t.Errorf("%v %s %v = %v, want %v", test.value, test.operator, test.target, got, test.want)
+		}
+	}
+}
+
+func TestAValueThatIsNoObjectIsAnEmptyOne(t *testing.T) {
+	for _, odd := range []string{"null", "[1]", `"x"`, "5", "true"} {
+		s := experiment("e", "s", rule("out", 0, odd, condition("user_field", "any", "userID", []string{"out"})), rule("in", 100, odd))
+		s.DefaultValue = json.RawMessage(odd)
+		for user, want := range map[string]string{"in": "in", "out": "out"} {
+			if res := compile(s).Config(&eval.User{UserID: user}, "e"); string(res.Value) != "{}" || res.RuleID != want || res.Pass != (want == "in") {
+				t.Errorf("Config(e) with the value %s for %s = %s by %q, want {} by %s", odd, user, res.Value, res.RuleID, want)
+			}
 		}
 	}
 }
