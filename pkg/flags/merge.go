@@ -36,19 +36,26 @@ type merger struct {
 type merging func(path string, base, mine, theirs json.RawMessage) json.RawMessage
 
 // value takes the version that was changed if only one was. What both changed it
-// leaves to both, or takes as a conflict.
+// leaves to both; without that it is a conflict.
 func (m *merger) value(path string, base, mine, theirs json.RawMessage, both merging) json.RawMessage {
 	switch {
 	case bytes.Equal(mine, base), bytes.Equal(mine, theirs):
 		return theirs
 	case bytes.Equal(theirs, base):
 		return mine
-	case both == nil, base == nil, mine == nil, theirs == nil:
-		m.conflicts = append(m.conflicts, path)
-		return theirs
+	case both == nil:
+		return m.conflict(path, base, mine, theirs)
 	}
 	return both(path, base, mine, theirs)
 }
+
+func (m *merger) conflict(path string, _, _, theirs json.RawMessage) json.RawMessage {
+	m.conflicts = append(m.conflicts, path)
+	return theirs
+}
+
+// counted is for members that are made anew of others when they are written.
+func counted(_ string, _, _, theirs json.RawMessage) json.RawMessage { return theirs }
 
 // object merges objects member by member, and members by both.
 func (m *merger) object(path string, base, mine, theirs json.RawMessage, both map[string]merging) json.RawMessage {
@@ -68,17 +75,21 @@ func list(opens byte, items [][]byte, closes byte) json.RawMessage {
 }
 
 func (m *merger) document(base, mine, theirs json.RawMessage) json.RawMessage {
-	return m.object("", base, mine, theirs, map[string]merging{"rules": m.rules, "targetingRules": m.rules, "overrides": m.overrides})
+	return m.object("", base, mine, theirs, map[string]merging{
+		"rules": m.rules, "targetingRules": m.rules, "overrides": m.overrides, "buckets": counted,
+	})
 }
 
 func (m *merger) overrides(path string, base, mine, theirs json.RawMessage) json.RawMessage {
 	return m.object(path, base, mine, theirs, nil)
 }
 
-// rule merges rules. Their step is counted anew when they are written.
+// rule merges a rule that both keep.
 func (m *merger) rule(path string, base, mine, theirs json.RawMessage) json.RawMessage {
-	last := func(_ string, _, _, theirs json.RawMessage) json.RawMessage { return theirs }
-	return m.object(path, base, mine, theirs, map[string]merging{"step": last})
+	if base == nil || mine == nil || theirs == nil {
+		return m.conflict(path, base, mine, theirs)
+	}
+	return m.object(path, base, mine, theirs, map[string]merging{"step": counted})
 }
 
 // rules merges lists of rules by their ids.

@@ -1,6 +1,7 @@
 package flags_test
 
 import (
+	"fmt"
 	"strings"
 	"testing"
 
@@ -46,6 +47,10 @@ func TestMergeKeepsWhatBothDidAndNamesWhereTheyCollide(t *testing.T) {
 			mine:   gate(a, `,"overrides":{"userID":{"pass":["u","v"]}}`),
 			theirs: gate(a, `,"overrides":{"userID":{"pass":["u"]},"step":{"fail":["w"]}}`),
 			want:   gate(a, `,"overrides":{"userID":{"pass":["u","v"]},"step":{"fail":["w"]}}`)},
+		{name: "the first overrides, of two types", base: gate(a, ``), mine: gate(a, `,"overrides":{"userID":{"pass":["u"]}}`),
+			theirs: gate(a, `,"overrides":{"stableID":{"pass":["v"]}}`), want: gate(a, `,"overrides":{"stableID":{"pass":["v"]},"userID":{"pass":["u"]}}`)},
+		{name: "overrides of one type taken away, another added", base: gate(a, `,"overrides":{"userID":{"pass":["u"]}}`), mine: gate(a, ``),
+			theirs: gate(a, `,"overrides":{"stableID":{"pass":["v"]},"userID":{"pass":["u"]}}`), want: gate(a, `,"overrides":{"stableID":{"pass":["v"]}}`)},
 		{name: "overrides of one type", base: gate(a, `,"overrides":{"step":{"pass":["u"]}}`), mine: gate(a, `,"overrides":{"step":{"pass":["v"]}}`),
 			theirs: gate(a, `,"overrides":{"step":{"pass":["w"]}}`), conflicts: []string{"/overrides/step"}},
 	} {
@@ -71,5 +76,29 @@ func TestMergeKeepsWhatBothDidAndNamesWhereTheyCollide(t *testing.T) {
 				t.Errorf("Merge() of\n%s\n%s\n%s\n(-want +got):\n%s", tc.base, tc.mine, tc.theirs, diff)
 			}
 		})
+	}
+}
+
+func TestMergeOfExperimentsLeavesToTheStateWhatFollowsFromIt(t *testing.T) {
+	const (
+		rule = `{"id":"rule_%s","name":"%[1]s","passPercentage":10,"step":1,"conditions":[{"type":"public"}]}`
+		rest = `"id":"exp_1","name":"e","unitType":"userID","salt":"s","status":"running","layer":"l","groups":[]`
+	)
+	read := func(members string) flags.Document {
+		t.Helper()
+		doc, err := flags.Decode(flags.KindExperiment, []byte(`{`+rest+members+`}`))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return doc
+	}
+	ruleOf := func(name string) string { return fmt.Sprintf(rule, name) }
+	base := read(`,"allocation":10,"buckets":[[0,99]]`)
+	mine := read(`,"allocation":20,"buckets":[[0,199]],"targetingRules":[` + ruleOf("a") + `]`)
+	theirs := read(`,"allocation":10,"buckets":[[100,199]],"targetingRules":[` + ruleOf("b") + `]`)
+	want := read(`,"allocation":20,"buckets":[[100,199]],"targetingRules":[` + ruleOf("a") + `,` + ruleOf("b") + `]`)
+	got, conflicts := flags.Merge(base, mine, theirs)
+	if diff := cmp.Diff(want, got); conflicts != nil || diff != "" {
+		t.Errorf("Merge() has conflicts %q (-want +got):\n%s", conflicts, diff)
 	}
 }
