@@ -66,13 +66,10 @@ func (c *call) number(name string, least, most, otherwise uint64) (uint64, error
 	return n, nil
 }
 
-// point reads asOf: a sequence, or a time as RFC 3339.
-func (c *call) point() (at events.Point, asked bool, err error) {
-	return pointOf("asOf", c.query.Get("asOf"))
-}
-
-// pointOf reads a point of the log that a parameter names; asked is false without one.
-func pointOf(parameter, text string) (at events.Point, asked bool, err error) {
+// point reads a parameter that is a point of the log: a sequence, or a time as
+// RFC 3339. Without one, asked is false.
+func (c *call) point(parameter string) (at events.Point, asked bool, err error) {
+	text := c.query.Get(parameter)
 	if text == "" {
 		return events.Point{}, false, nil
 	}

@@ -84,7 +84,11 @@ func (a *API) getProject(c *call) error {
 	if err != nil {
 		return err
 	}
-	return c.show(s, flags.KindProject, settings(c.project))
+	e, err := find(s, flags.KindProject, settings(c.project))
+	if err != nil {
+		return err
+	}
+	return c.show(e)
 }
 
 // replaceProject serves PUT of a project's settings.

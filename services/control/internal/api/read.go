@@ -24,27 +24,14 @@ func (c *call) stateOf(p *project.Project) (*flags.State, error) {
 	if err != nil {
 		return nil, err
 	}
-	at, asked, err := c.point()
-	if err != nil {
-		return nil, err
-	}
-	if !asked {
-		c.at(now)
-		return now, nil
-	}
-	if at.Seq > now.Seq() {
-		if now, err = p.Newest(c.ctx); err != nil {
-			return nil, err
-		}
-	}
-	if at.Seq > now.Seq() {
-		return nil, web.Invalid("asOf", "out_of_range", "the log ends with sequence %d", now.Seq())
-	}
-	s, err := p.AsOf(c.ctx, at)
+	s, err := c.stateAt(p, "asOf", now)
 	if err != nil {
 		return nil, err
 	}
 	c.at(s)
+	if c.query.Get("asOf") == "" {
+		return s, nil
+	}
 	query := url.Values{}
 	for name, values := range c.query {
 		query[name] = values
@@ -52,6 +39,23 @@ func (c *call) stateOf(p *project.Project) (*flags.State, error) {
 	query.Set("asOf", strconv.FormatUint(s.Seq(), 10))
 	c.w.Header().Set("Content-Location", c.r.URL.EscapedPath()+"?"+query.Encode())
 	return s, nil
+}
+
+// stateAt is the state of the point that a parameter names; now if it names none.
+func (c *call) stateAt(p *project.Project, parameter string, now *flags.State) (*flags.State, error) {
+	at, asked, err := c.point(parameter)
+	if err != nil || !asked {
+		return now, err
+	}
+	if at.Seq > now.Seq() {
+		if now, err = p.Newest(c.ctx); err != nil {
+			return nil, err
+		}
+	}
+	if at.Seq > now.Seq() {
+		return nil, web.Invalid(parameter, "out_of_range", "the log ends with sequence %d", now.Seq())
+	}
+	return p.AsOf(c.ctx, at)
 }
 
 // newest is the newest state, once it has come to Min-Sequence.
@@ -79,23 +83,37 @@ func (c *call) newest(p *project.Project) (*flags.State, error) {
 // get serves one entity.
 func (a *API) get(kind flags.Kind) func(*call) error {
 	return func(c *call) error {
-		name, err := c.name()
+		_, e, err := c.entity(kind)
 		if err != nil {
 			return err
 		}
-		s, err := c.state()
-		if err != nil {
-			return err
-		}
-		return c.show(s, kind, name)
+		return c.show(e)
 	}
 }
 
-func (c *call) show(s *flags.State, kind flags.Kind, name string) error {
+// entity is what the path names, in the state that a read asks for.
+func (c *call) entity(kind flags.Kind) (*flags.State, flags.Entity, error) {
+	name, err := c.name()
+	if err != nil {
+		return nil, flags.Entity{}, err
+	}
+	s, err := c.state()
+	if err != nil {
+		return nil, flags.Entity{}, err
+	}
+	e, err := find(s, kind, name)
+	return s, e, err
+}
+
+func find(s *flags.State, kind flags.Kind, name string) (flags.Entity, error) {
 	e, ok := s.Find(kind, name)
 	if !ok {
-		return web.Errorf(web.CodeNotFound, "there is no %s %q", kind, name)
+		return flags.Entity{}, web.Errorf(web.CodeNotFound, "there is no %s %q", kind, name)
 	}
+	return e, nil
+}
+
+func (c *call) show(e flags.Entity) error {
 	if web.NoneMatch(c.r, etag(e.Seq)) {
 		c.w.Header().Set("ETag", etag(e.Seq))
 		c.w.WriteHeader(http.StatusNotModified)

@@ -28,17 +28,9 @@ func namesOf(s *flags.State, refs []flags.Ref) []named {
 // references serves what an entity refers to, and what refers to it.
 func (a *API) references(kind flags.Kind) func(*call) error {
 	return func(c *call) error {
-		name, err := c.name()
+		s, e, err := c.entity(kind)
 		if err != nil {
 			return err
-		}
-		s, err := c.state()
-		if err != nil {
-			return err
-		}
-		e, ok := s.Find(kind, name)
-		if !ok {
-			return web.Errorf(web.CodeNotFound, "there is no %s %q", kind, name)
 		}
 		return web.Respond(c.w, http.StatusOK, map[string]any{
 			"references": namesOf(s, s.References(e.Ref)), "dependents": namesOf(s, s.Dependents(e.Ref)),
@@ -73,12 +65,12 @@ func (a *API) diff(kind flags.Kind) func(*call) error {
 		var docs [2]flags.Document
 		var versions [2]version
 		for i, parameter := range []string{"from", "to"} {
-			s, err := c.stateAt(parameter, now)
+			s, err := c.stateAt(c.project, parameter, now)
 			if err != nil {
 				return err
 			}
 			versions[i].Sequence = s.Seq()
-			if e, ok := s.Get(ref); ok && !e.Deleted {
+			if e, ok := s.Get(ref); ok {
 				docs[i] = e.Doc
 				if versions[i].Document, err = represent(e); err != nil {
 					return err
@@ -95,18 +87,4 @@ func (a *API) diff(kind flags.Kind) func(*call) error {
 		c.at(now)
 		return web.Respond(c.w, http.StatusOK, map[string]any{"from": versions[0], "to": versions[1], "operations": operations})
 	}
-}
-
-// stateAt is the state of the point that a parameter names; now if it names none.
-func (c *call) stateAt(parameter string, now *flags.State) (*flags.State, error) {
-	at, asked, err := pointOf(parameter, c.query.Get(parameter))
-	switch {
-	case err != nil:
-		return nil, err
-	case !asked:
-		return now, nil
-	case at.Seq > now.Seq():
-		return nil, web.Invalid(parameter, "out_of_range", "the log ends with sequence %d", now.Seq())
-	}
-	return c.project.AsOf(c.ctx, at)
 }

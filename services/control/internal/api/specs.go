@@ -11,17 +11,9 @@ import (
 // configSpecs serves what server SDKs download in an environment: to look at, or to
 // start an SDK from without a server.
 func (a *API) configSpecs(c *call) error {
-	name, err := c.name()
+	s, environment, err := c.entity(flags.KindEnvironment)
 	if err != nil {
 		return err
-	}
-	s, err := c.state()
-	if err != nil {
-		return err
-	}
-	environment, ok := s.Find(flags.KindEnvironment, name)
-	if !ok {
-		return web.Errorf(web.CodeNotFound, "there is no environment %q", name)
 	}
 	tag := etag(s.Seq())
 	c.w.Header().Set("ETag", tag)
