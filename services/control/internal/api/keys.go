@@ -55,7 +55,7 @@ func (c *call) mayGrant(before, after flags.Document) error {
 }
 
 // granting is an edit that gives no key more than the caller's has.
-func (c *call) granting(edit func(flags.Document, command.Env) (flags.Document, error)) func(flags.Document, command.Env) (flags.Document, error) {
+func (c *call) granting(edit command.Edit) command.Edit {
 	return func(current flags.Document, env command.Env) (flags.Document, error) {
 		before := flags.Clone(current)
 		after, err := edit(current, env)

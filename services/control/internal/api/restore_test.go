@@ -95,6 +95,30 @@ func TestAnyPastDocumentCanBeRestored(t *testing.T) {
 	}
 }
 
+func TestARestoreThatIsRepeatedIsAnsweredAsItWas(t *testing.T) {
+	w := newWorld(t)
+	first := w.must(w.do("POST", gates, w.shop, `{"name":"old","rules":[]}`), 201)
+	w.must(w.do("PATCH", gates+"/old", w.shop, `{"name":"new"}`, "If-Match", "*"), 200)
+	restore := func() answer {
+		return w.do("POST", gates+"/new/restore", w.shop, fmt.Sprintf(`{"sequence":%d}`, first.seq()), "If-Match", "*", "Idempotency-Key", "k")
+	}
+	got := w.must(restore(), 200)
+	if got.body["name"] != "old" {
+		t.Errorf("restore = %v, want the first name", got)
+	}
+	for _, since := range []string{"renamed", "deleted"} {
+		if again := restore(); again.status != 200 || string(again.raw) != string(got.raw) || again.header.Get("Idempotency-Replayed") != "true" {
+			t.Errorf("the same restore when the gate was %s = %v, want the first answer", since, again)
+		}
+		if since == "renamed" {
+			w.must(w.do("DELETE", gates+"/old?confirm=old", w.shop, ``, "If-Match", "*"), 200)
+		}
+	}
+	if got := w.do("POST", gates+"/new/restore", w.shop, `{"sequence":1}`, "If-Match", "*"); got.status != 404 {
+		t.Errorf("restore of what is gone = %v, want 404", got)
+	}
+}
+
 func TestOneChangeIsTakenBackAndLaterOnesStay(t *testing.T) {
 	w := newWorld(t)
 	made := w.must(w.do("POST", gates, w.shop, `{"name":"g","description":"a","rules":[]}`), 201)

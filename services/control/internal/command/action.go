@@ -263,7 +263,7 @@ func (c Act) Decide(s *flags.State, env Env) (Decision, error) {
 }
 
 // Patch returns an edit that applies a merge patch (RFC 7396) to the document.
-func Patch(patch json.RawMessage) func(flags.Document, Env) (flags.Document, error) {
+func Patch(patch json.RawMessage) Edit {
 	return func(current flags.Document, _ Env) (flags.Document, error) {
 		raw, err := flags.Encode(current)
 		if err != nil {

@@ -47,7 +47,7 @@ func (c Merging) Decide(s *flags.State, env Env) (Decision, error) {
 
 // Undo returns an edit that takes back the change from before to after, and keeps
 // what came later.
-func Undo(before, after flags.Document) func(flags.Document, Env) (flags.Document, error) {
+func Undo(before, after flags.Document) Edit {
 	return func(current flags.Document, _ Env) (flags.Document, error) {
 		merged, conflicts := flags.Merge(after, before, current)
 		if len(conflicts) > 0 {

@@ -36,10 +36,12 @@ type Change struct {
 	Kind  flags.Kind
 	Name  string // its name or its id
 	Match Match
-	// Edit returns the document that the entity should become. It gets a copy
-	// of the current one that is its own.
-	Edit func(current flags.Document, env Env) (flags.Document, error)
+	Edit  Edit
 }
+
+// An Edit returns the document that an entity should become. It gets a copy of the
+// current one that is its own.
+type Edit func(current flags.Document, env Env) (flags.Document, error)
 
 // Decide implements [Command].
 func (c Change) Decide(s *flags.State, env Env) (Decision, error) {
