@@ -111,16 +111,21 @@ func (w *world) log(id string) (events.Log, error) {
 	return nil, project.ErrUnknown
 }
 
-// stubborn is a log that can be made to refuse what is appended.
+// stubborn is a log that can be made to refuse what is appended, or to have
+// something happen before.
 type stubborn struct {
 	events.Log
 	refusal atomic.Pointer[error]
+	before  atomic.Pointer[func()]
 }
 
 // Append implements [events.Log].
 func (s *stubborn) Append(ctx context.Context, at events.Head, c events.Command) (events.Receipt, error) {
 	if refusal := s.refusal.Load(); refusal != nil {
 		return events.Receipt{}, *refusal
+	}
+	if do := s.before.Swap(nil); do != nil {
+		(*do)()
 	}
 	return s.Log.Append(ctx, at, c)
 }
@@ -134,6 +139,13 @@ func (w *world) refuse(id string, err error) {
 		return
 	}
 	w.logs[id].refusal.Store(&err)
+}
+
+// before has do happen when the next append to a project's log is on its way.
+func (w *world) before(id string, do func()) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.logs[id].before.Store(&do)
 }
 
 // key puts a key into a project behind the interface's back.

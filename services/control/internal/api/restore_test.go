@@ -61,6 +61,19 @@ func TestAWriteOfAnOldVersionIsMergedWhereNobodyTouchedTheSame(t *testing.T) {
 	}
 }
 
+func TestAWriteIsMergedWithWhatComesBetween(t *testing.T) {
+	w := newWorld(t)
+	made := w.must(w.do("POST", gates, w.shop, `{"name":"g","rules":[]}`), 201)
+	elsewhere := w.serve(w.node())
+	w.before("shop", func() {
+		w.must(w.on(elsewhere, "PATCH", gates+"/g", w.shop, `{"owner":"u_1"}`, "If-Match", made.header.Get("ETag")), 200)
+	})
+	got := w.must(w.do("PATCH", gates+"/g?merge=auto", w.shop, `{"team":"x"}`, "If-Match", made.header.Get("ETag")), 200)
+	if got.body["team"] != "x" || got.body["owner"] != "u_1" {
+		t.Errorf("PATCH that somebody was faster than = %v, want what both did", got)
+	}
+}
+
 func TestAnyPastDocumentCanBeRestored(t *testing.T) {
 	w := newWorld(t)
 	first := w.must(w.do("POST", gates, w.shop, `{"name":"g","description":"a","rules":[]}`), 201)

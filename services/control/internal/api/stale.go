@@ -82,8 +82,11 @@ func (c *call) merging(cmd command.Command) (command.Command, error) {
 		return nil, err
 	}
 	e, ok := s.Find(kind, name)
-	if !ok || match.Seq == 0 || match.Seq >= e.Seq {
+	switch {
+	case !ok || match.Seq == 0 || match.Seq > e.Seq:
 		return cmd, nil
+	case match.Seq == e.Seq: // until somebody is faster
+		return command.Merging{Command: cmd, Base: e}, nil
 	}
 	then, err := c.project.AsOf(c.ctx, events.Point{Seq: match.Seq})
 	if err != nil {
