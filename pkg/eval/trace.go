@@ -71,7 +71,7 @@ func (r *Ruleset) Trace(u *User, ref Ref) (Result, *Trace) {
 }
 
 // maxTraced is how many specs a trace tells of. Nobody reads the rest.
-const maxTraced = 10_000
+const maxTraced = 1000
 
 // A tracer writes down what an evaluation does.
 type tracer struct{ last *Trace }

@@ -13,8 +13,12 @@ import (
 // evaluated are the kinds that are decided for somebody, in the order of answers.
 var evaluated = []flags.Kind{flags.KindGate, flags.KindConfig, flags.KindExperiment, flags.KindLayer, flags.KindSegment, flags.KindHoldout}
 
-// maxAsked bounds the names in one question.
-const maxAsked = 1000
+// Bounds of one question: the names in it, and what explains its answers. Gates that
+// ask many others repeat what these compare, each time they ask.
+const (
+	maxAsked  = 1000
+	maxTraces = 16 << 20 // bytes
+)
 
 // A question is whom to decide for, and what.
 type question struct {
@@ -36,7 +40,7 @@ type decided struct {
 	Reason      string                   `json:"reason"`
 	Experiment  string                   `json:"experiment,omitempty"` // of a layer: the one that decided
 	Secondaries []eval.SecondaryExposure `json:"secondaryExposures"`
-	Trace       *eval.Trace              `json:"trace,omitempty"`
+	Trace       json.RawMessage          `json:"trace,omitempty"` // an [eval.Trace]
 }
 
 // evaluate serves what a user gets, now or at any past position, as a server key
@@ -81,9 +85,16 @@ func (a *API) evaluate(c *call) error {
 		options.IDLists[name] = list.Members()
 	}
 	rules := eval.Compile(flags.Lower(s, scope), options)
-	answers := []decided{}
+	answers, traces := []decided{}, 0
 	for _, e := range asked {
-		if d, ok := q.decide(rules, e); ok || len(q.Names) > 0 {
+		d, ok, err := q.decide(rules, e)
+		if err != nil {
+			return err
+		}
+		if traces += len(d.Trace); traces > maxTraces {
+			return web.Invalid("/trace", "too_long", "the explanations take more than %d MiB: ask for fewer names at once", maxTraces>>20)
+		}
+		if ok || len(q.Names) > 0 {
 			answers = append(answers, d)
 		}
 	}
@@ -103,7 +114,7 @@ func (c *call) stateAsked(asOf json.RawMessage) (*flags.State, error) {
 	return c.state()
 }
 
-// entities are those that the question is about.
+// entities are those that the question is about, each once.
 func (q *question) entities(s *flags.State) ([]flags.Entity, error) {
 	var out []flags.Entity
 	if len(q.Names) == 0 {
@@ -114,11 +125,14 @@ func (q *question) entities(s *flags.State) ([]flags.Entity, error) {
 		}
 		return out, nil
 	}
+	seen := map[flags.Ref]bool{}
 	for i, name := range q.Names {
 		found := false
 		for _, kind := range evaluated {
-			if e, ok := s.Find(kind, name); ok {
-				out, found = append(out, e), true
+			e, ok := s.Find(kind, name)
+			found = found || ok
+			if ok && !seen[e.Ref] {
+				out, seen[e.Ref] = append(out, e), true
 			}
 		}
 		if !found {
@@ -130,13 +144,13 @@ func (q *question) entities(s *flags.State) ([]flags.Entity, error) {
 }
 
 // decide asks for one entity. It says false if the environment does not have it.
-func (q *question) decide(rules *eval.Ruleset, e flags.Entity) (decided, bool) {
+func (q *question) decide(rules *eval.Ruleset, e flags.Entity) (d decided, has bool, err error) {
 	ref, ok := flags.WireRef(e.Ref.Kind, e.Name)
 	if !ok {
-		return decided{}, false
+		return decided{}, false, nil
 	}
 	result, trace := rules.Trace(q.User, ref)
-	d := decided{
+	d = decided{
 		Kind: e.Ref.Kind, ID: e.Ref.ID, Name: e.Name, Value: result.Pass, RuleID: result.RuleID, Group: result.GroupName,
 		Reason: result.Reason.String(), Experiment: result.AllocatedExperiment, Secondaries: result.SecondaryExposures(),
 	}
@@ -150,7 +164,7 @@ func (q *question) decide(rules *eval.Ruleset, e flags.Entity) (decided, bool) {
 		d.Secondaries = []eval.SecondaryExposure{}
 	}
 	if q.Trace {
-		d.Trace = trace
+		d.Trace, err = json.Marshal(trace)
 	}
-	return d, result.Found
+	return d, result.Found, err
 }

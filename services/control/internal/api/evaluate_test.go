@@ -70,3 +70,22 @@ func TestSomebodyCanAskWhatAUserGetsNowAndThen(t *testing.T) {
 		t.Errorf("evaluate of nothing = %v, want 404 about /names/0", got)
 	}
 }
+
+func TestWhatIsAskedTwiceIsAnsweredOnceAndExplanationsHaveAnEnd(t *testing.T) {
+	w := newWorld(t)
+	ask := func(body string) answer { return w.do("POST", "/api/v1/projects/shop/evaluate", w.shop, body) }
+	long := strings.Repeat(`"`+strings.Repeat("x", 1000)+`",`, 50)
+	w.must(w.do("POST", gates, w.shop, `{"name":"wide","rules":[{"passPercentage":100,"conditions":[{"type":"email","operator":"any","targetValue":[`+strings.TrimSuffix(long, ",")+`]}]}]}`), 201)
+	rule := `{"passPercentage":100,"conditions":[{"type":"passes_gate","targetValue":"wide"}]},`
+	rules := strings.TrimSuffix(strings.Repeat(rule, 190), ",")
+	for _, name := range []string{"a", "b"} {
+		w.must(w.do("POST", gates, w.shop, `{"name":"`+name+`","rules":[`+rules+`]}`), 201)
+	}
+	if got := gets(w.must(ask(`{"user":{"userID":"u"},"names":["a","A","a"],"trace":true}`), 200)); !cmp.Equal(got, []string{"gate a false default"}) {
+		t.Errorf("evaluate of a, three times = %q, want it once", got)
+	}
+	if got := ask(`{"user":{"userID":"u"},"names":["a","b"],"trace":true}`); got.status != 400 || got.pointers() != "/trace" {
+		t.Errorf("a trace of 19 MB = %.300s, want 400 about /trace", got)
+	}
+	w.must(ask(`{"user":{"userID":"u"}}`), 200)
+}
