@@ -241,7 +241,7 @@ func (e *Experiment) validateStep(v *validation, before *Experiment) {
 	}
 	if e.Status == ExperimentDraft {
 		if e.Status != before.Status && e.salt() == before.salt() {
-			v.add("/salt", CodeRequired, "starting again needs another salt, or units would keep their groups")
+			v.add("/salt", CodeRequired, "starting again needs another salt, or units would keep their groups: reset the experiment")
 		}
 		return
 	}

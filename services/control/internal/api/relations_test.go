@@ -93,6 +93,10 @@ func TestUnitsAreDrawnAnewWhenSomebodySaysSo(t *testing.T) {
 			t.Errorf("allocation %s = %v, want 400 about /allocation", bad, got)
 		}
 	}
+	w.must(w.do("POST", experiments+"/e/stop", w.shop, ``, "If-Match", "*"), 200)
+	if got := w.do("POST", experiments+"/e/allocation", w.shop, `{"allocation":80}`, "If-Match", "*"); got.status != 409 || got.code() != "wrong_state" {
+		t.Errorf("allocation of what has ended = %v, want 409 wrong_state", got)
+	}
 	got := w.must(w.do("POST", experiments+"/e/reset", w.shop, ``, "If-Match", "*"), 200)
 	if got.body["status"] != "draft" || got.body["startedAt"] != nil || got.body["salt"] == "s" {
 		t.Errorf("reset = %v, want a draft with another salt", got)

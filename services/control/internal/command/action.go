@@ -163,7 +163,11 @@ func allocate(doc flags.Document, p Parameters, _ Env) (flags.Document, error) {
 	if p.Allocation == nil {
 		return nil, flags.Problems{{Pointer: "/allocation", Code: flags.CodeRequired, Message: "say how many percent of the units may take part"}}
 	}
-	doc.(*flags.Experiment).Allocation = *p.Allocation
+	x := doc.(*flags.Experiment)
+	if x.Status != flags.ExperimentDraft && x.Status != flags.ExperimentRunning {
+		return nil, wrongState(x, "reallocate")
+	}
+	x.Allocation = *p.Allocation
 	return doc, nil
 }
 
