@@ -176,7 +176,7 @@ func (v *validation) texts(pointer string, list []string, most, longest int) {
 	for i, text := range list {
 		switch {
 		case text == "":
-			v.add(at(pointer, i), CodeRequired, "an empty text")
+			v.add(at(pointer, i), CodeRequired, "the text is empty: leave it out")
 		case len(text) > longest:
 			v.add(at(pointer, i), CodeTooLarge, "the text has %d bytes; at most %d", len(text), longest)
 		case seen[text]:

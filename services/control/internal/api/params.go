@@ -14,8 +14,12 @@ import (
 	"github.com/sluice-flags/sluice/services/control/internal/command"
 )
 
-// parseQuery reads the query. A parameter that the route does not know is
-// refused: a mistyped asOf must not quietly read the present.
+// listable are the parameters that may be given several times, each for another value.
+var listable = []string{"kind", "owner", "status", "tag"}
+
+// parseQuery reads the query. A parameter that the route does not know, or that
+// is given twice, is refused: a mistyped asOf must not quietly read the present,
+// nor one of two asOf the other's past.
 func parseQuery(r *http.Request, known []string) (url.Values, error) {
 	query, err := url.ParseQuery(r.URL.RawQuery)
 	if err != nil {
@@ -29,6 +33,11 @@ func parseQuery(r *http.Request, known []string) (url.Values, error) {
 	}
 	if len(problems) > 0 {
 		return nil, &web.Error{Code: web.CodeValidation, Message: "the query has parameters that are not known here", Problems: problems}
+	}
+	for name, values := range query {
+		if len(values) > 1 && !slices.Contains(listable, name) {
+			return nil, web.Invalid(name, "duplicate", "send %s once", name)
+		}
 	}
 	return query, nil
 }

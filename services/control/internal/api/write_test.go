@@ -59,6 +59,9 @@ func TestAWriteNamesTheVersionItIsBasedOn(t *testing.T) {
 			t.Errorf("%s %s of an old version = %v, want 412", c.method, c.path, got)
 		}
 	}
+	if got := w.do("PATCH", gates+"/g", w.shop, `{"description":"c"}`, "If-Match", `"1000"`); got.status != 412 || !strings.Contains(got.String(), "never") {
+		t.Errorf("PATCH of a version that never was = %v, want 412 that says so", got)
+	}
 	for _, bad := range []string{"41", `W/"41"`, `"041"`, `"0"`, `"41", "42"`, `""`, `"x"`, "é"} {
 		if got := w.do("PATCH", gates+"/g", w.shop, `{"team":"x"}`, "If-Match", bad); got.status != 400 || got.pointers() != "If-Match" {
 			t.Errorf("If-Match: %s = %v, want 400 about If-Match", bad, got)

@@ -136,5 +136,8 @@ func (m Match) check(e flags.Entity) error {
 	case m.Seq == 0:
 		return refuse(Missing, e, "say which version this is for: send If-Match with the ETag that you read, now \"%d\"", e.Seq)
 	}
+	if m.Seq > e.Seq {
+		return refuse(Stale, e, "%s %q has never been at sequence %d, it is at %d: is the ETag that of something else?", e.Ref.Kind, e.Name, m.Seq, e.Seq)
+	}
 	return refuse(Stale, e, "%s %q has changed: you read sequence %d, it is at %d", e.Ref.Kind, e.Name, m.Seq, e.Seq)
 }
