@@ -69,10 +69,18 @@ func exitCode(err error) int {
 	return exitError
 }
 
-// complete fills in the project from the key, which names it.
-func (r *remote) complete() error {
+// complete fills in the project from the key, which names it, and refuses what
+// would ask for something else than the thing called name: an empty step of a
+// path, or one of dots only, is taken out on the way.
+func (r *remote) complete(name string) error {
+	if strings.Trim(name, ".") == "" {
+		return usageError(fmt.Sprintf("%q is no name: want that of an experiment or a flag", name))
+	}
 	if r.Key == "" {
 		return usageError("a console key is needed: --key, or SLUICE_KEY; `sluice run --demo` prints one")
+	}
+	if strings.ContainsFunc(r.Key, func(c rune) bool { return c <= ' ' || c > '~' }) {
+		return usageError("--key, or SLUICE_KEY, has a space, a line break or another character that no key has")
 	}
 	if _, err := url.Parse(r.URL); err != nil || !strings.Contains(r.URL, "://") {
 		return usageError(fmt.Sprintf("--url %q is no URL: want such as http://127.0.0.1:8080", r.URL))

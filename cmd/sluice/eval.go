@@ -52,7 +52,7 @@ type conditionTrace struct {
 
 // run prints what a user gets.
 func (c *evalCommand) run(ctx context.Context, out io.Writer) error {
-	if err := c.complete(); err != nil {
+	if err := c.complete(c.Name); err != nil {
 		return err
 	}
 	var user map[string]json.RawMessage

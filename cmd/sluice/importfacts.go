@@ -50,7 +50,7 @@ const (
 // everything that is wrong with it before anything is sent, and once to send it. The id of a fact is made of its line and
 // what that says, so that repeating an import adds nothing.
 func (c *importCommand) run(ctx context.Context, out, complaints io.Writer) error {
-	if err := c.complete(); err != nil {
+	if err := c.complete(c.Experiment); err != nil {
 		return err
 	}
 	columns, err := c.columns()

@@ -46,6 +46,10 @@ func TestACommandThatCannotBeMeantEndsWithOneLine(t *testing.T) {
 		{[]string{"import-facts", os.Args[0], "--experiment", "x"}, "--group-column"},
 		{[]string{"results", "x", "--method", "guess"}, "--method"},
 		{[]string{"results", "x", "--url", "nowhere"}, "--url"},
+		{[]string{"results", ""}, `"" is no name`},
+		{[]string{"eval", "..", "--user", "{}"}, `".." is no name`},
+		{[]string{"import-facts", os.Args[0], "--experiment", ".", "--group-column", "g"}, `"." is no name`},
+		{[]string{"results", "x", "--key", "console-shop-0123\r\n"}, "--key"},
 		{[]string{"nonsense"}, "nonsense"},
 	} {
 		stdout, stderr, code := program(t, tc.args...)

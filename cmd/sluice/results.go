@@ -44,7 +44,7 @@ func (e checkError) Error() string { return string(e) }
 
 // run prints the results of an experiment, or of a gate.
 func (c *resultsCommand) run(ctx context.Context, out io.Writer) error {
-	if err := c.complete(); err != nil {
+	if err := c.complete(c.Experiment); err != nil {
 		return err
 	}
 	query := url.Values{"method": {c.Method}, "alpha": {strconv.FormatFloat(c.Alpha, 'g', -1, 64)}, "tail": {c.Tail}, "correction": {c.Correction}, "wait": {"60"}}
