@@ -13,6 +13,7 @@ import (
 	"net/http"
 	"net/url"
 	"slices"
+	"sync/atomic"
 
 	"github.com/sluice-flags/sluice/internal/auth"
 	"github.com/sluice-flags/sluice/internal/bus"
@@ -35,6 +36,7 @@ type API struct {
 	jobs     results.Jobs
 	erasures Erasures // nil: nothing is erased here
 	agents   *lookup.Agents
+	compiled atomic.Pointer[compiled] // for evaluate: what it was asked for last
 	mux      *http.ServeMux
 	routes   []route
 }

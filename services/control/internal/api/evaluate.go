@@ -79,12 +79,7 @@ func (a *API) evaluate(c *call) error {
 	if err != nil {
 		return err
 	}
-	scope := flags.Scope{Kind: flags.KeyServer, Environments: []string{environment.Ref.ID}}
-	options := eval.Options{Sequence: s.Seq(), UserAgent: a.agents, IDLists: map[string]*eval.IDList{}}
-	for name, list := range flags.IDLists(s, scope) {
-		options.IDLists[name] = list.Members()
-	}
-	rules := eval.Compile(flags.Lower(s, scope), options)
+	rules := a.rulesOf(s, environment.Ref.ID)
 	answers, traces := []decided{}, 0
 	for _, e := range asked {
 		d, ok, err := q.decide(rules, e)
@@ -99,6 +94,29 @@ func (a *API) evaluate(c *call) error {
 		}
 	}
 	return web.Respond(c.w, http.StatusOK, map[string]any{"sequence": s.Seq(), "environment": environment.Name, "results": answers})
+}
+
+// compiled are the rules of a state in an environment.
+type compiled struct {
+	state       *flags.State
+	environment string // id
+	rules       *eval.Ruleset
+}
+
+// rulesOf compiles a state for an environment, unless it was asked for last:
+// whoever tries users out asks about one again and again.
+func (a *API) rulesOf(s *flags.State, environment string) *eval.Ruleset {
+	if last := a.compiled.Load(); last != nil && last.state == s && last.environment == environment {
+		return last.rules
+	}
+	scope := flags.Scope{Kind: flags.KeyServer, Environments: []string{environment}}
+	options := eval.Options{Sequence: s.Seq(), UserAgent: a.agents, IDLists: map[string]*eval.IDList{}}
+	for name, list := range flags.IDLists(s, scope) {
+		options.IDLists[name] = list.Members()
+	}
+	rules := eval.Compile(flags.Lower(s, scope), options)
+	a.compiled.Store(&compiled{s, environment, rules})
+	return rules
 }
 
 // stateAsked is the newest state, or the one of asOf, which a body has as a text
