@@ -47,7 +47,7 @@ type rule struct {
 	bits        uint64 // of all conditions
 	eager       bool   // has gates, or is unsupported: to be asked whatever its conditions say
 	unsupported bool
-	delegate    int32 // slot of the experiment that decides instead, -1 if none
+	delegate    int32 // slot of the config that decides instead, -1 if none
 	gates       []*condition
 
 	pass      *outcome // what everybody who matches gets, if fail is nil
@@ -262,7 +262,7 @@ func (d *draft) outcome(o outcome) *outcome {
 
 func (d *draft) rule(r *rule, src *Rule) error {
 	r.id, r.delegate = src.ID, -1
-	if src.ConfigDelegate != "" && d.spec.ref.Section != Gates {
+	if src.ConfigDelegate != "" {
 		r.delegate = d.slot(Configs, src.ConfigDelegate)
 		d.spec.refs = append(d.spec.refs, node{Configs, r.delegate})
 	}

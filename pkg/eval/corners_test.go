@@ -294,3 +294,58 @@ func TestALayerNamesTheDelegateThatCannotDecide(t *testing.T) {
 		}
 	}
 }
+
+// A config decides for a gate that delegates to it, by its own percentage; whoever
+// consulted the gate exposes the gate, by the config's rule.
+func TestAGateThatDelegatesIsDecidedByAConfig(t *testing.T) {
+	to := func(name, config string, percentage float64) eval.Spec {
+		g := gate(name, "s", rule("to", percentage, "true", condition("pass_gate", "", "", "first")))
+		g.Rules[0].ConfigDelegate = config
+		return g
+	}
+	off := experiment("off", "s")
+	off.Enabled = false
+	rules := compile(
+		experiment("arms", "s", rule("arm", 100, `{"v":1}`, condition("pass_gate", "", "", "second"))), off,
+		experiment("odd", "s", rule("r", 100, `{}`, condition("pass_gate", "", "", "second"), condition("telepathy", "any", "", nil))),
+		gate("first", "s", rule("r", 100, "true")), gate("second", "s", rule("r", 100, "true")),
+		to("to arms", "arms", 0), to("to off", "off", 100), to("to odd", "odd", 100), to("to nothing", "nothing", 100),
+		gate("asks", "s", rule("r", 100, "true", condition("pass_gate", "", "", "to arms"), condition("pass_gate", "", "", "to arms"))),
+		gate("asks odd", "s", rule("r", 100, "true", condition("pass_gate", "", "", "to odd"))),
+	)
+	u := eval.User{UserID: "u"}
+	type answer struct {
+		Pass   bool
+		Rule   string
+		Reason eval.Reason
+		Gates  []string
+	}
+	for name, want := range map[string]answer{
+		"to arms":    {true, "arm", eval.ReasonRule, []string{"first r", "second r"}},
+		"to off":     {false, "disabled", eval.ReasonDisabled, []string{"first r"}},
+		"to odd":     {false, "", eval.ReasonUnsupported, []string{"first r"}},
+		"to nothing": {true, "to", eval.ReasonRule, []string{"first r"}},
+		"asks":       {true, "r", eval.ReasonRule, []string{"first r", "second r", "to arms arm"}},
+		"asks odd":   {false, "", eval.ReasonUnsupported, nil},
+	} {
+		res := rules.Gate(&u, name)
+		got := answer{Pass: res.Pass, Rule: res.RuleID, Reason: res.Reason}
+		for _, x := range res.SecondaryExposures() {
+			got.Gates = append(got.Gates, x.Gate+" "+x.RuleID)
+		}
+		if diff := cmp.Diff(want, got); diff != "" {
+			t.Errorf("Gate(%s) differs (-want +got):\n%s", name, diff)
+		}
+		if traced, _ := rules.Trace(&u, eval.Ref{Section: eval.Gates, Name: name}); traced.Pass != want.Pass || traced.RuleID != want.Rule {
+			t.Errorf("Trace(%s) = %v by %q; want %v by %q", name, traced.Pass, traced.RuleID, want.Pass, want.Rule)
+		}
+		entry, _, _ := rules.AppendClientEntry(nil, &u, eval.Ref{Section: eval.Gates, Name: name}, eval.ClientOptions{Hash: eval.HashNone})
+		var sent struct {
+			Value  bool
+			RuleID string `json:"rule_id"`
+		}
+		if err := json.Unmarshal(entry, &sent); err != nil || sent.Value != want.Pass || sent.RuleID != want.Rule {
+			t.Errorf("AppendClientEntry(%s) = %s, %v; want %v by %q", name, entry, err, want.Pass, want.Rule)
+		}
+	}
+}

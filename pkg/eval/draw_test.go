@@ -121,8 +121,8 @@ func drawRule(t *rapid.T, id string, gates []string) eval.Rule {
 	return r
 }
 
-// drawSpecs draws a project: gates that ask earlier gates, configs, experiments
-// within a layer, and layers that delegate.
+// drawSpecs draws a project: gates that ask earlier gates or delegate to a config
+// that asks none, configs, experiments within a layer, and layers that delegate.
 func drawSpecs(t *rapid.T) eval.Specs {
 	s := eval.Specs{Time: 1, AppID: "app", Layers: map[string][]string{"layer_0": {"config_0"}}}
 	var gates []string
@@ -132,6 +132,8 @@ func drawSpecs(t *rapid.T) eval.Specs {
 			s.Rules = append(s.Rules, drawRule(t, fmt.Sprintf("%s_r%d", s.Name, i), gates))
 		}
 	}
+	apart := experiment("apart", "apart-salt")
+	rules(&apart)
 	for i := range rapid.IntRange(1, 6).Draw(t, "gates") {
 		name := fmt.Sprintf("gate_%d", i)
 		if rapid.IntRange(0, 3).Draw(t, "segment") == 0 {
@@ -139,6 +141,9 @@ func drawSpecs(t *rapid.T) eval.Specs {
 		}
 		g := gate(name, name+"-salt")
 		rules(&g)
+		for i := range g.Rules {
+			g.Rules[i].ConfigDelegate = pick(t, "delegate", []string{"", "", "", "apart", "nothing"})
+		}
 		s.FeatureGates = append(s.FeatureGates, g)
 		gates = append(gates, name, "unknown_gate")
 	}
@@ -149,6 +154,7 @@ func drawSpecs(t *rapid.T) eval.Specs {
 		rules(&c)
 		s.DynamicConfigs = append(s.DynamicConfigs, c)
 	}
+	s.DynamicConfigs = append(s.DynamicConfigs, apart)
 	l := experiment("layer_0", "layer")
 	l.Entity, l.DefaultValue = eval.EntityLayer, json.RawMessage(`{"n":-1,"color":"grey"}`)
 	rules(&l)

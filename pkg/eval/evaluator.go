@@ -249,6 +249,9 @@ func (e *evaluation) matched(s *spec, r *rule) *outcome {
 			if e.depth == 1 {
 				e.delegate, e.exposures.undelegated = d, e.exposures.n
 			}
+			if s.ref.Section == Gates {
+				return e.instead(s, d)
+			}
 			e.before = e.exposures.n
 			return e.run(d)
 		}
@@ -257,6 +260,21 @@ func (e *evaluation) matched(s *spec, r *rule) *outcome {
 		return r.fail
 	}
 	return r.pass
+}
+
+// instead answers a gate with what a config decides that the gate delegates to. The
+// answer is the gate's, so that exposures carry its name; it is remembered because
+// they know an answer that was given before by its address.
+func (e *evaluation) instead(s, d *spec) *outcome {
+	before := e.before
+	e.before = e.exposures.n
+	o := e.run(d)
+	if e.depth > 1 {
+		e.before = before
+	}
+	answer := s.outcome(outcome{ruleID: o.ruleID, group: o.group, reason: o.reason, pass: o.pass, inside: o.inside})
+	e.remember(s, answer)
+	return answer
 }
 
 // answers are those that shared conditions gave last. One may displace another,

@@ -83,7 +83,7 @@ type Rule struct {
 	Conditions        []Condition     `json:"conditions"`
 	ReturnValue       json.RawMessage `json:"returnValue"`
 	IDType            string          `json:"idType"`
-	ConfigDelegate    string          `json:"configDelegate,omitempty"` // layers: the experiment that decides instead
+	ConfigDelegate    string          `json:"configDelegate,omitempty"` // the config that decides instead; of layers, their experiment
 	IsExperimentGroup *bool           `json:"isExperimentGroup,omitempty"`
 	SamplingRate      int64           `json:"samplingRate,omitempty"`
 }
