@@ -12,6 +12,10 @@
 -- first of the analysis (the experiment has ended, or units were seen before it
 -- started), or more than that has to be known (crossovers stay where they were
 -- first, unless they saw two groups in that instant), the exposures are asked.
+--
+-- Clocks of clients may be ahead: who was first seen later than now takes part
+-- once that time has come. Where first_exposures is asked, that somebody will
+-- see a second group in a moment makes a crossover at once.
 CREATE OR REPLACE VIEW experiment_units{{.OnCluster}} AS
 WITH
     (
@@ -50,7 +54,7 @@ WITH
         WHERE bounded
           AND e.project = {project:String} AND e.name = {experiment:String} AND e.kind IN ('experiment', 'layer')
           AND e.environment = study.1 AND e.unit_type = study.2 AND e.group_index != 255
-          AND e.ts >= fromUnixTimestamp64Milli(toInt64(study.3), 'UTC') AND e.ts < fromUnixTimestamp64Milli(toInt64(study.4), 'UTC')
+          AND e.ts >= fromUnixTimestamp64Milli(toInt64(study.3), 'UTC') AND e.ts < least(fromUnixTimestamp64Milli(toInt64(study.4), 'UTC'), now64(3, 'UTC'))
         GROUP BY unit_key
         UNION ALL
         SELECT unit_key, first, mask, 0 AS tied
@@ -67,6 +71,7 @@ SELECT
         '') AS excluded,
     bitCount(mask) > 1 AS crossed
 FROM seen
+WHERE first < toUInt64(toUnixTimestamp64Milli(now64(3))) * 512
 COMMENT 'Units of an experiment: group and time of the first exposure, why a unit is excluded (empty = it is not), and whether it saw more than one group';
 
 -- What they did: one row per metric and unit that has a value.

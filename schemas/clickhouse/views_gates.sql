@@ -29,7 +29,7 @@ WHERE study.1 = 'gate'
   AND e.project = {project:String} AND e.name = study.2 AND e.kind = 'gate'
   AND (e.rule_id = study.3 OR e.override)
   AND e.environment = study.4 AND e.unit_type = study.5 AND e.unit_id != ''
-  AND e.ts >= study.6 AND e.ts < study.7
+  AND e.ts >= study.6 AND e.ts < least(study.7, now64(3, 'UTC'))
 GROUP BY unit_key
 COMMENT 'Units that came to a step of a gate, packed as in first_exposures';
 

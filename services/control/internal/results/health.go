@@ -85,6 +85,7 @@ const (
     FROM exposures AS e
     WHERE e.project = {project:String} AND e.name = {experiment:String} AND e.kind IN ('experiment', 'layer')
       AND e.environment = {environment:String} AND e.group_index != 255
+      AND e.ts >= fromUnixTimestamp64Milli({start:Int64}, 'UTC')
     GROUP BY unit_key
 )
 SELECT slice.1 AS dimension, slice.2 AS value, u.group_index AS group_index, count() AS units
@@ -111,8 +112,8 @@ LEFT JOIN (
 GROUP BY group_index`
 
 	freshSQL = `WITH
-    (SELECT (count(), max(ts), max(received_at)) FROM exposures FINAL WHERE project = {project:String} AND name = {experiment:String} AND kind IN ('experiment', 'layer')) AS seen,
-    (SELECT (count(), max(ts), max(received_at)) FROM events FINAL WHERE project = {project:String} AND event IN {events:Array(String)}) AS done,
+    (SELECT (count(), max(ts), max(received_at)) FROM exposures FINAL WHERE project = {project:String} AND name = {experiment:String} AND kind IN ('experiment', 'layer') AND environment = {environment:String}) AS seen,
+    (SELECT (count(), max(ts), max(received_at)) FROM events FINAL WHERE project = {project:String} AND event IN {events:Array(String)} AND environment = {environment:String}) AS done,
     (SELECT count() FROM dead_letters WHERE project = {project:String} AND received_at >= now64(3) - INTERVAL 1 DAY) AS dead
 SELECT seen.1, seen.2, seen.3, done.1, done.2, done.3, dead`
 )
@@ -161,6 +162,10 @@ func queryHealth(ctx context.Context, of study) (Health, error) {
 	s.name("unit", of.doc.UnitType)
 	s.name("zone", zoneOf(of.state).String())
 	s.parameters["events"] = array(names)
+	s.parameters["start"] = "0"
+	if of.doc.StartedAt != nil { // before a restart, units were others in other groups
+		s.parameters["start"] = fmt.Sprint(of.doc.StartedAt.UnixMilli())
+	}
 	kept := []string{}
 	for _, name := range of.state.Settings().KeepAttributes {
 		kept = append(kept, attributePrefix+name)

@@ -53,7 +53,8 @@ func newMetric(entity flags.Entity, doc *flags.Metric, groups []Group, all []mom
 	method := o.method(doc.Direction == flags.Decrease)
 	for i, g := range groups {
 		// The comparison with itself boils the control down as the others are.
-		l := analyze(how, &of[control], &of[i], method, o.Raw)
+		// Most units of a retention are new, and did nothing before.
+		l := analyze(how, &of[control], &of[i], method, o.Raw || doc.Type == flags.MetricRetention)
 		if doc.Type == flags.MetricRetention {
 			l.WhyNotAdjusted = stats.NotSupported
 		}

@@ -219,7 +219,8 @@ const (
 	// rows without values under a revision of their own.
 	enrolSQL = `INSERT INTO unit_values (revision, project, experiment, unit_key, group_index, first_exposure, excluded)
 SELECT %d, {project:String}, {experiment:String}, unit_key, group_index, first_exposure, excluded
-FROM experiment_units(project = {project:String}, experiment = {experiment:String})`
+FROM experiment_units(project = {project:String}, experiment = {experiment:String})
+WHERE first_exposure < fromUnixTimestamp64Milli(%d, 'UTC')`
 
 	enrolledSQL = `SELECT unit_key, group_index, toUnixTimestamp64Milli(first_exposure) AS first, excluded
 FROM unit_values
@@ -273,7 +274,7 @@ func rollIn(ctx context.Context, db *warehouse.DB, p *plan, mark string, n int) 
 	if err := db.AnnounceRollup(ctx, p.project, enrolled); err != nil {
 		return rollup{}, err
 	}
-	if err := execute(p.context(ctx, newStatement(p.project), rollSettings), db, fmt.Sprintf(enrolSQL, enrolled)); err != nil {
+	if err := execute(p.context(ctx, newStatement(p.project), rollSettings), db, fmt.Sprintf(enrolSQL, enrolled, p.end.UnixMilli())); err != nil {
 		return rollup{}, fmt.Errorf("finding the units: %w", err)
 	}
 	if n == 0 {

@@ -41,7 +41,7 @@ func (s *Service) querySeries(ctx context.Context, of study, now time.Time) (all
 	if err := of.db.AnnounceRollup(ctx, p.project, revision); err != nil {
 		return nil, err
 	}
-	if err := execute(p.context(ctx, newStatement(p.project), rollSettings), of.db, fmt.Sprintf(enrolSQL, revision)); err != nil {
+	if err := execute(p.context(ctx, newStatement(p.project), rollSettings), of.db, fmt.Sprintf(enrolSQL, revision, p.end.UnixMilli())); err != nil {
 		return nil, fmt.Errorf("finding the units of experiment %q: %w", p.experiment, err)
 	}
 	units := fmt.Sprintf(enrolledSQL, revision, "1")
