@@ -236,6 +236,7 @@ func describe(d Decision, at *place, now time.Time) (events.Exposure, bool) {
 		Time: ms, Received: ms,
 		Environment: flags.EnvironmentOf(at.environments, d.User.StatsigEnvironment["tier"]),
 		Kind:        d.Kind, Name: res.Name, RuleID: res.RuleID, Group: events.NoGroup,
+		Override: flags.KindOfRule(res.RuleID) == flags.RuleOverride,
 		Sequence: res.Sequence, SDKType: d.SDK, SDKVersion: d.SDKVersion, Reason: res.Reason.String(),
 	}
 	name := res.Name
@@ -258,8 +259,8 @@ func describe(d Decision, at *place, now time.Time) (events.Exposure, bool) {
 			break
 		}
 		e.Kind, e.Name, e.Value = events.ExposureExperiment, name, res.GroupName
-		if index, override, ok := experiment.Arm(res.RuleID); ok {
-			e.Group, e.Override = uint8(index), override
+		if index, _, ok := experiment.Arm(res.RuleID); ok {
+			e.Group = uint8(index)
 		}
 	}
 	e.UnitType = cmp.Or(res.IDType, "userID")

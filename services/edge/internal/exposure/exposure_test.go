@@ -278,6 +278,8 @@ func TestWhatAFactSays(t *testing.T) {
 	}{
 		{"a gate that fails", exposure.Decision{Kind: events.ExposureGate, Result: off, User: u, Key: key("staging")},
 			events.Exposure{Environment: "staging", Kind: "gate", Name: "gate", RuleID: "default", Group: events.NoGroup, UnitType: "userID", UnitID: "u1", Value: "false"}},
+		{"a gate that somebody was let through", exposure.Decision{Kind: events.ExposureGate, Result: result("gate", "gate_1:override", ""), User: u, Key: key("production")},
+			events.Exposure{Environment: "production", Kind: "gate", Name: "gate", RuleID: "gate_1:override", Group: events.NoGroup, Override: true, UnitType: "userID", UnitID: "u1", Value: "false"}},
 		{"a gate on devices, several environments", exposure.Decision{Kind: events.ExposureGate, Result: device, User: u, Key: key("staging", "production")},
 			events.Exposure{Environment: "production", Kind: "gate", Name: "gate", RuleID: "r", Group: events.NoGroup, UnitType: "stableID", UnitID: "s1", Value: "false"}},
 		{"the user's own tier", exposure.Decision{Kind: events.ExposureGate, Result: off, Key: key(),
