@@ -158,7 +158,7 @@ func (c Context) tier(choice []string, user map[string]json.RawMessage) bool {
 // fill adds members to an object of the user. What the object says itself wins.
 func fill(user map[string]json.RawMessage, property string, more map[string]json.RawMessage) error {
 	raw, given := user[property]
-	if given {
+	if given && !isEmptyList(raw) {
 		own, ok := members(raw)
 		if !ok {
 			return &Error{InvalidContext, property + " is not an object"}
@@ -171,6 +171,12 @@ func fill(user map[string]json.RawMessage, property string, more map[string]json
 		delete(user, property)
 	}
 	return nil
+}
+
+// isEmptyList tells what PHP writes for an object without members.
+func isEmptyList(raw json.RawMessage) bool {
+	inside, ok := bytes.CutPrefix(raw, []byte("["))
+	return ok && string(bytes.TrimSpace(inside)) == "]"
 }
 
 // decode reads the user, by the rules of every other endpoint, and says which

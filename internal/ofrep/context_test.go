@@ -45,6 +45,7 @@ func TestAContextBecomesTheUserThatItDescribes(t *testing.T) {
 		{"custom given as such wins", `{"plan":"pro","custom":{"plan":"free","age":3}}`, eval.User{Custom: map[string]any{"plan": "free", "age": 3.0}}},
 		{"private attributes stay private", `{"privateAttributes":{"secret":1}}`, eval.User{PrivateAttributes: map[string]any{"secret": 1.0}}},
 		{"nulls are absent", `{"plan":null,"email":null,"custom":{"x":null},"customIDs":null}`, eval.User{}},
+		{"empty lists are objects without members", `{"stableID":"s1","custom":[],"customIDs":[ ],"privateAttributes":[]}`, eval.User{CustomIDs: map[string]string{"stableID": "s1"}}},
 		{"an environment that there is", `{"tier":"Staging"}`, eval.User{StatsigEnvironment: map[string]string{"tier": "staging"}}},
 		{"a tier of another kind", `{"tier":"gold"}`, eval.User{Custom: map[string]any{"tier": "gold"}}},
 		{"the environment of SDKs is no member", `{"statsigEnvironment":"x"}`, eval.User{Custom: map[string]any{"statsigEnvironment": "x"}}},

@@ -234,7 +234,7 @@ func (r *logReader) time(e *LogEvent) int64 {
 // metadata reads the event's own metadata.
 func (r *logReader) metadata(e *LogEvent) {
 	if r.peek() != '{' {
-		if !r.null() {
+		if !r.nothing() {
 			r.skip()
 			e.fault("wrong_type", "metadata should be an object")
 		}

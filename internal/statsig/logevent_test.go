@@ -56,6 +56,10 @@ func TestLogBodiesOfEverySDKFamily(t *testing.T) {
 				{Name: "look", User: statsig.LogUser{CustomIDs: pairs("stableID", "own")}},
 			}},
 		},
+		"php: lists where objects have no members": {
+			body: `{"events":[{"eventName":"a","user":{"userID":"ada","custom":[],"customIDs":[],"statsigEnvironment":[]},"value":null,"metadata":[ ],"time":1790000000000}],"statsigMetadata":[]}`,
+			want: statsig.LogBody{Events: []statsig.LogEvent{{Name: "a", Time: 1790000000000, User: statsig.LogUser{UserID: "ada"}}}},
+		},
 		"HTTP API: one user for all events": {
 			body: `{"events":[{"eventName":"a"},{"eventName":"b","user":{"userID":"own"}}],"user":{"userID":"shared"}}`,
 			want: statsig.LogBody{Events: []statsig.LogEvent{
@@ -93,7 +97,8 @@ func TestAnEntryThatIsNoEventDoesNotFailItsNeighbours(t *testing.T) {
 		`{"eventName":"e","time":-9e99}`: "bad_time",
 		`{"eventName":"e","user":"ada"}`: "wrong_type",
 		`{"eventName":"e","user":{"userID":["a"]}}`:                             "wrong_type",
-		`{"eventName":"e","user":{"customIDs":[]}}`:                             "wrong_type",
+		`{"eventName":"e","user":{"customIDs":["a"]}}`:                          "wrong_type",
+		`{"eventName":"e","user":{"customIDs":[[]]}}`:                           "wrong_type",
 		`{"eventName":"e","user":{"customIDs":{"a":{}}}}`:                       "wrong_type",
 		`{"eventName":"e","metadata":[1]}`:                                      "wrong_type",
 		`{"eventName":"e","metadata":{"on":1,"on":2}}`:                          "duplicate_member",

@@ -93,6 +93,17 @@ func (r *logReader) ofUser(name string) bool {
 	return slices.Contains(r.wanted, name)
 }
 
+// nothing steps over a null or an empty list, if that is what comes next: PHP
+// writes an object without members as a list.
+func (r *logReader) nothing() bool {
+	from := r.pos
+	if r.null() || r.accept('[') && r.accept(']') {
+		return true
+	}
+	r.pos = from
+	return false
+}
+
 // Lists of pairs are cut from room that those of one body share: they live and
 // die together.
 const (

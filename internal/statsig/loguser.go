@@ -114,7 +114,7 @@ func (r *logReader) id(e *LogEvent, field string) string {
 
 func (r *logReader) customIDs(e *LogEvent) {
 	if r.peek() != '{' {
-		if !r.null() {
+		if !r.nothing() {
 			r.skip()
 			e.fault("wrong_type", "user.customIDs should be an object")
 		}

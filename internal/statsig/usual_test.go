@@ -29,7 +29,7 @@ var checkBodies = []string{
 	`{"gateName":"a","user":{"custom":{"a":1,"a":2}}}`, `{"gateName":"a","user":{"custom":{"a":1,"A":2}}}`,
 	`{"gateName":"a","user":{"custom":{"n":1e400}}}`, `{"gateName":"a","user":{"userID":` + strings.Repeat("9", 400) + `}}`,
 	`{"gateName":1,"user":{}}`, `{"user":"u"}`, `{"user":null}`, `{"user":{}} {}`, `{"user":{},}`, `{"user":{}`, `{"user":{"userID":01}}`,
-	`{"user":{"userID":["a"]}}`, `{"user":{"custom":[]}}`, `{"user":{"customIDs":{"a":{}}}}`, `{"statsigMetadata":null}`, `{"statsigMetadata":[]}`,
+	`{"user":{"userID":["a"]}}`, `{"user":{"custom":[]}}`, `{"user":{"custom":[ ],"customIDs":[1]}}`, `{"user":{"customIDs":{"a":{}}}}`, `{"statsigMetadata":null}`, `{"statsigMetadata":[]}`,
 	`null`, `[]`, ``, "\xef\xbb\xbf{}", "{\"user\":{\"userID\":\"\xff\"}}", "{\"user\":{\"userID\":\"a\nb\"}}",
 	`{"user":{"userID":"` + strings.Repeat("x", 70_000) + `"}}`, `{"user":{},"x":` + strings.Repeat("[", 40) + strings.Repeat("]", 40) + `}`,
 }

@@ -411,6 +411,15 @@ func TestUsersAreReadTolerantly(t *testing.T) {
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("user differs (-want +got):\n%s", diff)
 	}
+	empty := `{"userID":"u","custom":[],"privateAttributes":[ ],"customIDs":[],"statsigEnvironment":[]}`
+	if err := json.Unmarshal([]byte(empty), &got); err != nil || !cmp.Equal(got, eval.User{UserID: "u"}) {
+		t.Errorf("Unmarshal(%s) = %+v, %v; want the user u without members", empty, got, err)
+	}
+	for _, wrong := range []string{`{"custom":[1]}`, `{"customIDs":[[]]}`, `{"statsigEnvironment":"x"}`, `{"privateAttributes":0}`} {
+		if json.Unmarshal([]byte(wrong), &got) == nil {
+			t.Errorf("Unmarshal(%s) succeeds, want it to be refused", wrong)
+		}
+	}
 	if err := json.Unmarshal([]byte(`{"userID":{}}`), &got); err == nil || !strings.Contains(err.Error(), "want text") {
 		t.Errorf("Unmarshal of an object as id = %v, want an error that asks for text", err)
 	}

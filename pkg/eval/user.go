@@ -1,6 +1,7 @@
 package eval
 
 import (
+	"bytes"
 	"encoding/json"
 	"fmt"
 	"strings"
@@ -46,20 +47,21 @@ func isUserID(idType string) bool {
 }
 
 // UnmarshalJSON reads a user as clients send it: ids and properties may be
-// numbers or booleans where text is meant, and null where they are absent.
+// numbers or booleans where text is meant, and null where they are absent. An
+// empty list stands for an object without members: PHP writes one for the other.
 func (u *User) UnmarshalJSON(data []byte) error {
 	var in struct {
-		UserID             scalar            `json:"userID"`
-		Email              scalar            `json:"email"`
-		IP                 scalar            `json:"ip"`
-		UserAgent          scalar            `json:"userAgent"`
-		Country            scalar            `json:"country"`
-		Locale             scalar            `json:"locale"`
-		AppVersion         scalar            `json:"appVersion"`
-		Custom             map[string]any    `json:"custom"`
-		PrivateAttributes  map[string]any    `json:"privateAttributes"`
-		CustomIDs          map[string]scalar `json:"customIDs"`
-		StatsigEnvironment map[string]scalar `json:"statsigEnvironment"`
+		UserID             scalar          `json:"userID"`
+		Email              scalar          `json:"email"`
+		IP                 scalar          `json:"ip"`
+		UserAgent          scalar          `json:"userAgent"`
+		Country            scalar          `json:"country"`
+		Locale             scalar          `json:"locale"`
+		AppVersion         scalar          `json:"appVersion"`
+		Custom             members[any]    `json:"custom"`
+		PrivateAttributes  members[any]    `json:"privateAttributes"`
+		CustomIDs          members[scalar] `json:"customIDs"`
+		StatsigEnvironment members[scalar] `json:"statsigEnvironment"`
 	}
 	if err := json.Unmarshal(data, &in); err != nil {
 		return fmt.Errorf("reading user: %w", err)
@@ -98,6 +100,18 @@ func (s *scalar) UnmarshalJSON(data []byte) error {
 		return fmt.Errorf("want text, got %.20s", data)
 	}
 	return nil
+}
+
+// members are those of an object, which may arrive as an empty list.
+type members[V any] map[string]V
+
+// UnmarshalJSON implements [json.Unmarshaler].
+func (m *members[V]) UnmarshalJSON(data []byte) error {
+	if data[0] == '[' && len(bytes.TrimSpace(data[1:len(data)-1])) == 0 {
+		*m = nil
+		return nil
+	}
+	return json.Unmarshal(data, (*map[string]V)(m))
 }
 
 func isInteger(number []byte) bool { return strings.Trim(string(number), "-0123456789") == "" }
