@@ -7,8 +7,8 @@ import (
 
 // rests hold back those who refresh rollups unasked from one that has failed: what
 // fails every time would keep the warehouse busy for nobody. Each failure doubles
-// the rest; another definition, a success, or somebody who asks for a report ends
-// it. The zero value holds back nothing.
+// the rest; another definition ends it, or a success, be it that of a report that
+// somebody asked for. The zero value holds back nothing.
 type rests struct {
 	mu  sync.Mutex
 	all map[restsOf]rest

@@ -83,9 +83,12 @@ func (s *Service) report(ctx context.Context, study study, o Options) (Report, e
 	found, err := s.measured.do(ctx, key, func(ctx context.Context) (facts, error) {
 		p := s.plan(state, study.entity, study.doc, s.now())
 		p.by, p.periods = by, periods
-		s.rests.end(p) // somebody wants to know
 		f, err := measure(ctx, study.db, s.claim, p)
-		if err == nil && study.doc.Crossovers == flags.CrossoversKeepFirst {
+		if err != nil {
+			return f, err
+		}
+		s.rests.end(p)
+		if study.doc.Crossovers == flags.CrossoversKeepFirst {
 			f.crossed, err = p.countCrossed(ctx, study.db, len(study.doc.Groups))
 		}
 		return f, err
