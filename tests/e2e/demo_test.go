@@ -3,6 +3,7 @@ package e2e
 import (
 	"fmt"
 	"net/http"
+	"os/exec"
 	"regexp"
 	"strings"
 	"testing"
@@ -34,6 +35,15 @@ func TestTheDemoPrintsLiftThatCoversTheTruthAndComesBackAsItWas(t *testing.T) {
 	for _, line := range lines {
 		if line[3] != "yes" {
 			t.Errorf("metric %s, group %s: the interval does not cover the true effect:\n%s", line[1], line[2], strings.TrimSpace(line[0]))
+		}
+	}
+
+	_, printed, _ := strings.Cut(p.Output(), "Try this in another terminal:\n")
+	printed, _, _ = strings.Cut(printed, "The demo's visitors")
+	said, err := exec.CommandContext(t.Context(), "bash", "-euo", "pipefail", "-c", printed).CombinedOutput()
+	for _, want := range []string{`"enabled":false`, `"name":"Everyone"`, `"colour":"green"`, "  sample ratio: ok", `"srm":{`} {
+		if err != nil || !strings.Contains(string(said), want) {
+			t.Errorf("the lines to try say %v and not %s:\n%s", err, want, said)
 		}
 	}
 

@@ -7,6 +7,7 @@ import (
 	"io"
 	"log/slog"
 	"net/http"
+	"os"
 	"path/filepath"
 	"text/tabwriter"
 	"time"
@@ -40,13 +41,14 @@ Try this in another terminal:
     -H 'If-Match: *' -H 'Content-Type: application/json' \
     -d '{"defaultValue":{"text":"Free delivery today","colour":"green"}}'
 
-  # ask what the experiment shows so far
-  curl $SLUICE%[7]s/experiments/%[9]s/results -H "Authorization: Bearer $KEY"
+  # ask what the experiment shows so far, as a card, and as JSON
+  %[11]s results %[9]s --url $SLUICE --key $KEY
+  curl "$SLUICE%[7]s/experiments/%[9]s/results?wait=60" -H "Authorization: Bearer $KEY"
 
 The demo's visitors have begun to come; in a minute their lift is printed here.
 `,
 		f.Addresses.Page, f.Keys.Server, f.Keys.Client, f.Keys.Console, f.Addresses.HTTP,
-		f.Gate, projectPath, f.Config, f.Experiment, asked)
+		f.Gate, projectPath, f.Config, f.Experiment, asked, os.Args[0])
 }
 
 // report is the part of an experiment's results that is printed.
