@@ -21,6 +21,8 @@ require (
 	golang.org/x/sys v0.49.0
 )
 
+require go.yaml.in/yaml/v3 v3.0.5
+
 require (
 	github.com/dmarkham/enumer v1.6.3 // indirect
 	github.com/go-logr/logr v1.4.4 // indirect
@@ -68,7 +70,7 @@ require (
 	golang.org/x/sync v0.24.0 // indirect
 	golang.org/x/time v0.16.0 // indirect
 	google.golang.org/protobuf v1.36.12 // indirect
-	gopkg.in/yaml.v3 v3.0.1
+	gopkg.in/yaml.v3 v3.0.1 // indirect
 )
 
 replace github.com/sluice-flags/sluice/pkg => ../pkg
