@@ -12,6 +12,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/sluice-flags/sluice/internal/statsig"
+	"github.com/sluice-flags/sluice/pkg/eval"
 	"github.com/sluice-flags/sluice/pkg/events"
 )
 
@@ -51,11 +52,9 @@ func said(raw json.RawMessage) string {
 	return *text
 }
 
-func listed(raw json.RawMessage, empty bool) (ps []events.Pair) {
+func listed(raw json.RawMessage) (ps []events.Pair) {
 	for _, m := range members(raw) {
-		if text := said(m.raw); text != "" || empty {
-			ps = append(ps, events.Pair{Name: m.name, Value: text})
-		}
+		ps = append(ps, events.Pair{Name: m.name, Value: said(m.raw)})
 	}
 	events.SortPairs(ps)
 	return ps
@@ -70,7 +69,7 @@ func standard(raw json.RawMessage) (e statsig.LogEvent) {
 		case "value":
 			e.Value = said(m.raw)
 		case "metadata":
-			e.Metadata = listed(m.raw, true)
+			e.Metadata = listed(m.raw)
 		case "time":
 			at, err := strconv.ParseInt(said(m.raw), 10, 64)
 			if err != nil {
@@ -81,12 +80,23 @@ func standard(raw json.RawMessage) (e statsig.LogEvent) {
 		case "user":
 			for _, m := range members(m.raw) {
 				switch m.name {
-				case "userID":
-					e.User.UserID = said(m.raw)
-				case "customIDs":
-					if string(m.raw) != "null" {
-						e.User.CustomIDs = listed(m.raw, false)
+				case "userID", "customIDs":
+					var u eval.User // decisions and facts know a unit by the same text
+					_ = json.Unmarshal([]byte(fmt.Sprintf(`{%q:%s}`, m.name, m.raw)), &u)
+					if m.name == "userID" {
+						e.User.UserID = u.UserID
+						break
 					}
+					if m.raw[0] != '{' {
+						break // there is nothing in it
+					}
+					e.User.CustomIDs = nil
+					for name, id := range u.CustomIDs {
+						if id != "" {
+							e.User.CustomIDs = append(e.User.CustomIDs, events.Pair{Name: name, Value: id})
+						}
+					}
+					events.SortPairs(e.User.CustomIDs)
 				case "statsigEnvironment":
 					for _, m := range members(m.raw) {
 						if tier := said(m.raw); m.name == "tier" && m.raw[0] == '"' && len(tier) <= 256 {
@@ -156,6 +166,7 @@ var alike = []string{
 	`{"eventName": "e", "user": {"userID": "u", "email": "x"}, "value": 1}`,
 	"{\n\t\"eventName\" : \"e\" ,\r\n \"user\" : { } , \"metadata\" : { } }",
 	`{"\u0065ventName":"e","user":{"\u0075serID":"u"}}`,
+	`{"eventName":"e","user":{"userID":1000.0,"customIDs":{"a":1e3,"b":-2.50,"c":12345678901234567890,"d":1e-7,"e":1E21,"f":-0}}}`,
 	`{"eventName":"statsig::gate_exposure","metadata":{"gate":"g","gateValue":"true","ruleID":"r"},"time":"2"}`,
 	`{"metadata":{"gate":"g","ruleID":"r"},"eventName":"statsig::gate_exposure","time":3.5}`,
 	`{"eventName":"e","x":{},"y":[],"z":[[],{},[{}]],"secondaryExposures":[{"gate":"a"},{"gate":"b"}]}`,

@@ -56,6 +56,10 @@ func TestLogBodiesOfEverySDKFamily(t *testing.T) {
 				{Name: "look", User: statsig.LogUser{CustomIDs: pairs("stableID", "own")}},
 			}},
 		},
+		"HTTP API from Python: ids that are floats, by which decisions know units as whole": {
+			body: `{"events":[{"eventName":"a","user":{"userID":1000.0,"customIDs":{"a":1e3,"b":2.50,"c":12345678901234567890}}}]}`,
+			want: statsig.LogBody{Events: []statsig.LogEvent{{Name: "a", User: statsig.LogUser{UserID: "1000", CustomIDs: pairs("a", "1000", "b", "2.5", "c", "12345678901234567890")}}}},
+		},
 		"php: lists where objects have no members": {
 			body: `{"events":[{"eventName":"a","user":{"userID":"ada","custom":[],"customIDs":[],"statsigEnvironment":[]},"value":null,"metadata":[ ],"time":1790000000000}],"statsigMetadata":[]}`,
 			want: statsig.LogBody{Events: []statsig.LogEvent{{Name: "a", Time: 1790000000000, User: statsig.LogUser{UserID: "ada"}}}},

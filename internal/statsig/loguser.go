@@ -3,6 +3,7 @@ package statsig
 import (
 	"slices"
 	"strconv"
+	"strings"
 
 	"github.com/sluice-flags/sluice/pkg/events"
 )
@@ -97,14 +98,20 @@ func (a *attributes) has(name string) bool {
 	return slices.ContainsFunc(a.list, func(p events.Pair) bool { return p.Name == name })
 }
 
-// id reads a unit's id: a string, or a number as text.
+// id reads a unit's id: a string, or a number as the text that decisions know it
+// by. Whole numbers keep their digits; 42.0 is 42.
 func (r *logReader) id(e *LogEvent, field string) string {
-	if c := r.peek(); c == '{' || c == '[' || c == 't' || c == 'f' {
+	c := r.peek()
+	if c == '{' || c == '[' || c == 't' || c == 'f' {
 		r.skip()
 		e.fault("wrong_type", field+" should be a string or a number")
 		return ""
 	}
 	id := r.scalar()
+	if isNumber(c) && strings.ContainsAny(id, ".eE") {
+		f, _ := strconv.ParseFloat(id, 64) // it is in range, or was refused
+		id = strconv.FormatFloat(f, 'f', -1, 64)
+	}
 	if len(id) > maxID {
 		e.fault("too_long", field+" is longer than "+strconv.Itoa(maxID)+" bytes")
 		return ""
