@@ -23,17 +23,26 @@ import (
 // problem is a 4xx [Error] that names the place by a JSON pointer. A body must
 // be there.
 func Decode(r *http.Request, dst any, limits Limits) error {
-	if ct := r.Header.Get("Content-Type"); ct != "" {
-		media, _, err := mime.ParseMediaType(ct)
-		if err != nil || media != "application/json" && !strings.HasSuffix(media, "+json") {
-			return Errorf(CodeUnsupportedMedia, "send the body as Content-Type: application/json")
-		}
+	if err := OnlyJSON(r.Header.Get("Content-Type")); err != nil {
+		return err
 	}
 	body, err := ReadBody(r, limits)
 	if err != nil {
 		return err
 	}
 	return DecodeJSON(body, dst, limits)
+}
+
+// OnlyJSON refuses a body that says it is something other than JSON.
+func OnlyJSON(contentType string) error {
+	if contentType == "" {
+		return nil
+	}
+	media, _, err := mime.ParseMediaType(contentType)
+	if err != nil || media != "application/json" && !strings.HasSuffix(media, "+json") {
+		return Errorf(CodeUnsupportedMedia, "send the body as Content-Type: application/json")
+	}
+	return nil
 }
 
 // DecodeJSON is [Decode] for bytes that were read before.

@@ -46,12 +46,8 @@ type decided struct {
 // evaluate serves what a user gets, now or at any past position, as a server key
 // of the environment would. Nobody is exposed by it.
 func (a *API) evaluate(c *call) error {
-	raw, err := web.ReadBody(c.r, web.Limits{})
-	if err != nil {
-		return err
-	}
 	var q question
-	if err := web.DecodeJSON(raw, &q, web.Limits{CaseVariants: true}); err != nil {
+	if err := web.Decode(c.r, &q, web.Limits{CaseVariants: true}); err != nil {
 		return err
 	}
 	if q.User == nil {

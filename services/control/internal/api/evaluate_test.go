@@ -66,6 +66,9 @@ func TestSomebodyCanAskWhatAUserGetsNowAndThen(t *testing.T) {
 			t.Errorf("evaluate %s = %v, want 400 about %s", body, got, pointers)
 		}
 	}
+	if got := w.do("POST", "/api/v1/projects/shop/evaluate", w.shop, "user=bob", "Content-Type", "application/x-www-form-urlencoded"); got.status != 415 {
+		t.Errorf("evaluate of a form = %v, want 415", got)
+	}
 	if got := ask(`{"user":{"userID":"a"},"names":["nope"]}`); got.status != 404 || got.pointers() != "/names/0" {
 		t.Errorf("evaluate of nothing = %v, want 404 about /names/0", got)
 	}

@@ -8,7 +8,6 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"errors"
-	"mime"
 	"net/http"
 	"slices"
 	"strings"
@@ -49,7 +48,7 @@ func (c *call) readWrite(bodyNeeded bool) (w write, err error) {
 		w.body = map[string]json.RawMessage{}
 		return w, c.needReason(w)
 	}
-	if err := jsonOnly(c.r.Header.Get("Content-Type")); err != nil {
+	if err := web.OnlyJSON(c.r.Header.Get("Content-Type")); err != nil {
 		return w, err
 	}
 	if err := web.DecodeJSON(raw, &w.body, web.Limits{CaseVariants: true}); err != nil {
@@ -94,18 +93,6 @@ func (c *call) writeHead() (w write, err error) {
 		return w, web.Invalid("merge", "invalid", "merge is auto, or left out")
 	}
 	return w, nil
-}
-
-// jsonOnly refuses a body that says it is something other than JSON.
-func jsonOnly(contentType string) error {
-	if contentType == "" {
-		return nil
-	}
-	media, _, err := mime.ParseMediaType(contentType)
-	if err != nil || media != "application/json" && !strings.HasSuffix(media, "+json") {
-		return web.Errorf(web.CodeUnsupportedMedia, "send the body as Content-Type: application/json")
-	}
-	return nil
 }
 
 // needReason holds a project to its own rule that changes say why.
