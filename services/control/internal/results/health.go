@@ -96,27 +96,27 @@ ARRAY JOIN arrayConcat(
     arrayFilter(s -> s.2 != '', arrayZip({kept:Array(String)}, a.known.6))) AS slice
 GROUP BY dimension, value, group_index`
 
-	silentSQL = `SELECT u.group_index AS group_index, count() AS units, countIf(h.unit_key = 0) AS silent
-FROM (
-    SELECT unit_key, group_index, first_exposure
-    FROM experiment_units(project = {project:String}, experiment = {experiment:String})
-    WHERE excluded = ''
-) AS u
-LEFT JOIN (
-    SELECT if(e.unit_type = {unit:String}, e.unit_key, xxHash64(concat({unit:String}, '\x1f', e.unit_ids[{unit:String}]))) AS unit_key, max(e.ts) AS last
-    FROM events AS e
-    WHERE e.project = {project:String} AND e.environment = {environment:String}
-      AND (e.unit_type = {unit:String} OR e.unit_ids[{unit:String}] != '')
-    GROUP BY unit_key
-) AS h ON u.unit_key = h.unit_key AND h.last >= u.first_exposure
-GROUP BY group_index`
-
 	freshSQL = `WITH
     (SELECT (count(), max(ts), max(received_at)) FROM exposures FINAL WHERE project = {project:String} AND name = {experiment:String} AND kind IN ('experiment', 'layer') AND environment = {environment:String}) AS seen,
     (SELECT (count(), max(ts), max(received_at)) FROM events FINAL WHERE project = {project:String} AND event IN {events:Array(String)} AND environment = {environment:String}) AS done,
     (SELECT count() FROM dead_letters WHERE project = {project:String} AND received_at >= now64(3) - INTERVAL 1 DAY) AS dead
 SELECT seen.1, seen.2, seen.3, done.1, done.2, done.3, dead`
 )
+
+var silentSQL = `SELECT u.group_index AS group_index, count() AS units, countIf(h.unit_key = 0) AS silent
+FROM (
+    SELECT unit_key, group_index, first_exposure
+    FROM experiment_units(project = {project:String}, experiment = {experiment:String})
+    WHERE excluded = ''
+) AS u
+LEFT JOIN (
+    SELECT ` + keyOfUnit("{unit:String}") + ` AS unit_key, max(e.ts) AS last
+    FROM events AS e
+    WHERE e.project = {project:String} AND e.environment = {environment:String}
+      AND (e.unit_type = {unit:String} OR ` + idOfUnit("{unit:String}") + ` != '')
+    GROUP BY unit_key
+) AS h ON u.unit_key = h.unit_key AND h.last >= u.first_exposure
+GROUP BY group_index`
 
 // Health looks into an experiment as [Service.Experiment] does, with its errors.
 func (s *Service) Health(ctx context.Context, state *flags.State, experiment string, o Options) (Health, error) {

@@ -93,8 +93,18 @@ func quote(s string) string {
 // names one.
 func (s *statement) unitOf(unitType string) (key, named string) {
 	t := s.bind(unitType)
-	return "if(e.unit_type = " + t + ", e.unit_key, xxHash64(concat(" + t + ", '\\x1f', e.unit_ids[" + t + "])))",
-		"(e.unit_type = " + t + " OR e.unit_ids[" + t + "] != '')"
+	return keyOfUnit(t), "(e.unit_type = " + t + " OR " + idOfUnit(t) + " != '')"
+}
+
+// keyOfUnit is the key of an event's unit, whose type a placeholder says.
+func keyOfUnit(t string) string {
+	return "if(e.unit_type = " + t + ", e.unit_key, xxHash64(concat(" + t + ", '\\x1f', " + idOfUnit(t) + ")))"
+}
+
+// idOfUnit is the id that an event names of a type, as it is found for decisions:
+// by the name of the type, or by that in lower case.
+func idOfUnit(t string) string {
+	return "if(e.unit_ids[" + t + "] != '', e.unit_ids[" + t + "], e.unit_ids[lowerUTF8(" + t + ")])"
 }
 
 // valueOf is the number that an event carries for a measure, NULL without one.

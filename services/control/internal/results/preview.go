@@ -101,7 +101,7 @@ func queryPreview(ctx context.Context, db *warehouse.DB, state *flags.State, uni
 		"    countIf(passes AND isNotNull(v)) AS values, sumIf(v, passes) AS total, avgIf(v, passes), minIf(v, passes), maxIf(v, passes),",
 		"    quantileExactInclusiveIf(0.5)(v, passes), quantileExactInclusiveIf(0.99)(v, passes)",
 		"FROM (",
-		"    SELECT " + s.dayOf("e.ts", zoneOf(state)) + " AS day, if(e.unit_type = " + unit + ", e.unit_id, e.unit_ids[" + unit + "]) AS unit, " + s.valueOf(&of.measure) + " AS v, " + passes + " AS passes",
+		"    SELECT " + s.dayOf("e.ts", zoneOf(state)) + " AS day, if(e.unit_type = " + unit + ", e.unit_id, " + idOfUnit(unit) + ") AS unit, " + s.valueOf(&of.measure) + " AS v, " + passes + " AS passes",
 		"    FROM events AS e FINAL",
 		"    WHERE e.project = {project:String} AND e.event = " + s.bind(of.measure.Event) + " AND e.environment = " + s.bind(warehouse.DefaultEnvironment),
 		"      AND e.ts >= fromUnixTimestamp64Milli(" + s.integer(from.UnixMilli()) + ", 'UTC') AND unit != ''",

@@ -418,6 +418,27 @@ func TestExperimentOnAnotherUnitTypeFindsTheEvents(t *testing.T) {
 	}
 }
 
+func TestEventsNameUnitsAsDecisionsFindThem(t *testing.T) {
+	w := newWorld(t, func(e *flags.Experiment) { e.UnitType = "companyID" })
+	for group, company := range []string{"acme", "ajax"} {
+		w.expose(company, uint8(group), 10, func(r *warehousetest.ExposureRow) { r.UnitType = "companyID" })
+	}
+	w.buy("u1", 20, 10, func(r *warehousetest.EventRow) { r.UnitIDs["companyid"] = "acme" })
+	w.buy("ajax", 20, 10, func(r *warehousetest.EventRow) {
+		r.UnitType, r.UnitIDs = "companyid", map[string]string{"companyid": "ajax"}
+	})
+	w.buy("u2", 20, 10, func(r *warehousetest.EventRow) { r.UnitIDs["companyID"], r.UnitIDs["companyid"] = "acme", "ajax" })
+	w.load()
+	got := metric(t, w.report(), "purchases")
+	if acme, ajax := got[0].Total.Or(-1), got[1].Total.Or(-1); acme != 2 || ajax != 1 {
+		t.Errorf("purchases = %v of acme, %v of ajax; want 2 and 1: the name of the type counts before that in lower case", acme, ajax)
+	}
+	h, err := w.service.Health(t.Context(), w.state, experiment, results.Options{})
+	if err != nil || len(h.Silent.Rates) < 2 || h.Silent.Rates[0].Or(-1) != 0 || h.Silent.Rates[1].Or(-1) != 0 {
+		t.Errorf("Health() = silent %+v, %v; want both companies heard of", h.Silent.Rates, err)
+	}
+}
+
 func TestReportOfNothingHasCodesAndNoNumbers(t *testing.T) {
 	for name, change := range map[string]func(*flags.Experiment){
 		"no exposures": nil,
