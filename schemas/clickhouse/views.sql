@@ -118,13 +118,13 @@ SELECT
     type,
     group_index,
     count() AS units,
-    avg(value) AS mean,
+    sumKahan(value) / units AS mean,
     varPopStable(value) * units AS m2,
-    avg(weight) AS weight_mean,
+    sumKahan(weight) / units AS weight_mean,
     varPopStable(weight) * units AS weight_m2,
     covarPopStable(value, weight) * units AS co_moment,
     countIf(has_covariate) AS units_with_covariate,
-    avg(covariate) AS covariate_mean,
+    sumKahan(covariate) / units AS covariate_mean,
     varPopStable(covariate) * units AS covariate_m2,
     covarPopStable(value, covariate) * units AS covariate_co_moment
 FROM experiment_unit_values(project = {project:String}, experiment = {experiment:String})
@@ -218,7 +218,7 @@ WITH
             length(sample) AS n,
             length(base_sample) AS base_n,
             level * greatest(toInt64(length(sample)) - 1, 0) AS place,
-            if(base_n > 0, arrayAvg(base_sample), NULL) AS base,
+            if(base_n > 0, arrayReduce('sumKahan', base_sample) / base_n, NULL) AS base,
             if(n > 1 AND NOT is_percentile, arrayReduce('varSampStable', sample), NULL) AS spread,
             if(base_n > 1, arrayReduce('varSampStable', base_sample), NULL) AS base_spread
         FROM pairs
@@ -227,7 +227,7 @@ WITH
         SELECT
             * EXCEPT (place, level),
             toUInt64(floor(place)) AS rank,
-            multiIf(n = 0, NULL, is_percentile, sample[rank + 1] + (place - rank) * (sample[least(rank + 2, n)] - sample[rank + 1]), arrayAvg(sample)) AS mean
+            multiIf(n = 0, NULL, is_percentile, sample[rank + 1] + (place - rank) * (sample[least(rank + 2, n)] - sample[rank + 1]), arrayReduce('sumKahan', sample) / n) AS mean
         FROM described
     ),
     -- Sums and squares of huge values overflow: no number is given for them.

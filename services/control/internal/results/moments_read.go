@@ -101,10 +101,10 @@ func (p *plan) momentsSQL(r *rollup, slice, from string) string {
 		"\nGROUP BY of, group_index\nORDER BY of, group_index"
 }
 
-// column are the numbers that a metric's moments are made of: counts, means, and
+// column are the numbers that a metric's moments are made of: counts, sums, and
 // mean products of deviations, of the values that it has. The engine's stable
-// functions lose no digits however far from zero the values are; asking for the
-// means first and for plain sums about them is no faster.
+// functions and compensated sums lose no digits however far from zero the values
+// are, and take no longer than plain ones do here.
 func (m *measured) column(r *rollup, caps []float64) []string {
 	mature := m.mature(r)
 	kept := "excluded = '' AND " + mature
@@ -129,7 +129,7 @@ func (m *measured) column(r *rollup, caps []float64) []string {
 	m.each(func(j, k int) {
 		switch {
 		case j < 0:
-			column = append(column, "avgIf("+m.capped(k, caps)+", "+has+")")
+			column = append(column, "sumKahanIf("+m.capped(k, caps)+", "+has+")")
 		case j == k:
 			column = append(column, "varPopStableIf("+m.capped(k, caps)+", "+has+")")
 		default:
@@ -142,7 +142,7 @@ func (m *measured) column(r *rollup, caps []float64) []string {
 	return column
 }
 
-// each calls do for the mean of each value that the metric has, with j < 0, and
+// each calls do for the sum of each value that the metric has, with j < 0, and
 // then for each pair of values, j ≤ k.
 func (m *measured) each(do func(j, k int)) {
 	slots := m.slots()
@@ -176,7 +176,7 @@ func (m *measured) moments(group uint8, column, caps []float64) moments {
 		switch {
 		case v.N == 0: // means of nothing are no numbers
 		case j < 0:
-			v.Mean[k] = x
+			v.Mean[k] = x / float64(v.N)
 		default:
 			v.C[j][k], v.C[k][j] = x*float64(v.N), x*float64(v.N)
 		}

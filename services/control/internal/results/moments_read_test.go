@@ -2,6 +2,7 @@ package results
 
 import (
 	"fmt"
+	"math"
 	"slices"
 	"strings"
 	"testing"
@@ -48,5 +49,34 @@ func TestMomentsAreRightHoweverFarFromZeroTheValuesAre(t *testing.T) {
 		if err != nil || groups != 2 {
 			t.Errorf("%s: momentsOf() of %d groups, %v; want 2", name, groups, err)
 		}
+	}
+}
+
+func TestMeansOfManyLargeValuesKeepTheirDigits(t *testing.T) {
+	db, p := few(t)
+	p.metrics = p.metrics[:1]
+	r := &rollup{caps: [][]float64{uncapped()}}
+	ask := func(text string, scan func(scan func(...any) error) error) error {
+		return eachRow(p.context(t.Context(), newStatement(p.project), readSettings), db, text, scan)
+	}
+	const extra = "cityHash64(number) % 1000" // in thousandths
+	const from = "\nFROM (SELECT toUInt8(number % 2) AS group_index, '' AS excluded, now64(3) AS first_exposure, arrayWithConstant(40, 1e9 + " + extra + " / 1000) AS values FROM numbers(1000000))"
+	var exact []float64 // by group, what the mean is beyond a billion
+	err := ask("SELECT sum("+extra+") / count() / 1000 FROM numbers(1000000) GROUP BY number % 2 ORDER BY number % 2", func(scan func(...any) error) error {
+		exact = append(exact, 0)
+		return scan(&exact[len(exact)-1])
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	groups := 0
+	err = p.momentsOf(ask, r, wholeSQL, from, func(c cell, all []moments) {
+		groups++
+		if got, want := all[0].values.Mean[0]-1e9, exact[c.group]; math.Abs(got-want) > 1e-6 {
+			t.Errorf("mean of group %d = a billion and %.9f; want a billion and %.9f", c.group, got, want)
+		}
+	})
+	if err != nil || groups != 2 {
+		t.Errorf("momentsOf() of %d groups, %v; want 2", groups, err)
 	}
 }
