@@ -16,7 +16,8 @@ import (
 
 const sequencesSQL = `SELECT minIf(sequence, sequence > 0), max(sequence)
 FROM exposures
-WHERE project = {project:String} AND name = {experiment:String} AND kind IN ('experiment', 'layer')`
+WHERE project = {project:String} AND name = {experiment:String} AND kind IN ('experiment', 'layer')
+  AND environment = %s AND ts >= fromUnixTimestamp64Milli(%s, 'UTC') AND ts < fromUnixTimestamp64Milli(%s, 'UTC')`
 
 // facts are what the warehouse knows of an experiment.
 type facts struct {

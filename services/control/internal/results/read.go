@@ -124,7 +124,9 @@ func (p *plan) sumUp(ctx context.Context, db *warehouse.DB, r *rollup) (err erro
 	if err := p.readQuantiles(ctx, db, r, r.moments); err != nil {
 		return fmt.Errorf("finding the quantiles of experiment %q: %w", p.experiment, err)
 	}
-	err = p.ask(ctx, db, r.revision, sequencesSQL, func(scan func(...any) error) error {
+	s := newStatement(p.project)
+	text := fmt.Sprintf(sequencesSQL, s.bind(p.environment), s.integer(max(p.start.UnixMilli(), 0)), s.integer(p.end.UnixMilli()))
+	err = eachRow(p.context(ctx, s, readSettings), db, text, func(scan func(...any) error) error {
 		return scan(&r.sequences.First, &r.sequences.Last)
 	})
 	if err != nil {

@@ -67,15 +67,18 @@ func TestRetentionIsNotAdjustedByWhatUnitsDidBefore(t *testing.T) {
 	}
 }
 
-func TestHealthLooksAtFirstExposuresSinceTheStart(t *testing.T) {
+func TestAReportAndHealthLookAtExposuresSinceTheStartAlone(t *testing.T) {
 	w := newWorld(t, nil)
 	for i := range 30 {
 		unit := fmt.Sprint("u", i)
-		w.expose(unit, uint8((i+1)%3), -60, func(r *warehousetest.ExposureRow) { r.Reason = "before" })
+		w.expose(unit, uint8((i+1)%3), -60, func(r *warehousetest.ExposureRow) { r.Reason, r.Sequence = "before", 2 })
 		w.expose(unit, uint8(i%3), 10, func(r *warehousetest.ExposureRow) { r.Reason = "since" })
 	}
-	w.expose("elsewhere", 0, 60, func(r *warehousetest.ExposureRow) { r.Environment = "staging" })
+	w.expose("elsewhere", 0, 60, func(r *warehousetest.ExposureRow) { r.Environment, r.Sequence = "staging", 5 })
 	w.load()
+	if s := w.report().Sequence; s.First != 4 || s.Last != 4 {
+		t.Errorf("exposures were decided by versions %d to %d; want 4, that of those since the start in production", s.First, s.Last)
+	}
 	h, err := w.service.Health(t.Context(), w.state, experiment, results.Options{})
 	if err != nil {
 		t.Fatal(err)
