@@ -3,7 +3,6 @@ package warehouse
 import (
 	"fmt"
 	"strings"
-	"time"
 	"unsafe"
 
 	"github.com/ClickHouse/ch-go/proto"
@@ -33,10 +32,10 @@ type Block struct {
 	days      uint16 // for which the project's facts are kept
 	retention Retention
 	erasures  Erasures
-	erased    map[uint64]time.Time // units of the project of whom nothing is kept
-	left      int                  // facts that were left out for that
-	leftKept  int                  // as of begin
-	unit      []byte               // scratch for a unit's key
+	erased    erased // of the project
+	left      int    // facts that were left out for that
+	leftKept  int    // as of begin
+	unit      []byte // scratch for a unit's key
 }
 
 // NewBlock returns an empty block.

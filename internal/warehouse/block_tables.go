@@ -191,23 +191,36 @@ func (b *visitor) environment(c *wordColumn, t events.Text) {
 
 // isErased tells whether nothing is kept of a unit's fact that was received then.
 func (b *visitor) isErased(key uint64, received int64) bool {
-	before, ok := b.erased[key]
+	before, ok := b.erased.before[key]
 	return ok && received <= before.UnixMilli()
 }
 
 // anyErased is isErased of all units of an event.
 func (b *visitor) anyErased(ids []events.TextPair, received int64) bool {
+	if len(b.erased.before) == 0 {
+		return false
+	}
 	for _, id := range ids {
-		if len(b.erased) > 0 && b.isErased(b.unitKey(id.Name, id.Value), received) {
+		if b.isErased(b.unitKey(id.Name, id.Value), received) {
 			return true
+		}
+		for _, unitType := range b.erased.types[b.reader.Text(id.Name)] {
+			if b.isErased(b.keyOf(unitType, b.reader.Text(id.Value)), received) {
+				return true
+			}
 		}
 	}
 	return false
 }
 
 func (b *visitor) unitKey(unitType, unitID events.Text) uint64 {
-	b.unit = append(b.unit[:0], b.reader.Text(unitType)...)
+	return b.keyOf(b.reader.Text(unitType), b.reader.Text(unitID))
+}
+
+// keyOf is [UnitKey] without a copy.
+func (b *visitor) keyOf(unitType, unitID string) uint64 {
+	b.unit = append(b.unit[:0], unitType...)
 	b.unit = append(b.unit, unitSeparator)
-	b.unit = append(b.unit, b.reader.Text(unitID)...)
+	b.unit = append(b.unit, unitID...)
 	return xxhash.Sum64(b.unit)
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/ClickHouse/clickhouse-go/v2"
@@ -19,8 +20,15 @@ type Erasure struct {
 	Done     bool // the rows are gone
 }
 
-// Erasures are the units of each project of whom nothing is kept, and up to when.
-type Erasures map[string]map[uint64]time.Time
+// Erasures are the units of each project of whom nothing is kept.
+type Erasures map[string]erased
+
+// erased are the units of one project of whom nothing is kept. The zero value is
+// nobody.
+type erased struct {
+	before map[uint64]time.Time // up to when, by key
+	types  map[string][]string  // their types by the lower case under which events may name them, too
+}
 
 // ReadErasures returns every erasure on record.
 func (db *DB) ReadErasures(ctx context.Context) (all []Erasure, err error) {
@@ -43,10 +51,14 @@ func (db *DB) ReadErasures(ctx context.Context) (all []Erasure, err error) {
 func ByUnit(all []Erasure) Erasures {
 	out := make(Erasures)
 	for _, e := range all {
-		if out[e.Project] == nil {
-			out[e.Project] = make(map[uint64]time.Time)
+		if out[e.Project].before == nil {
+			out[e.Project] = erased{make(map[uint64]time.Time), make(map[string][]string)}
 		}
-		out[e.Project][e.UnitKey] = e.Before
+		of := out[e.Project]
+		of.before[e.UnitKey] = e.Before
+		if lower := strings.ToLower(e.UnitType); lower != e.UnitType && !slices.Contains(of.types[lower], e.UnitType) {
+			of.types[lower] = append(of.types[lower], e.UnitType)
+		}
 	}
 	return out
 }
@@ -74,7 +86,7 @@ func (db *DB) WriteErasure(ctx context.Context, e Erasure) error {
 // of rollups go whole: they tell of all times at once; and a rollup that had one
 // counts no more, so that reports are made anew without the unit. Dead letters tell of a unit
 // if its id stands in them as a text; those that nobody could read go too, since
-// nobody can tell.
+// nobody can tell. An event may name the type in lower case, as for reports.
 func (db *DB) Erase(ctx context.Context, e Erasure, progress func(done, total int, waits string)) error {
 	tables, err := db.tablesOfUnits(ctx)
 	if err != nil {
@@ -181,7 +193,8 @@ func (db *DB) tablesOfUnits(ctx context.Context) (out []unitTable, err error) {
 		case name == dead:
 			condition = `(reason = 'undecodable' OR arrayExists(id -> xxHash64(concat({unit_type:String}, '\x1f', id)) = {unit_key:UInt64}, extractAll(body, '"((?:[^"\\\\]|\\\\.)*)"')))`
 		case has["unit_ids"]:
-			condition = `(unit_key = {unit_key:UInt64} OR unit_ids[{unit_type:String}] != '' AND xxHash64(concat({unit_type:String}, '\x1f', unit_ids[{unit_type:String}])) = {unit_key:UInt64})`
+			condition = `(unit_key = {unit_key:UInt64} OR arrayExists(id -> id != '' AND xxHash64(concat({unit_type:String}, '\x1f', id)) = {unit_key:UInt64},
+				[unit_ids[{unit_type:String}], unit_ids[lowerUTF8({unit_type:String})]]))`
 		case has["unit_key"] && has["project"]:
 			condition = `unit_key = {unit_key:UInt64}`
 		default:

@@ -165,7 +165,11 @@ func (s *site) send(units ...string) {
 	var list []string
 	for _, unit := range units {
 		at := time.Now().UnixMilli()
-		user := fmt.Sprintf(`{"userID":%q,"customIDs":{"companyID":"acme"}}`, unit)
+		company := "companyID"
+		if unit == "carol" {
+			company = "companyid" // found for decisions, too
+		}
+		user := fmt.Sprintf(`{"userID":%q,"customIDs":{%q:"acme"}}`, unit, company)
 		list = append(list, fmt.Sprintf(`{"eventName":"statsig::gate_exposure","user":%s,"time":%d,"metadata":{"gate":"door","gateValue":"true","ruleID":"r"}}`, user, at),
 			fmt.Sprintf(`{"eventName":"statsig::config_exposure","user":%s,"time":%d,"metadata":{"config":"trial","ruleID":"grp_a"}}`, user, at),
 			fmt.Sprintf(`{"eventName":"buy","user":%s,"time":%d}`, user, at),
@@ -210,6 +214,31 @@ func (s *site) erased(unitType, unit string) {
 	})
 }
 
+// loadAgain loads all that the stream has into tables without facts, under tokens
+// that the engine has not seen, as after the loss of its disk.
+func (s *site) loadAgain() {
+	s.t.Helper()
+	s.stopIngest()
+	for _, statement := range []string{"DELETE FROM load_progress WHERE 1", "DELETE FROM exposures WHERE project = '" + s.project + "'", "DELETE FROM events WHERE project = '" + s.project + "'"} {
+		if err := s.db.Conn().Exec(s.t.Context(), statement); err != nil {
+			s.t.Fatal(err)
+		}
+	}
+	conn, err := bus.Connect(s.t.Context(), bus.Config{InProcess: s.nats})
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	defer conn.Close()
+	plans, err := conn.JetStream().Stream(s.t.Context(), bus.PlansStream)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	if err := plans.Purge(s.t.Context(), jetstream.WithPurgeSubject(bus.PlansSubject(0))); err != nil {
+		s.t.Fatal(err)
+	}
+	s.startIngest()
+}
+
 func TestAnErasedUnitIsGoneAndDoesNotComeBack(t *testing.T) {
 	s := newSite(t)
 	s.must(http.StatusCreated, s.admin, "POST", s.path("/experiments"), `{"name":"trial","allocation":100,"groups":[{"id":"grp_a","name":"A","share":50,"control":true,"parameters":{}},{"id":"grp_b","name":"B","share":50,"parameters":{}}]}`)
@@ -234,26 +263,7 @@ func TestAnErasedUnitIsGoneAndDoesNotComeBack(t *testing.T) {
 
 	// The facts are in the stream still: loading them all again brings back those
 	// of others alone.
-	s.stopIngest()
-	for _, statement := range []string{"DELETE FROM load_progress WHERE 1", "DELETE FROM exposures WHERE project = '" + s.project + "'", "DELETE FROM events WHERE project = '" + s.project + "'"} {
-		if err := s.db.Conn().Exec(t.Context(), statement); err != nil {
-			t.Fatal(err)
-		}
-	}
-	conn, err := bus.Connect(t.Context(), bus.Config{InProcess: s.nats})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer conn.Close()
-	// Under tokens that the engine has not seen, as after the loss of its disk.
-	plans, err := conn.JetStream().Stream(t.Context(), bus.PlansStream)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := plans.Purge(t.Context(), jetstream.WithPurgeSubject(bus.PlansSubject(0))); err != nil {
-		t.Fatal(err)
-	}
-	s.startIngest()
+	s.loadAgain()
 	s.send("carol") // another batch, so other tokens
 	s.await("bob", "2 1 1")
 	s.await("carol", "2 1 1")
@@ -269,6 +279,12 @@ func TestAnErasedUnitIsGoneAndDoesNotComeBack(t *testing.T) {
 	s.must(http.StatusAccepted, s.admin, "DELETE", s.path("/units/companyID/acme"), ``)
 	s.erased("companyID", "acme")
 	s.await("bob", "2 0 1")
+	s.await("carol", "2 0 1")
+	s.loadAgain()
+	s.send("dave")
+	s.await("dave", "2 1 1")
+	s.await("bob", "2 0 1")
+	s.await("carol", "2 0 1")
 
 	changes := s.must(http.StatusOK, s.admin, "GET", s.path("/changes?kind=erasure"), "")
 	text, err := json.Marshal(changes)
