@@ -23,15 +23,7 @@ func (a *API) undo(kind flags.Kind) func(*call) error {
 // rewrite carries out the edit that comes of an entity and the sequence that the
 // body says.
 func (c *call) rewrite(kind flags.Kind, editing func(flags.Entity, uint64) (command.Edit, error)) error {
-	name, err := c.name()
-	if err != nil {
-		return err
-	}
-	match, err := c.match()
-	if err != nil {
-		return err
-	}
-	w, err := c.readWrite(true)
+	name, match, w, err := c.readAimed(true)
 	if err != nil {
 		return err
 	}

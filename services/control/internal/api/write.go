@@ -366,18 +366,23 @@ func (c *call) patchNamed(kind flags.Kind, name string) error {
 	return c.carryOut(w, command.Change{Kind: kind, Name: name, Match: match, Edit: c.granting(command.Patch(patch))})
 }
 
+// readAimed reads what writes to one entity have in common: its name, the version
+// that it has to have, and the rest.
+func (c *call) readAimed(bodyNeeded bool) (name string, match command.Match, w write, err error) {
+	if name, err = c.name(); err != nil {
+		return name, match, w, err
+	}
+	if match, err = c.match(); err != nil {
+		return name, match, w, err
+	}
+	w, err = c.readWrite(bodyNeeded)
+	return name, match, w, err
+}
+
 // remove serves DELETE.
 func (a *API) remove(kind flags.Kind) func(*call) error {
 	return func(c *call) error {
-		name, err := c.name()
-		if err != nil {
-			return err
-		}
-		match, err := c.match()
-		if err != nil {
-			return err
-		}
-		w, err := c.readWrite(false)
+		name, match, w, err := c.readAimed(false)
 		if err != nil {
 			return err
 		}
@@ -400,15 +405,7 @@ func onlyMembers(body map[string]json.RawMessage, known ...string) error {
 // act serves POST of an action.
 func (a *API) act(kind flags.Kind, action string) func(*call) error {
 	return func(c *call) error {
-		name, err := c.name()
-		if err != nil {
-			return err
-		}
-		match, err := c.match()
-		if err != nil {
-			return err
-		}
-		w, err := c.readWrite(false)
+		name, match, w, err := c.readAimed(false)
 		if err != nil {
 			return err
 		}
